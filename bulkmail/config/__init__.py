@@ -1,0 +1,1 @@
+"""Campaign files: YAML to a frozen Campaign, every error with file and line."""

@@ -1,0 +1,1 @@
+"""Campaign content: templates and MIME compiled into segments and slots."""

@@ -1,0 +1,1 @@
+"""The event log of a run, one JSON object a line."""

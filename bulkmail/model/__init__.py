@@ -1,0 +1,1 @@
+"""Frozen values that cross module borders; no behaviour beyond their own consistency."""

@@ -1,0 +1,148 @@
+"""What one campaign file says, as frozen values.
+
+The field names are the keys of the file (`campaigns/reference.yaml` documents each). `config` makes these from YAML:
+units converted, paths absolute. `Campaign` adds where it came from.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from bulkmail.model.units import ByteCount, PerSecond, Seconds
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+Route = Literal["sandbox", "mx", "relay"]
+TlsMode = Literal["none", "opportunistic", "required", "verified"]
+InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
+
+
+class Content(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Template and file paths; relative to the campaign file in YAML, absolute here. At least one of html and text."""
+
+    html: str | None = None
+    text: str | None = None
+    inline: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
+
+
+class RecipientSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One list: `.csv .csv.gz .jsonl .jsonl.gz`; `address` names the address column, found by name if left out."""
+
+    file: str
+    address: str | None = None
+    list: Name | None = None
+
+
+class Unsubscribe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Targets of List-Unsubscribe (RFC 2369, RFC 8058); `url` is a template over the recipient's fields and `token`."""
+
+    url: str | None = None
+    mailto: str | None = None
+
+
+class DkimKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One signature: d=, s= and the private key's PEM file."""
+
+    domain: str
+    selector: str
+    key: str
+
+
+class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A smarthost; the password is read from the environment variable `password_env`, never from the file."""
+
+    host: str
+    port: Port = 587
+    tls: Literal["none", "starttls", "implicit"] = "starttls"
+    username: str | None = None
+    password_env: str | None = None
+
+
+class EgressSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A local address to send from, and the name to greet with; `address: null` lets the system choose."""
+
+    address: str | None = None
+    ehlo: str | None = None
+
+
+class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How messages travel, and when to stop trying."""
+
+    route: Route = "sandbox"
+    port: Port = 25
+    allow_private_mx: bool = False
+    relay: Relay | None = None
+    tls: TlsMode = "opportunistic"
+    sources: tuple[EgressSource, ...] = ()
+    in_doubt: InDoubtPolicy = "resend"
+    retry: tuple[Seconds, ...] = field(
+        default_factory=lambda: (Seconds(300), Seconds(1800), Seconds(7200), Seconds(14400))
+    )
+    expire: Seconds = field(default_factory=lambda: Seconds(48 * 3600))
+    window: Positive = 1
+
+
+class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Resolvers as `ip:port`, `[ip6]:port` or `ip`; none means the system's."""
+
+    servers: tuple[str, ...] = ()
+    timeout: Seconds = field(default_factory=lambda: Seconds(10))
+
+
+class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one lane; a value left out is taken from the next less specific limits."""
+
+    connections: Positive | None = None
+    messages_per_connection: Positive | None = None
+    messages: PerSecond | None = None
+    connects: PerSecond | None = None
+
+
+class DomainLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A narrower rate for one recipient domain inside its lane."""
+
+    messages: PerSecond | None = None
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`default` for every lane, `sites` by MX host pattern (`*.google.com`), `domains` by recipient domain."""
+
+    default: SiteLimits = SiteLimits()
+    sites: dict[str, SiteLimits] = {}
+    domains: dict[str, DomainLimits] = {}
+
+
+class SandboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The small internet of the `sandbox` route: the same seed gives the same receivers."""
+
+    seed: int = 1
+
+
+class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a campaign file."""
+
+    campaign: Name
+    kind: Literal["marketing", "transactional"] = "marketing"
+    from_: str = field(name="from")
+    reply_to: str | None = None
+    return_path: str | None = None
+    list_id: str | None = None
+    subject: str
+    headers: dict[str, str] = {}
+    content: Content
+    recipients: tuple[RecipientSource, ...] = ()
+    unsubscribe: Unsubscribe | None = None
+    dkim: tuple[DkimKey, ...] = ()
+    delivery: Delivery = Delivery()
+    dns: Dns = Dns()
+    limits: Limits = Limits()
+    max_message_size: ByteCount = field(default_factory=lambda: ByteCount(25 * 1024 * 1024))
+    sandbox: SandboxSettings = SandboxSettings()
+
+
+class Campaign(CampaignFile, frozen=True, kw_only=True):
+    """A campaign ready to run; `file` is the YAML it came from (None when made in Python)."""
+
+    file: str | None = None

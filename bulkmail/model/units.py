@@ -1,0 +1,13 @@
+"""Numbers that carry their unit as a type; written by people as `15m`, `500/s`, `2MiB` and read by `config.units`."""
+
+
+class Seconds(float):
+    """A span of time in seconds."""
+
+
+class PerSecond(float):
+    """A rate: how many a second."""
+
+
+class ByteCount(int):
+    """A size in bytes."""

@@ -1,0 +1,1 @@
+"""Sockets: connecting from an egress source, TLS contexts."""

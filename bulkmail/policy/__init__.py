@@ -1,0 +1,1 @@
+"""Decisions: facts and the time in, a decision out; no I/O."""

@@ -1,0 +1,1 @@
+"""Recipient lists: CSV and JSON Lines, streamed with their source lines."""

@@ -1,0 +1,1 @@
+"""Durable state: chunks, outcomes, journal and suppressions in one directory."""
