@@ -128,7 +128,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """How a run stands. Every row read is counted in exactly one of `rejected` to `in_doubt`; `deferred` is not final."""
+    """How a run stands: every row read is counted in exactly one of `rejected` to `in_doubt`; `deferred`: not final."""
 
     campaign: str
     run: str
