@@ -1,0 +1,236 @@
+"""The native assembler against its plain twin, and the promises of the quoted-printable form."""
+
+import quopri
+import re
+import threading
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markupsafe import escape
+
+from bulkmail.native.assembly import Assembler
+from tests.oracles import assembly as oracle
+
+PIECES = ["From ", "From", "F", "rom ", ".", "..", " ", "  ", "\t", "\n", "\r", "\r\n", "=", "==", "é", "ü", "漢", "😀",
+          "&", "<", ">", '"', "'", "\0", "\x7f", "\x0b", "\u2028", "word", "x" * 37, "y" * 71, "z" * 80, " " * 70]  # fmt: skip
+TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=6)), max_size=14).map("".join)
+STEP = st.one_of(
+    st.tuples(st.just("text"), TEXT),
+    st.tuples(st.just("slot"), st.one_of(st.none(), TEXT, st.integers(), st.booleans()), st.booleans(), TEXT),
+)
+
+
+def encoded(*pieces: str) -> bytes:
+    program = Assembler()
+    program.begin()
+    for piece in pieces:
+        program.text(piece.encode())
+    program.end()
+    return program.assemble([])
+
+
+def through_slots(*pieces: str) -> bytes:
+    program = Assembler()
+    program.begin()
+    for index in range(len(pieces)):
+        program.slot(index)
+    program.end()
+    return program.assemble(list(pieces))
+
+
+@given(TEXT)
+@example("From \n" + "x" * 74 + " \n")
+@example("x" * 75 + " ")
+@example("x" * 75 + ".From ")
+def test_the_encoding_is_the_oracles(text: str) -> None:
+    assert encoded(text) == oracle.quoted_printable(text)
+
+
+@given(TEXT)
+def test_decoding_gives_the_text_back_with_its_line_breaks_made_crlf(text: str) -> None:
+    lines = re.sub(r"\r\n|\r|\n", "\r\n", text)
+    if lines and not lines.endswith("\r\n"):
+        lines += "\r\n"
+    assert quopri.decodestring(encoded(text)) == lines.encode()
+
+
+@given(TEXT)
+def test_every_line_is_short_printable_ascii_and_safe_in_transport(text: str) -> None:
+    data = encoded(text)
+    assert re.search(rb"(?<!\r)\n|\r(?!\n)", data) is None
+    for line in data.split(b"\r\n"):
+        assert len(line) <= 76
+        assert re.fullmatch(rb"[\t -~]*", line)
+        assert not line.startswith((b".", b"From "))
+        assert not line.endswith((b" ", b"\t"))
+
+
+@given(TEXT)
+def test_no_soft_break_cuts_a_character(text: str) -> None:
+    for line in encoded(text).split(b"\r\n"):
+        quopri.decodestring(line.removesuffix(b"=")).decode()
+
+
+@given(TEXT, st.data())
+def test_the_encoding_does_not_depend_on_where_the_text_is_cut(text: str, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4)))
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    expected = encoded(text)
+    assert through_slots(*pieces) == expected
+    mixed = Assembler()
+    mixed.begin()
+    for number, piece in enumerate(pieces):
+        if number % 2:
+            mixed.text(piece.encode())
+        else:
+            mixed.slot(number)
+    mixed.end()
+    assert mixed.assemble([*pieces]) == expected
+
+
+@given(st.lists(STEP, max_size=8))
+def test_programs_of_text_and_slots_give_the_oracles_bytes(steps: list[Any]) -> None:
+    programs, values = (Assembler(), oracle.Assembler()), [step[1] for step in steps]
+    for program in programs:
+        program.copy(b"start:")
+        program.begin()
+        for number, step in enumerate(steps):
+            if step[0] == "text":
+                program.text(step[1].encode())
+            else:
+                program.slot(number, escape=step[2], default=step[3].encode())
+        program.end()
+        program.copy(b":end")
+    assert programs[0].assemble(values) == programs[1].assemble(values)
+
+
+@given(TEXT)
+def test_an_escaped_slot_equals_markupsafe_and_then_the_encoder(text: str) -> None:
+    program = Assembler()
+    program.begin()
+    program.slot(0, escape=True)
+    program.end()
+    assert program.assemble([text]) == encoded(str(escape(text)))
+
+
+@given(st.sampled_from(["&", "'", "é", "😀", "=", " \n", "\r", "From ", "x"]), st.integers(1, 3000))
+def test_the_reserved_room_is_enough_for_the_worst_text(unit: str, times: int) -> None:
+    program = Assembler()
+    program.begin()
+    program.slot(0, escape=True)
+    program.end()
+    assert program.assemble([unit * times]) == oracle.quoted_printable(str(escape(unit * times)))
+
+
+def test_copies_are_not_encoded_and_a_new_part_starts_at_column_zero() -> None:
+    program = Assembler()
+    program.copy(b"=\x00\xff")
+    program.copy_slot(0)
+    program.begin()
+    program.slot(1)
+    program.end()
+    program.copy(b"--")
+    program.begin()
+    program.text(b".")
+    program.end()
+    assert program.assemble(["a=b", "x\r"]) == b"=\x00\xffa=bx\r\n--=2E\r\n"
+
+
+def test_a_missing_value_names_its_index() -> None:
+    program = Assembler()
+    program.begin()
+    program.slot(1)
+    program.end()
+    with pytest.raises(KeyError, match="1"):
+        program.assemble(["x", None])
+    with pytest.raises(IndexError, match="1"):
+        program.assemble(["x"])
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        through_slots("\ud800")
+
+
+def test_negative_indexes_are_refused_when_the_program_is_built() -> None:
+    with pytest.raises(IndexError):
+        Assembler().slot(-1)
+    with pytest.raises(IndexError):
+        Assembler().copy_slot(-1)
+
+
+def test_text_without_an_end_is_a_programming_error() -> None:
+    program = Assembler()
+    program.begin()
+    program.text(b"x")
+    with pytest.raises(RuntimeError):
+        program.assemble([])
+
+
+def test_static_size_is_an_upper_bound() -> None:
+    program = Assembler()
+    program.begin()
+    program.text(" \né".encode() * 500)
+    program.end()
+    assert len(program.assemble([])) <= program.static_size
+
+
+def test_a_value_whose_str_empties_the_list_does_no_harm() -> None:
+    values: list[object] = []
+
+    class Hostile:
+        def __str__(self) -> str:
+            values.clear()
+            return "hostile"
+
+    values.extend([Hostile(), "after"])
+    program = Assembler()
+    program.begin()
+    program.slot(0)
+    program.slot(1)
+    program.end()
+    assert program.assemble(values) == b"hostileafter\r\n"
+
+
+def test_one_program_serves_several_threads() -> None:
+    program = Assembler()
+    program.begin()
+    for index in range(20):
+        program.text(b"text\n")
+        program.slot(index, escape=True)
+    program.end()
+    wrong: list[str] = []
+
+    def work(mark: str) -> None:
+        values: list[object] = [mark * index for index in range(20)]
+        expected = program.assemble(values)
+        if any(program.assemble(values) != expected for _ in range(500)):
+            wrong.append(mark)
+
+    threads = [threading.Thread(target=work, args=(mark,)) for mark in "ab<"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_assembling_leaks_no_memory() -> None:
+    program = Assembler()
+    program.begin()
+    program.slot(0, escape=True)
+    program.slot(1)
+    program.end()
+    values: list[object] = ["x" * 10_000, 7]
+    program.assemble(values)
+    tracemalloc.start()
+    try:
+        for _ in range(300):
+            program.assemble(values)
+        current, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert current < 100_000
