@@ -14,8 +14,11 @@ from markupsafe import escape
 from bulkmail.native.assembly import Assembler
 from tests.oracles import assembly as oracle
 
-PIECES = ["From ", "From", "F", "rom ", ".", "..", " ", "  ", "\t", "\n", "\r", "\r\n", "=", "==", "é", "ü", "漢", "😀",
-          "&", "<", ">", '"', "'", "\0", "\x7f", "\x0b", "\u2028", "word", "x" * 37, "y" * 71, "z" * 80, " " * 70]  # fmt: skip
+PIECES = [
+    *("From ", "From", "F", "rom ", ".", "..", " ", "  ", "\t", "\n", "\r", "\r\n", "=", "==", "é", "ü", "漢", "😀"),
+    *("&", "<", ">", '"', "'", "\0", "\x7f", "\x0b", "\u2028", "word"),
+    *("x" * 37, "y" * 71, "z" * 80, " " * 70),
+]
 TEXT = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=6)), max_size=14).map("".join)
 STEP = st.one_of(
     st.tuples(st.just("text"), TEXT),

@@ -17,7 +17,7 @@ def quoted_printable(text: str) -> bytes:
 def quoted_line(line: str) -> str:
     rows = [""]
     for character in line:
-        plain = " " <= character <= "~" and character != "=" or character == "\t"
+        plain = (" " <= character <= "~" and character != "=") or character == "\t"
         triplets = "".join(f"={byte:02X}" for byte in character.encode("utf-8"))
         if len(rows[-1]) + len(character if plain else triplets) > 75:
             rows.append("")

@@ -1,0 +1,256 @@
+"""Compile a campaign's content: read its files, check all of it, lay out header and body as programs."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from bulkmail.address import Address, AddressError, parse_mailbox, wire_address
+from bulkmail.content import headers
+from bulkmail.content.errors import ContentError
+from bulkmail.content.identity import return_address
+from bulkmail.content.layout import Layout
+from bulkmail.content.mime import Part, Skeleton, arrange, read_file, read_text, refer_to_inline
+from bulkmail.content.program import Plan, Program
+from bulkmail.content.template import BUILT_IN, Mode, Slot, Source, Template, parse_template
+from bulkmail.errors import CampaignError
+from bulkmail.model.campaign import Campaign
+from bulkmail.native.assembly import Assembler
+
+LIST_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")  # RFC 2919 §3, without quoted forms
+WITHOUT_URL = BUILT_IN - {"unsubscribe_url"}
+
+
+def compile_content(campaign: Campaign, *, columns: Sequence[str] | None = None) -> Program:
+    """The campaign's content as a program. `columns`: the fields that recipients have, none or empty where unknown.
+
+    Fails with CampaignError on anything that no recipient's message could be made from, with file and line.
+    """
+    return Compiler(campaign, columns).program()
+
+
+class Compiler:
+    """One campaign on its way to a program; used once."""
+
+    def __init__(self, campaign: Campaign, columns: Sequence[str] | None) -> None:
+        self.campaign = campaign
+        self.columns = columns or None
+        self.sender = self.mailbox("from", campaign.from_)
+        self.return_address = return_address(campaign)
+        self.url = self.target("url")
+        self.mailto = self.target("mailto")
+        self.built_in = BUILT_IN if self.url else WITHOUT_URL
+
+    def program(self) -> Program:
+        campaign = self.campaign
+        subject = self.header_template("subject", campaign.subject)
+        extra = self.extra_headers()
+        page, tree = self.tree()
+        in_headers = [subject, *extra.values()]
+        in_urls = [template for template in (self.url, self.mailto) if template]
+        templates = [*in_headers, *in_urls, *page]
+        fields = sorted(frozenset[str]().union(*(template.names for template in templates)) - BUILT_IN)
+        layout = Layout(fields, max_size=campaign.max_message_size)
+        header = Assembler()
+        write = HeaderWriter(header, layout)
+        write.line("Date: ", layout.index["date"])
+        write.text("From: ", self.mailbox_header("From", campaign.from_))
+        write.line("To: ", layout.index["address"])
+        if campaign.reply_to:
+            self.mailbox("reply_to", campaign.reply_to)
+            write.text("Reply-To: ", self.mailbox_header("Reply-To", campaign.reply_to))
+        write.template("Subject", subject)
+        write.line("Message-ID: ", layout.index["message_id"])
+        if list_id := self.list_id():
+            write.text("List-Id: ", list_id)
+        self.unsubscribe_headers(write)
+        if not any(name.lower() == "feedback-id" for name in extra):
+            write.text("Feedback-ID: ", f"{campaign.campaign}:{campaign.kind}:{self.sender.domain}")
+        for name, template in extra.items():
+            write.template(name, template)
+        write.text("MIME-Version: ", "1.0")
+        skeleton = Skeleton(token=layout.index["token"], write_template=layout.write)
+        skeleton.header(header, tree)
+        body = Assembler()
+        skeleton.body(body, tree)
+        if not hasattr(tree, "template"):
+            body.copy(b"\r\n")
+        self.refuse_oversize(header.static_size + body.static_size)
+        slots = [part for template in templates for part in template.parts or () if isinstance(part, Slot)]
+        required = frozenset[str]().union(*(template.required for template in templates)) - BUILT_IN
+        return Program(
+            Plan(
+                fields=tuple(fields),
+                required=tuple(sorted(required)),
+                in_headers=tuple(sorted(names_printed(in_headers) - BUILT_IN)),
+                uncertain=any(template.parts is None for template in templates)
+                or any(template.names - BUILT_IN for template in in_urls),
+                header=header,
+                body=body,
+                steps=tuple(layout.steps),
+                slots=len(slots),
+                static_size=header.static_size + body.static_size,
+                campaign=campaign.campaign,
+                message_domain=self.sender.domain,
+                return_address=self.return_address,
+                max_size=campaign.max_message_size,
+            )
+        )
+
+    def error(self, key: str, message: str, *, hint: str | None = None) -> CampaignError:
+        return CampaignError(message, file=self.campaign.file, path=key, hint=hint)
+
+    def mailbox(self, key: str, text: str) -> Address:
+        try:
+            address = parse_mailbox(text).address
+        except AddressError as error:
+            raise self.error(key, str(error)) from None
+        if not wire_address(address).isascii():
+            raise self.error(key, f"{address.local} is not ASCII, and few mail systems would take it")
+        return address
+
+    def mailbox_header(self, name: str, text: str) -> str:
+        mailbox = parse_mailbox(text)
+        try:
+            return headers.mailbox(name, mailbox.name, wire_address(mailbox.address))
+        except ContentError as error:
+            raise self.error(name.lower().replace("-", "_"), str(error)) from None
+
+    def header_template(self, key: str, text: str) -> Template:
+        source = Source(text=text.strip(), mode=Mode.TEXT, file=self.campaign.file, path=key)
+        template = parse_template(source, known=self.columns, built_in=self.built_in)
+        for part in template.parts or ():
+            found = headers.control_problem(part) if isinstance(part, str) else None
+            if found is not None:
+                raise self.error(key, f"a header may not have {found}")
+        return template
+
+    def extra_headers(self) -> dict[str, Template]:
+        templates: dict[str, Template] = {}
+        seen: set[str] = set()
+        for name, text in self.campaign.headers.items():
+            key = f"headers.{name}"
+            complaint = headers.name_problem(name)
+            if complaint is None and name.lower() in seen:
+                complaint = f"{name} is set twice"
+            if complaint is not None:
+                raise self.error("headers", complaint)
+            seen.add(name.lower())
+            templates[name] = self.header_template(key, text)
+        return templates
+
+    def target(self, name: str) -> Template | None:
+        """`unsubscribe.url` or `unsubscribe.mailto` as a template that gives a whole URI."""
+        text = getattr(self.campaign.unsubscribe, name, None)
+        if not text:
+            return None
+        key, text = f"unsubscribe.{name}", text.strip()
+        if name == "mailto":
+            text = f"mailto:{text.removeprefix('mailto:')}"
+        elif not text.startswith(("https://", "http://")):
+            raise self.error(key, "must begin with https://", hint="fields are percent-encoded, only the path can vary")
+        source = Source(text=text, mode=Mode.URL, file=self.campaign.file, path=key)
+        template = parse_template(source, known=self.columns, built_in=WITHOUT_URL)
+        for part in template.parts or ():
+            wrong = re.search(r"[^!#-;=?-Z\[\]_a-z~]", part) if isinstance(part, str) else None
+            if wrong is not None:
+                raise self.error(key, f"{wrong[0]!r} may not stand in a URL", hint="percent-encode it")
+        return template
+
+    def tree(self) -> tuple[list[Template], Part]:
+        content = self.campaign.content
+        if content.html is None and content.text is None:
+            raise self.error("content", "there is neither html nor text")
+        if content.inline and content.html is None:
+            raise self.error("content.inline", "inline images need content.html")
+        images = [
+            read_file(path, key=f"content.inline[{number}]", content_domain=self.sender.domain)
+            for number, path in enumerate(content.inline)
+        ]
+        attachments = [
+            read_file(path, key=f"content.attachments[{number}]") for number, path in enumerate(content.attachments)
+        ]
+        html = text = None
+        if content.html is not None:
+            page = Source(text=read_text(content.html, key="content.html"), mode=Mode.HTML, file=content.html)
+            html = parse_template(refer_to_inline(page, images), known=self.columns, built_in=self.built_in)
+        if content.text is not None:
+            plain = Source(text=read_text(content.text, key="content.text"), mode=Mode.TEXT, file=content.text)
+            text = parse_template(plain, known=self.columns, built_in=self.built_in)
+        bodies = [template for template in (html, text) if template is not None]
+        return bodies, arrange(html, text, images, attachments)
+
+    def list_id(self) -> str | None:
+        campaign = self.campaign
+        if campaign.list_id is None:
+            if campaign.kind != "marketing":
+                return None
+            lists = {source.list for source in campaign.recipients if source.list}
+            name = lists.pop() if len(lists) == 1 else campaign.campaign
+            return f"<{name}.{self.sender.domain}>"
+        phrase, bracket, rest = campaign.list_id.strip().rpartition("<")
+        label = rest.removesuffix(">")
+        if not LIST_ID.fullmatch(label) or bool(bracket) != rest.endswith(">") or len(label) > 255:
+            raise self.error(
+                "list_id",
+                f"{campaign.list_id!r} is no list id",
+                hint="write news.example.com or Name <news.example.com>",
+            )
+        try:
+            return headers.mailbox("List-Id", phrase.strip().strip('"'), label) if phrase.strip() else f"<{label}>"
+        except ContentError as error:
+            raise self.error("list_id", str(error)) from None
+
+    def unsubscribe_headers(self, write: "HeaderWriter") -> None:
+        """RFC 2369 §3.2 and RFC 8058 §3.1."""
+        targets: list[int] = []
+        if self.url:
+            index = write.layout.uri("unsubscribe.url", self.url)
+            write.layout.index["unsubscribe_url"] = index
+            targets.append(index)
+        if self.mailto:
+            targets.append(write.layout.uri("unsubscribe.mailto", self.mailto))
+        if targets:
+            write.bracketed("List-Unsubscribe: ", targets)
+        if self.url and self.url.source.text.startswith("https://"):
+            write.text("List-Unsubscribe-Post: ", "List-Unsubscribe=One-Click")
+
+    def refuse_oversize(self, size: int) -> None:
+        if size > self.campaign.max_message_size:
+            raise self.error(
+                "max_message_size",
+                f"the files of this campaign make a message of up to {size} bytes",
+                hint=f"the limit is {self.campaign.max_message_size}",
+            )
+
+
+class HeaderWriter:
+    """Writes header lines into an assembler."""
+
+    def __init__(self, out: Assembler, layout: Layout) -> None:
+        self.out, self.layout = out, layout
+
+    def text(self, start: str, value: str) -> None:
+        self.out.copy(f"{start}{value}\r\n".encode())
+
+    def line(self, start: str, index: int) -> None:
+        self.out.copy(start.encode())
+        self.out.copy_slot(index)
+        self.out.copy(b"\r\n")
+
+    def template(self, name: str, template: Template) -> None:
+        literal = template.literal
+        if literal is not None:
+            self.text(f"{name}: ", headers.unstructured(name, literal))
+        else:
+            self.line(f"{name}: ", self.layout.header_value(name, template))
+
+    def bracketed(self, start: str, indexes: Sequence[int]) -> None:
+        for number, index in enumerate(indexes):
+            self.out.copy(b",\r\n <" if number else f"{start}<".encode())
+            self.out.copy_slot(index)
+            self.out.copy(b">")
+        self.out.copy(b"\r\n")
+
+
+def names_printed(templates: Iterable[Template]) -> frozenset[str]:
+    """The fields that these templates print as they are."""
+    return frozenset(part.name for template in templates for part in template.parts or () if isinstance(part, Slot))

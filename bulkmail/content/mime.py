@@ -1,0 +1,206 @@
+"""The MIME tree of a campaign: which parts there are, their headers, files encoded once (RFC 2045, 2046, 2387).
+
+Each boundary is `=_TOKEN_N`: "=_" occurs in no quoted-printable or base64 text, so no content can contain it.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from mimetypes import MimeTypes
+from pathlib import Path
+
+from msgspec import Struct
+
+from bulkmail.content.environment import nearest
+from bulkmail.content.headers import parameter
+from bulkmail.content.template import Source, Template
+from bulkmail.errors import CampaignError
+from bulkmail.native.assembly import Assembler
+
+# Python's own table, not the machine's /etc/mime.types: the same campaign gives the same bytes everywhere.
+TYPES = MimeTypes()
+ENCODINGS = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+
+REFERENCE = re.compile(
+    r"""(?P<before>\b(?:src|background)\s*=\s*(?P<quote>["'])|\burl\(\s*["']?)(?P<target>[^"'()<>{}]+?)(?=["'\s)])""",
+    re.IGNORECASE,
+)
+CID = re.compile(r"""\bcid:(?P<name>[^"'()<>{}\s]+)""", re.IGNORECASE)
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """An inline image or attachment, read."""
+
+    name: str
+    content_type: str
+    data: bytes
+    content_id: str | None = None
+
+
+class TextPart(Struct, frozen=True, kw_only=True):
+    """A body: `subtype` is html or plain."""
+
+    subtype: str
+    template: Template
+
+
+class Multipart(Struct, frozen=True, kw_only=True):
+    """Parts in one; `number` tells its boundary from the others'."""
+
+    subtype: str
+    number: int
+    parts: "tuple[Part, ...]"
+
+
+Part = TextPart | File | Multipart
+
+
+def read_text(path: str, *, key: str) -> str:
+    """A template file's text. Fails with CampaignError: unreadable, or not UTF-8 (with the line)."""
+    data = read_bytes(path, key=key)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found = f"byte 0x{data[error.start]:02X} is not UTF-8"
+        raise CampaignError(found, file=path, line=line, hint="save the file as UTF-8") from None
+
+
+def read_bytes(path: str, *, key: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CampaignError(f"cannot be read: {error.strerror or error}", file=path, path=key) from None
+
+
+def read_file(path: str, *, key: str, content_domain: str | None = None) -> File:
+    """An attachment; an inline image where `content_domain` is given (the right side of its Content-ID)."""
+    data = read_bytes(path, key=key)
+    content_id = f"{blake2b(data, digest_size=12).hexdigest()}@{content_domain}" if content_domain else None
+    name = Path(path).name
+    return File(name=name, content_type=guess_type(name), data=data, content_id=content_id)
+
+
+def guess_type(name: str) -> str:
+    kind, encoding = TYPES.guess_type(name, strict=False)
+    if encoding is not None:
+        return ENCODINGS.get(encoding, "application/octet-stream")
+    # RFC 2046 §5.2.1 and §5.1 allow no base64 on these.
+    if kind is None or kind.startswith(("message/", "multipart/")):
+        return "application/octet-stream"
+    return kind
+
+
+def refer_to_inline(html: Source, images: Sequence[File]) -> Source:
+    """The HTML with `cid:NAME`, `src="NAME"` and `url(NAME)` of inline images made their Content-IDs.
+
+    Fails with CampaignError on a `cid:` that no inline file answers.
+    """
+    ids = {image.name: image.content_id for image in images}
+
+    def from_name(found: re.Match[str]) -> str:
+        target = found["target"]
+        name = target.rpartition("/")[2]
+        relative = ":" not in target and not target.startswith("/")
+        return f"{found['before']}cid:{ids[name]}" if relative and name in ids else found[0]
+
+    def from_cid(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name in ids.values():
+            return found[0]
+        if name not in ids:
+            line = html.text.count("\n", 0, found.start()) + 1
+            raise html.error(
+                f"cid:{name} is not in content.inline{nearest(name, ids)}", line=line, hint="add the file's path there"
+            )
+        return f"cid:{ids[name]}"
+
+    text = REFERENCE.sub(from_name, CID.sub(from_cid, html.text))
+    return Source(text=text, mode=html.mode, file=html.file, path=html.path)
+
+
+def arrange(html: Template | None, text: Template | None, images: Sequence[File], attachments: Sequence[File]) -> Part:
+    """mixed(alternative(text, related(html, images)), attachments), without the levels that would hold one part."""
+    bodies: list[Part] = []
+    if text is not None:
+        bodies.append(TextPart(subtype="plain", template=text))
+    if html is not None:
+        page: Part = TextPart(subtype="html", template=html)
+        bodies.append(Multipart(subtype="related", number=3, parts=(page, *images)) if images else page)
+    body = bodies[0] if len(bodies) == 1 else Multipart(subtype="alternative", number=2, parts=tuple(bodies))
+    return Multipart(subtype="mixed", number=1, parts=(body, *attachments)) if attachments else body
+
+
+WriteTemplate = Callable[[Assembler, Template], None]
+
+
+class Skeleton(Struct, frozen=True, kw_only=True):
+    """Writes a tree into assemblers; `token` is the index of the boundary's slot, `write_template` fills a body."""
+
+    token: int
+    write_template: WriteTemplate
+
+    def header(self, out: Assembler, part: Part) -> None:
+        """The Content-* header lines of a part."""
+        if isinstance(part, Multipart):
+            related = ' type="text/html";' if part.subtype == "related" else ""
+            out.copy(f'Content-Type: multipart/{part.subtype};{related}\r\n boundary="=_'.encode())
+            out.copy_slot(self.token)
+            out.copy(f'_{part.number}"\r\n'.encode())
+        elif isinstance(part, TextPart):
+            out.copy(f"Content-Type: text/{part.subtype}; charset=utf-8\r\n".encode())
+            out.copy(b"Content-Transfer-Encoding: quoted-printable\r\n")
+        else:
+            out.copy(file_header(part))
+
+    def body(self, out: Assembler, part: Part) -> None:
+        """The content of a part; the line break before the next boundary is not part of it (RFC 2046 §5.1.1)."""
+        if isinstance(part, TextPart):
+            out.begin()
+            self.write_template(out, part.template)
+            out.end()
+        elif isinstance(part, File):
+            out.copy(base64_lines(part.data))
+        else:
+            for child in part.parts:
+                self.boundary(out, part)
+                out.copy(b"\r\n")
+                self.header(out, child)
+                out.copy(b"\r\n")
+                self.body(out, child)
+                out.copy(b"\r\n")
+            self.boundary(out, part)
+            out.copy(b"--")
+
+    def boundary(self, out: Assembler, part: Multipart) -> None:
+        out.copy(b"--=_")
+        out.copy_slot(self.token)
+        out.copy(f"_{part.number}".encode())
+
+
+def file_header(file: File) -> bytes:
+    charset = ""
+    if file.content_type.startswith("text/"):
+        charset = "; charset=utf-8" if is_utf8(file.data) else "; charset=unknown-8bit"
+    lines = [f"Content-Type: {file.content_type}{charset}", "Content-Transfer-Encoding: base64"]
+    kind = "attachment"
+    if file.content_id is not None:
+        lines.append(f"Content-ID: <{file.content_id}>")
+        kind = "inline"
+    lines.append(f"Content-Disposition: {kind}{parameter('filename', file.name)}")
+    return "".join(line + "\r\n" for line in lines).encode()
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def base64_lines(data: bytes) -> bytes:
+    """Lines of 76 columns, CRLF between them, none at the end (RFC 2045 §6.8)."""
+    text = base64.b64encode(data)
+    return b"\r\n".join(text[start : start + 76] for start in range(0, len(text), 76))

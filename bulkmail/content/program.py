@@ -1,0 +1,184 @@
+"""A compiled campaign: one recipient's message from the row that was stored, the token and the date."""
+
+from collections.abc import Mapping, Sequence
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from typing import Any, cast
+
+import orjson
+from msgspec import Struct
+
+from bulkmail.address import Address
+from bulkmail.content.errors import ContentError, MissingField
+from bulkmail.content.headers import control_problem, readable
+from bulkmail.content.layout import Step
+from bulkmail.native.assembly import Assembler
+
+# The longest that a message of somebody unknown yet may have in their place.
+SAMPLE_ADDRESS = f"{'x' * 64}@{'x' * 63}.invalid"
+SAMPLE_TOKEN = "a" * 32
+SAMPLE_DATE = "Thu, 01 Jan 1970 00:00:00 +0000"
+
+
+class RenderedMessage(Struct, frozen=True, gc=False):
+    """A message without the blank line between its halves: `header` and `body` both end with CRLF."""
+
+    header: bytes
+    body: bytes
+    message_id: str
+
+    @property
+    def data(self) -> bytes:
+        """The whole message, unsigned."""
+        return b"%b\r\n%b" % (self.header, self.body)
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """A message as its reader sees it, and its bytes."""
+
+    subject: str
+    headers: tuple[tuple[str, str], ...]
+    html: str | None
+    text: str | None
+    message: bytes
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a `Program` runs on; made by `compile_content`.
+
+    `required` are the fields without which nothing can be made, `in_headers` those whose text a header shows;
+    `uncertain` is true where only a rendering tells whether a row is good.
+    """
+
+    fields: tuple[str, ...]
+    required: tuple[str, ...]
+    in_headers: tuple[str, ...]
+    uncertain: bool
+    header: Assembler
+    body: Assembler
+    steps: tuple[Step, ...]
+    slots: int
+    static_size: int
+    campaign: str
+    message_domain: str
+    return_address: Address
+    max_size: int
+
+
+class Program:
+    """A campaign's content, compiled. Immutable: any number of threads may render at once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.fields = plan.fields
+        self._plan = plan
+        self._header, self._body = plan.header, plan.body
+        self._steps = plan.steps
+        self._width = len(plan.fields)
+        self._message_domain, self._campaign = plan.message_domain, plan.campaign
+        self._message_id = self._width + 3
+
+    def message_id(self, token: str) -> str:
+        """`<TOKEN@domain of from>`."""
+        return f"<{token}@{self._message_domain}>"
+
+    def envelope_sender(self, token: str) -> str:
+        """The return path that leads a bounce back to the recipient (VERP)."""
+        address = self._plan.return_address
+        return f"{address.local}+{token}@{address.domain}"
+
+    def encode_row(self, fields: Mapping[str, Any]) -> bytes:
+        """What has to be kept of a recipient: JSON without line breaks. Null and "" are kept as absent.
+
+        Fails with ContentError on values that JSON cannot hold.
+        """
+        values = [None if (value := fields.get(name)) == "" else value for name in self.fields]
+        try:
+            return orjson.dumps(values)
+        except orjson.JSONEncodeError as error:
+            name = next((name for name in self.fields if not storable(fields.get(name))), "")
+            raise ContentError(f"field {name} cannot be stored: {error}") from None
+
+    def render(self, recipient: str, row: bytes | Sequence[Any], token: str, date: str) -> RenderedMessage:
+        """The message to `recipient` (as it shall stand in To); `row` as `encode_row` made it, or its list.
+
+        `token` is an `Identity`'s, `date` an RFC 5322 date-time. Equal arguments give equal bytes. Fails with
+        ContentError.
+        """
+        values = self._values(recipient, row, token, date)
+        try:
+            for step in self._steps:
+                values.append(step(values))
+            return RenderedMessage(self._header.assemble(values), self._body.assemble(values), values[self._message_id])
+        except KeyError as error:
+            raise MissingField(self.fields[error.args[0]]) from None
+        except UnicodeEncodeError:
+            raise ContentError("a field has half a character (a lone surrogate)") from None
+
+    def problem(self, fields: Mapping[str, Any]) -> str | None:
+        """Why no message can be made of this row, as a sentence; None where all is well."""
+        plan = self._plan
+        for name in plan.required:
+            if fields.get(name) in (None, ""):
+                return str(MissingField(name))
+        certain, longest = not plan.uncertain, 0
+        for name in self.fields:
+            value = fields.get(name)
+            if isinstance(value, str):
+                longest = max(longest, len(value))
+            elif not isinstance(value, bool | int | float | None):
+                certain = False
+        unfit = None
+        for name in plan.in_headers:
+            found = control_problem(fields[name]) if isinstance(fields.get(name), str) else None
+            if found is not None:
+                certain, unfit = False, f"field {name} has {found} but is used in a header"
+        try:
+            row = self.encode_row(fields)
+            # 24: four bytes a character, six columns a byte.
+            if certain and plan.static_size + plan.slots * longest * 24 <= plan.max_size:
+                return None
+            size = len(self.render(SAMPLE_ADDRESS, row, SAMPLE_TOKEN, SAMPLE_DATE).data)
+        except ContentError as error:
+            return unfit or str(error)
+        if size > plan.max_size:
+            return f"the message would have {size} bytes, max_message_size is {plan.max_size}"
+        return None
+
+    def preview(
+        self, recipient: str, row: bytes | Sequence[Any], token: str = SAMPLE_TOKEN, date: str = SAMPLE_DATE
+    ) -> Preview:
+        """The message as a mail program shows it."""
+        message = self.render(recipient, row, token, date)
+        parsed = BytesParser(policy=policy.default).parsebytes(message.data)
+        return Preview(
+            subject=str(parsed["Subject"]),
+            headers=readable(message.header),
+            html=body_text(parsed, "html"),
+            text=body_text(parsed, "plain"),
+            message=message.data,
+        )
+
+    def _values(self, recipient: str, row: bytes | Sequence[Any], token: str, date: str) -> list[Any]:
+        values: list[Any] = orjson.loads(row) if isinstance(row, bytes) else list(row)
+        if len(values) != self._width:
+            raise ContentError(f"the row has {len(values)} values, the content uses {self._width} fields")
+        if not (recipient.isprintable() and date.isprintable() and token.isalnum() and token.isascii()):
+            raise ContentError("a recipient, token or date has characters that may not stand in a header")
+        values += (recipient, token, date, f"<{token}@{self._message_domain}>", self._campaign)
+        return values
+
+
+def storable(value: Any) -> bool:
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
+
+
+def body_text(message: EmailMessage, subtype: str) -> str | None:
+    for part in message.walk():
+        if part.get_content_type() == f"text/{subtype}" and not part.is_attachment():
+            return cast(str, part.get_content())
+    return None
