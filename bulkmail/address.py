@@ -122,7 +122,7 @@ def parse_domain(text: str) -> str:
     characters are refused, so that the domain reached is never another than the one read.
     """
     if not text:
-        raise AddressError("nothing after the @")
+        raise AddressError("empty")
     if len(text) > MAX_DOMAIN_OCTETS:
         raise AddressError(f"the domain is longer than {MAX_DOMAIN_OCTETS} octets")
     if text.startswith("["):
@@ -167,6 +167,8 @@ def _parse_with_care(text: str) -> Address:
             raise AddressError("no @")
         _refuse_decoration(text, domain)
         _refuse_bad_local(local)
+    if not domain:
+        raise AddressError("nothing after the @")
     if "@" in domain:
         raise AddressError("more than one @")
     octets = len(local.encode())
