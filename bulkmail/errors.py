@@ -18,7 +18,10 @@ class CampaignError(BulkmailError):
     """The user's input is wrong.
 
     `file`, `line` and `path` (of the key, such as `delivery.retry[2]`) say where, as far as known; `hint` what to do.
+    `also` has the further errors that were found in the same pass, each complete in itself.
     """
+
+    also: "tuple[CampaignError, ...]" = ()
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""The SMTP client's side of the wire: bytes in, bytes and values out; no sockets, no clock."""
+"""The SMTP client's side of the wire, sans-I/O: handshake and transactions; no sockets, no clock."""

@@ -1,0 +1,52 @@
+# make send   builds bulkmail in .venv and sends campaigns/spring.yaml in the sandbox
+# make test   the whole test suite          make lint   ruff and mypy
+# make bench  the micro-benchmarks          make dist   wheel and sdist in dist/
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
+
+.PHONY: send test lint bench dist clean toolchain
+
+send: $(VENV)/.run
+	$(BIN)/bulkmail send campaigns/spring.yaml
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,rounds
+
+dist: $(VENV)/.dev
+	$(BIN)/python -m build
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache bulkmail/native/*.so
+
+# Each stamp is made anew when a native source or the project file changes.
+$(VENV)/.run: $(SOURCES) | toolchain $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(SOURCES) | toolchain $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
+	  echo "bulkmail: $(PYTHON) cannot make a virtual environment; install it: \`apt-get install python3-venv\` (Debian, Ubuntu)." >&2; exit 1; }
+
+toolchain:
+	@command -v $(firstword $(PYTHON)) >/dev/null || { \
+	  echo "bulkmail: $(PYTHON) is missing; install it: \`apt-get install python3\` (Debian, Ubuntu) or \`dnf install python3\` (Fedora)." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "bulkmail: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another one: \`make PYTHON=python3.12 send\`." >&2; exit 1; }
+	@command -v $(firstword $(or $(filter-out default,$(CC)),cc)) >/dev/null || { \
+	  echo "bulkmail: no C compiler found; install one: \`apt-get install gcc\` (Debian, Ubuntu) or \`dnf install gcc\` (Fedora)." >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { \
+	  echo "bulkmail: the headers of $(PYTHON) (Python.h) are missing; install them: \`apt-get install python3-dev\` (Debian, Ubuntu) or \`dnf install python3-devel\` (Fedora)." >&2; exit 1; }

@@ -1,0 +1,265 @@
+"""What a well-formed campaign must also be: addresses, names, headers and servers that can be meant.
+
+Each check adds to the findings and goes on. Files are the business of `config.files`; what is legal but unwise is
+said by `bulkmail check`, not here.
+"""
+
+import re
+from ipaddress import ip_address
+
+from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
+from bulkmail.config.document import quoted
+from bulkmail.config.findings import Findings, key_path
+from bulkmail.model.campaign import CampaignFile, Delivery, Relay
+
+# VERP adds "+" and a token of 32 characters to the local part of the return path.
+VERP_OCTETS = 33
+
+RESERVED_HEADERS = {
+    "from": "from",
+    "reply-to": "reply_to",
+    "return-path": "return_path",
+    "subject": "subject",
+    "list-id": "list_id",
+    "list-unsubscribe": "unsubscribe",
+    "list-unsubscribe-post": "unsubscribe",
+    "dkim-signature": "dkim",
+}
+WRITTEN_HEADERS = frozenset(
+    ("to", "date", "message-id", "mime-version", "content-type", "content-transfer-encoding", "content-disposition")
+)
+NO_HEADERS = frozenset(("cc", "bcc", "received"))
+
+_header_name = re.compile(r"[!-9;-~]+").fullmatch  # RFC 5322 §3.6.8
+_control = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
+_list_id = re.compile(r"(?:[^<>]*<([^<> ]+)>|([^<> ]+))").fullmatch
+_dot_atom = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)+").fullmatch
+_dns_name = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}"
+    r"[A-Za-z0-9_])?)*"
+).fullmatch
+_variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+
+
+def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
+    """Add what is wrong with the values of a campaign, file names aside."""
+    _check_sender(campaign, findings)
+    _check_headers(campaign, findings)
+    _check_unsubscribe(campaign, findings)
+    _check_dkim(campaign, findings)
+    _check_delivery(campaign.delivery, findings)
+    _check_dns(campaign, findings)
+    _check_limits(campaign, findings)
+    if campaign.content.html is None and campaign.content.text is None:
+        findings.add("content", "html or text is needed")
+
+
+def _check_sender(campaign: CampaignFile, findings: Findings) -> None:
+    for path, text in (("from", campaign.from_), ("reply_to", campaign.reply_to)):
+        if text is None:
+            continue
+        try:
+            address = parse_mailbox(text).address
+        except AddressError as error:
+            findings.add(path, f"{quoted(text)}: {error}", hint='write "Name <local@domain>" or local@domain')
+        else:
+            _check_no_template(path, address, findings)
+    if campaign.return_path is not None:
+        _check_return_path(campaign.return_path, findings)
+    if campaign.list_id is not None:
+        match = _list_id(campaign.list_id)
+        if match is None or not _dot_atom(match[1] or match[2]) or _control(campaign.list_id):
+            findings.add(
+                "list_id",
+                f"{quoted(campaign.list_id)} is no list id (RFC 2919)",
+                hint="write news.garden.example or Name <news.garden.example>",
+            )
+
+
+def _check_return_path(text: str, findings: Findings) -> None:
+    address = _check_address("return_path", text, findings)
+    if address is None:
+        return
+    room = MAX_LOCAL_OCTETS - VERP_OCTETS
+    if len(address.local) > room:
+        findings.add("return_path", f"the local part is longer than {room} octets, which leaves no room for the token")
+    if not address.ascii_only or '"' in address.local:
+        findings.add(
+            "return_path", "the local part has quotes or characters beyond ASCII, which not every server takes"
+        )
+
+
+def _check_address(path: str, text: str, findings: Findings) -> Address | None:
+    try:
+        address = parse_address(text)
+    except AddressError as error:
+        findings.add(path, f"{quoted(text)}: {error}")
+        return None
+    _check_no_template(path, address, findings)
+    return address
+
+
+def _check_no_template(path: str, address: Address, findings: Findings) -> None:
+    if "{{" in address.local or "{%" in address.local:
+        findings.add(path, "a template in an address; this one is the same for all recipients")
+
+
+def _check_headers(campaign: CampaignFile, findings: Findings) -> None:
+    if not campaign.subject.strip():
+        findings.add("subject", "is empty")
+    _check_one_line("subject", campaign.subject, findings)
+    seen: dict[str, str] = {}
+    for name, value in campaign.headers.items():
+        path, lower = key_path("headers", name), name.lower()
+        if not _header_name(name):
+            findings.add(path, f"{quoted(name)} is no header name")
+        elif lower in RESERVED_HEADERS:
+            findings.add(path, f"{name} comes from the key {RESERVED_HEADERS[lower]}", hint="leave it out here")
+        elif lower in WRITTEN_HEADERS:
+            findings.add(path, f"{name} is written for each message", hint="leave it out")
+        elif lower in NO_HEADERS:
+            findings.add(path, f"{name} has no place in a campaign", hint="leave it out")
+        elif lower in seen:
+            findings.add(path, f"the same header as {seen[lower]}", hint="header names ignore case")
+        seen.setdefault(lower, name)
+        _check_one_line(path, value, findings)
+
+
+def _check_one_line(path: str, text: str, findings: Findings) -> None:
+    control = _control(text)
+    if control is None:
+        return
+    if control[0] in "\r\n":
+        findings.add(path, "a line break in a header", hint="write it on one line, in quotes")
+    else:
+        findings.add(path, f"control character U+{ord(control[0]):04X}")
+
+
+def _check_unsubscribe(campaign: CampaignFile, findings: Findings) -> None:
+    target = campaign.unsubscribe
+    if target is None:
+        return
+    if target.url is None and target.mailto is None:
+        findings.add("unsubscribe", "url or mailto is needed")
+    if target.url is not None:
+        outside = re.sub(r"\{[{%].*?[}%]\}", "", target.url)
+        if not re.match(r"https?://[^/?#\s]", target.url, re.IGNORECASE):
+            findings.add("unsubscribe.url", f"{quoted(target.url)} does not begin with https:// and a host")
+        elif re.search(r"[\s<>]", outside) or _control(target.url):
+            findings.add("unsubscribe.url", f"{quoted(target.url)} has a space, < or >, which no URL has")
+    if target.mailto is not None:
+        _check_address("unsubscribe.mailto", target.mailto, findings)
+
+
+def _check_dkim(campaign: CampaignFile, findings: Findings) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    for index, key in enumerate(campaign.dkim):
+        path = f"dkim[{index}]"
+        domain = _check_domain(f"{path}.domain", key.domain, findings) or key.domain
+        if not _dns_name(key.selector):
+            findings.add(f"{path}.selector", f"{quoted(key.selector)} is no selector, which is a name in the DNS")
+        pair = (domain, key.selector.lower())
+        if pair in seen:
+            findings.add(path, f"the same domain and selector as dkim[{seen[pair]}]")
+        seen.setdefault(pair, index)
+
+
+def _check_domain(path: str, text: str, findings: Findings) -> str | None:
+    try:
+        return parse_domain(text)
+    except AddressError as error:
+        findings.add(path, f"{quoted(text)}: {error}")
+        return None
+
+
+def _check_delivery(delivery: Delivery, findings: Findings) -> None:
+    if delivery.route == "relay" and delivery.relay is None:
+        findings.add("delivery.route", "the route relay needs the key relay beside it", hint="relay: {host: ...}")
+    if delivery.relay is not None:
+        _check_relay(delivery.relay, findings)
+    if not delivery.retry:
+        findings.add("delivery.retry", "is empty", hint="leave it out for 5m, 30m, 2h, 4h")
+    seen: dict[str | None, int] = {}
+    for index, source in enumerate(delivery.sources):
+        path = f"delivery.sources[{index}]"
+        if source.address is not None and not _is_ip(source.address):
+            findings.add(f"{path}.address", f"{quoted(source.address)} is no IP address")
+        if source.ehlo is not None and not _is_address_literal(source.ehlo):
+            _check_domain(f"{path}.ehlo", source.ehlo, findings)
+        if source.address in seen:
+            findings.add(path, f"the same address as delivery.sources[{seen[source.address]}]")
+        seen.setdefault(source.address, index)
+
+
+def _check_relay(relay: Relay, findings: Findings) -> None:
+    path = "delivery.relay"
+    if not _dns_name(relay.host) and not _is_ip(relay.host):
+        findings.add(f"{path}.host", f"{quoted(relay.host)} is no host name", hint="the port has a key of its own")
+    if relay.username is not None and relay.password_env is None:
+        findings.add(f"{path}.username", "a username needs password_env, the environment variable with the password")
+    if relay.username is None and relay.password_env is not None:
+        findings.add(f"{path}.password_env", "password_env needs a username")
+    if relay.password_env is not None and not _variable(relay.password_env):
+        # The text may be the password itself: not shown.
+        findings.add(f"{path}.password_env", "is no name of an environment variable", hint="never put a password here")
+    if relay.username is not None and (not relay.username or _control(relay.username)):
+        findings.add(f"{path}.username", "is empty or has a control character")
+    if relay.username is not None and relay.tls == "none":
+        findings.add(f"{path}.tls", "none would send the password in clear", hint="use starttls or implicit")
+
+
+def _check_dns(campaign: CampaignFile, findings: Findings) -> None:
+    for index, server in enumerate(campaign.dns.servers):
+        host, port = server, "53"
+        if match := re.fullmatch(r"\[(.*)\](?::(.*))?", server):
+            host, port = match[1], match[2] or ("53" if match[2] is None else "")
+        elif server.count(":") == 1:
+            host, _, port = server.partition(":")
+        if not _is_ip(host) or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
+            findings.add(
+                f"dns.servers[{index}]",
+                f"{quoted(server)} is no IP address with or without a port",
+                hint="write 192.0.2.1:53 or [2001:db8::1]:53",
+            )
+
+
+def _check_limits(campaign: CampaignFile, findings: Findings) -> None:
+    for pattern in campaign.limits.sites:
+        host = pattern.removeprefix("*.")
+        if not _dns_name(host):
+            findings.add(
+                key_path("limits.sites", pattern),
+                f"{quoted(pattern)} is no pattern of MX hosts",
+                hint='write "*.google.com" or a host name',
+            )
+    for domain in campaign.limits.domains:
+        _check_domain(key_path("limits.domains", domain), domain, findings)
+    for kind, keys in (("sites", campaign.limits.sites), ("domains", campaign.limits.domains)):
+        seen: dict[str, str] = {}
+        for key in keys:
+            folded = folded_name(key)
+            if folded in seen:
+                findings.add(key_path(f"limits.{kind}", key), f"the same as {seen[folded]}")
+            seen.setdefault(folded, key)
+
+
+def folded_name(name: str) -> str:
+    """The form in which a site pattern or domain is looked up: lower case, A-labels."""
+    try:
+        return parse_domain(name)
+    except AddressError:
+        return name.lower()
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_address_literal(text: str) -> bool:
+    """`[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3)."""
+    match = re.fullmatch(r"\[(IPv6:)?(.*)\]", text, re.IGNORECASE)
+    return match is not None and _is_ip(match[2]) and (":" in match[2]) == bool(match[1])

@@ -1,0 +1,89 @@
+"""The files a campaign names: paths made absolute from its folder, and seen to be there and readable."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from bulkmail.config.document import quoted
+from bulkmail.config.findings import Findings, did_you_mean
+from bulkmail.model.campaign import CampaignFile
+
+RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+
+
+def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings) -> CampaignFile:
+    """The campaign with every path absolute; what cannot be read is added to the findings."""
+
+    def found(value: str, path: str, *, missing: Literal["refused", "allowed"] = "refused") -> str:
+        absolute = os.path.abspath(folder / value)
+        problem = _problem(absolute, value)
+        if problem and not (missing == "allowed" and problem == _ABSENT):
+            hint = _nearest(Path(absolute), value) if problem == _ABSENT else None
+            findings.add(path, f"{quoted(value)} {problem}", hint=hint)
+        return absolute
+
+    def all_found(values: tuple[str, ...], path: str) -> tuple[str, ...]:
+        return tuple(found(value, f"{path}[{index}]") for index, value in enumerate(values))
+
+    content = campaign.content
+    recipients = []
+    for index, source in enumerate(campaign.recipients):
+        path = f"recipients[{index}].file"
+        if not source.file.lower().endswith(RECIPIENT_SUFFIXES):
+            findings.add(path, f"{quoted(source.file)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
+        recipients.append(replace(source, file=found(source.file, path)))
+    # The sandbox makes a key where there is none yet, so that a first campaign runs without ceremony.
+    keys = "allowed" if campaign.delivery.route == "sandbox" else "refused"
+    return replace(
+        campaign,
+        content=replace(
+            content,
+            html=None if content.html is None else found(content.html, "content.html"),
+            text=None if content.text is None else found(content.text, "content.text"),
+            inline=all_found(content.inline, "content.inline"),
+            attachments=all_found(content.attachments, "content.attachments"),
+        ),
+        recipients=tuple(recipients),
+        dkim=tuple(
+            replace(key, key=found(key.key, f"dkim[{index}].key", missing=keys))
+            for index, key in enumerate(campaign.dkim)
+        ),
+    )
+
+
+_ABSENT = "does not exist"
+
+
+def _problem(absolute: str, value: str) -> str | None:
+    if not value or "\0" in value:
+        return "is no file name"
+    try:
+        mode = os.stat(absolute).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return _ABSENT
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    if stat.S_ISDIR(mode):
+        return "is a folder; a file is needed"
+    if not stat.S_ISREG(mode):
+        return "is no ordinary file"
+    if not os.access(absolute, os.R_OK):
+        return "cannot be read: permission denied"
+    return None
+
+
+def _nearest(absolute: Path, value: str) -> str:
+    """The file that may be meant, as it would be written in the campaign."""
+    folder = absolute.parent
+    try:
+        names = [entry.name for entry in folder.iterdir() if entry.is_file()]
+    except OSError:
+        return f"there is no folder {folder}"
+    near = did_you_mean(absolute.name, names)
+    if near is None:
+        return f"no file in {folder} has a name like it"
+    written_folder = os.path.dirname(value)
+    return near.replace('"', f'"{written_folder}/', 1) if written_folder else near

@@ -1,0 +1,37 @@
+"""From the path of a campaign file to a frozen Campaign, or to everything that is wrong with it."""
+
+import os
+from pathlib import Path
+
+from msgspec.structs import asdict, replace
+
+from bulkmail.config.checks import check_meaning, folded_name
+from bulkmail.config.document import line_of, read_document
+from bulkmail.config.files import with_absolute_paths
+from bulkmail.config.findings import Findings
+from bulkmail.config.shape import read_struct
+from bulkmail.model.campaign import Campaign, CampaignFile
+
+
+def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Campaign:
+    """The campaign in a YAML file: units converted, paths absolute, every named file there and readable.
+
+    `recipients_required=False` is for those who bring their recipients in Python. Raises CampaignError, the first in
+    the order of the file, with the others found in its `also`.
+    """
+    name = os.fspath(path)
+    root = read_document(Path(path), name)
+    findings = Findings(name)
+    findings.place("", line_of(root))
+    campaign = read_struct(root, CampaignFile, findings)
+    check_meaning(campaign, findings)
+    if recipients_required and not campaign.recipients:
+        findings.add("recipients", "no recipients", hint="- {file: recipients.csv}")
+    campaign = with_absolute_paths(campaign, Path(path).parent, findings)
+    findings.fail_if_any()
+    limits = replace(
+        campaign.limits,
+        sites={folded_name(pattern): value for pattern, value in campaign.limits.sites.items()},
+        domains={folded_name(domain): value for domain, value in campaign.limits.domains.items()},
+    )
+    return Campaign(**{**asdict(campaign), "limits": limits, "file": os.path.abspath(path)})

@@ -1,0 +1,134 @@
+"""Compose and sign messages in batches on threads, ahead of need, into the rings of their lanes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import format_datetime
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from bulkmail.clock import Clock
+from bulkmail.content.identity import Identity
+from bulkmail.content.program import ContentError, Program
+from bulkmail.dkim.signing import Signer
+from bulkmail.engine.lane import Lane
+from bulkmail.engine.work import ActiveChunk, Work
+from bulkmail.model.message import Message
+
+BATCH = 64
+
+
+class ComposeFailure(Struct, frozen=True):
+    """A row that could not be rendered, found only now."""
+
+    active: ActiveChunk
+    index: int
+    explanation: str
+
+
+class Composer:
+    """Turns work into ready messages: the row is rendered, hashed and signed on a signing thread.
+
+    A batch takes from as many lanes as needed, so that a tail of small sites costs no more than one big one.
+    `on_ready(lane)` is called on the loop when a lane's ring has got something, `on_failure` for each bad row.
+    """
+
+    def __init__(
+        self, program: Program, signer: Signer, identity: Identity, *, run_number: int, threads: int, clock: Clock
+    ) -> None:
+        self._program = program
+        self._signer = signer
+        self._identity = identity
+        self._run_number = run_number
+        self._clock = clock
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
+        self._busy = 0
+        self._hungry: deque[Lane] = deque()
+        self._queued: set[Lane] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.on_ready: Callable[[Lane], None] = lambda lane: None
+        self.on_failure: Callable[[Lane, ComposeFailure], None] = lambda lane, failure: None
+
+    def request(self, lane: Lane) -> None:
+        """The lane may need more ready messages."""
+        if lane.composable > 0 and lane not in self._queued:
+            self._queued.add(lane)
+            self._hungry.append(lane)
+        while self._hungry and self._busy < self._threads:
+            batch = self._gather()
+            if not batch:
+                return
+            self._busy += 1
+            task = asyncio.get_running_loop().create_task(self._run(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for the batches under way; the messages they made stay in their rings."""
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._pool.shutdown()
+
+    def _gather(self) -> list[tuple[Lane, Work]]:
+        batch: list[tuple[Lane, Work]] = []
+        while self._hungry and len(batch) < BATCH:
+            lane = self._hungry.popleft()
+            self._queued.discard(lane)
+            for _ in range(min(lane.composable, BATCH - len(batch))):
+                lane.composing += 1
+                batch.append((lane, lane.backlog.popleft()))
+            if lane.composable > 0:
+                self._queued.add(lane)
+                self._hungry.append(lane)
+        return batch
+
+    async def _run(self, batch: list[tuple[Lane, Work]]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            composed = await loop.run_in_executor(self._pool, self.compose, [work for _, work in batch])
+        finally:
+            self._busy -= 1
+        touched: dict[Lane, None] = {}
+        for (lane, _), result in zip(batch, composed, strict=True):
+            lane.composing -= 1
+            if isinstance(result, Message):
+                lane.ring.append(result)
+                touched[lane] = None
+            else:
+                self.on_failure(lane, result)
+        for lane in touched:
+            self.on_ready(lane)
+        for lane in touched:
+            self.request(lane)
+
+    def compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
+        """Render and sign a batch; called on a signing thread, touches nothing but its arguments."""
+        now = int(self._clock.time())
+        date = format_datetime(datetime.fromtimestamp(now, UTC))
+        return [self._compose_one(active, index, now, date) for active, index in batch]
+
+    def _compose_one(self, active: ActiveChunk, index: int, now: int, date: str) -> Message | ComposeFailure:
+        chunk = active.chunk
+        address = chunk.addresses[index]
+        token = self._identity.token(self._run_number, chunk.number, index)
+        try:
+            rendered = self._program.render(address, chunk.rows[index], token=token, date=date)
+        except ContentError as error:
+            return ComposeFailure(active, index, str(error))
+        signature = self._signer.sign(rendered.header, rendered.body, now=now)
+        recipient = address.encode()
+        return Message(
+            chunk=active,
+            index=index,
+            attempt=chunk.outcomes.get(index).attempt + 1,
+            address=address,
+            domain=address.rpartition("@")[2],
+            sender=self._program.envelope_sender(token).encode(),
+            recipient=recipient,
+            data=b"".join((signature, rendered.header, b"\r\n", rendered.body)),
+            message_id=rendered.message_id,
+            utf8=not recipient.isascii(),
+        )

@@ -1,0 +1,360 @@
+"""Carry out what policy decides about a reply: for this recipient, this message, this connection or the whole lane.
+
+Rules: a refusal that is about the lane leaves the recipient as it was and slows or pauses the lane. The second one
+that meets the same recipient is taken as the recipient's own, so that one bad recipient never blocks the others.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+from bulkmail.address import comparison_key, parse_address
+from bulkmail.clock import Clock
+from bulkmail.engine.composer import ComposeFailure
+from bulkmail.engine.lane import Lane
+from bulkmail.engine.recorder import Recorder
+from bulkmail.engine.router import Unroutable
+from bulkmail.engine.work import ActiveChunk, Work
+from bulkmail.model.campaign import Campaign
+from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
+from bulkmail.model.message import Message
+from bulkmail.net.connection import Connection, Left, Result
+from bulkmail.policy.disposition import LaneAction, Subject, Verdict, judge
+from bulkmail.policy.retry import next_due
+from bulkmail.smtp.replies import parse_text
+from bulkmail.store.suppressions import NewSuppression, Suppressions
+
+# A lane that pauses for longer gives its recipients back to the store, so that chunks can close.
+PARK_SECONDS = 5.0
+
+
+class Courier:
+    """One run's consequences. `on_lane_changed(lane)` is called when a pause or a failure changed what it may do."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        recorder: Recorder,
+        suppressions: Suppressions,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        pause_scale: float = 1.0,
+    ) -> None:
+        self._retry = [float(seconds) for seconds in campaign.delivery.retry]
+        self._expire_seconds = float(campaign.delivery.expire)
+        self._in_doubt = campaign.delivery.in_doubt
+        self._campaign = campaign.campaign
+        self._recorder = recorder
+        self._suppressions = suppressions
+        self._clock = clock
+        self._rng = rng
+        self._pause_scale = pause_scale
+        self.on_lane_changed: Callable[[Lane], None] = lambda lane: None
+
+    # Replies.
+
+    def results(self, lane: Lane, connection: Connection, results: Sequence[Result]) -> None:
+        """Replies that decided something, in order of arrival."""
+        for message, stage, code, text in results:
+            if stage == Stage.MESSAGE and 200 <= code < 300:
+                self._delivered(lane, connection, message, code, text)
+            else:
+                reply = parse_text(code, text)
+                self._judged(lane, connection, message, judge(Stage(stage), reply), Stage(stage), reply, "")
+
+    def lost(
+        self, lane: Lane, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str
+    ) -> None:
+        """A connection ended with messages that have no result."""
+        now = self._clock.monotonic()
+        between = all(stage == Stage.MAIL and not ended for _, stage, ended in left)
+        if connection.completed and between:
+            # Receivers close after so many messages without a word: a limit, not a failure.
+            if reason is Reason.CONNECTION_LOST and connection.stage is not Stage.QUIT:
+                lane.pacer.on_closed_between(connection.completed, now)
+            for message, _, _ in reversed(left):
+                lane.ring.appendleft(message)
+            return
+        for message, stage_value, ended in left:
+            stage = Stage(stage_value)
+            verdict = judge(stage, None, reason if reason is not Reason.NONE else Reason.CONNECTION_LOST)
+            if ended:
+                self._doubt(lane, connection, message, explanation)
+            else:
+                self._judged(lane, connection, message, verdict, stage, None, explanation)
+
+    def unfit(self, lane: Lane, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
+        """This message cannot go to this server at all; nothing was written."""
+        verdict = judge(Stage.COMPOSE, None, reason)
+        self._conclude_refused(lane, connection, message, verdict, Stage.COMPOSE, None, explanation)
+
+    def compose_failed(self, lane: Lane, failure: ComposeFailure) -> None:
+        """A row that could not be rendered: final, and not the recipient's fault."""
+        self._recorder.conclude(
+            failure.active,
+            failure.index,
+            Disposition.BOUNCED,
+            attempt=failure.active.chunk.outcomes.get(failure.index).attempt + 1,
+            stage=Stage.COMPOSE,
+            reason=Reason.CONTENT,
+            explanation=failure.explanation,
+            site=lane.site.name,
+        )
+
+    # Lanes and domains.
+
+    def unreachable(
+        self, lane: Lane, stage: Stage, reply: Reply | None, reason: Reason, explanation: str, host: str | None
+    ) -> None:
+        """No host of the lane's site let us in: the lane waits by the retry schedule, its recipients with it."""
+        verdict = judge(stage, reply, reason)
+        now = self._clock.monotonic()
+        if verdict.lane is LaneAction.NONE or reply is None:
+            lane.pacer.on_connect_failure(now)
+        else:
+            self._slow(lane, verdict, now)
+        self._say_paused(lane, verdict.reason, stage, reply, explanation, host, now)
+
+    def unroutable(self, active: ActiveChunk, indexes: Sequence[int], problem: Unroutable, domain: str) -> None:
+        """The domain has no way in: for good (bounced), or for now (deferred)."""
+        verdict = judge(Stage.DNS, None, problem.reason)
+        for index in indexes:
+            attempt = active.chunk.outcomes.get(index).attempt + 1
+            disposition, due = self._disposition(active, index, attempt, verdict)
+            self._recorder.conclude(
+                active,
+                index,
+                disposition,
+                attempt=attempt,
+                stage=Stage.DNS,
+                reason=Reason.EXPIRED if disposition is Disposition.EXPIRED else verdict.reason,
+                explanation=problem.explanation,
+                due=due,
+                site=domain,
+            )
+            if verdict.suppress:
+                self._suppress(active, index, verdict, None, problem.explanation)
+
+    def park(self, lane: Lane) -> None:
+        """Give everything that waits on a paused lane back to the store until the pause ends."""
+        work: list[Work] = [(message.chunk, message.index) for message in lane.ring]
+        work.extend(lane.backlog)
+        lane.ring.clear()
+        lane.backlog.clear()
+        self.park_work(lane, work)
+
+    def park_work(self, lane: Lane, work: Sequence[Work]) -> None:
+        """The same for recipients that were about to be handed to a paused lane."""
+        due = self._clock.time() + max(0.0, lane.pacer.paused_until - self._clock.monotonic())
+        for active, index in work:
+            self._recorder.park(active, index, due)
+
+    def suppressed(self, lane: Lane, active: ActiveChunk, index: int) -> bool:
+        """Look once more before the wire; a suppressed recipient is concluded here."""
+        chunk = active.chunk
+        key = comparison_key(parse_address(chunk.addresses[index]))
+        if not self._suppressions.contains(key, chunk.list_name):
+            return False
+        self._recorder.conclude(
+            active,
+            index,
+            Disposition.SUPPRESSED,
+            attempt=chunk.outcomes.get(index).attempt,
+            reason=Reason.SUPPRESSED,
+            explanation="on the suppression list since the run began",
+            event="suppressed",
+            site=lane.site.name,
+        )
+        return True
+
+    def expired(self, active: ActiveChunk, index: int) -> bool:
+        """Give up on a recipient that was first tried too long ago; it is concluded here."""
+        outcome = active.chunk.outcomes.get(index)
+        first = active.chunk.outcomes.first_tried(index)
+        if not first or self._clock.time() - first < self._expire_seconds:
+            return False
+        self._recorder.conclude(
+            active,
+            index,
+            Disposition.EXPIRED,
+            attempt=outcome.attempt,
+            stage=outcome.stage,
+            reason=Reason.EXPIRED,
+            explanation=outcome.text or "its lane was closed all the time",
+        )
+        return True
+
+    # Beneath.
+
+    def _delivered(self, lane: Lane, connection: Connection, message: Message, code: int, text: bytes) -> None:
+        now = self._clock.monotonic()
+        lane.accepted += 1
+        lane.pacer.on_accepted(now)
+        lane.state = ""
+        self._recorder.conclude(
+            message.chunk,
+            message.index,
+            Disposition.DELIVERED,
+            attempt=message.attempt,
+            stage=Stage.MESSAGE,
+            reply=parse_text(code, text),
+            site=lane.site.name,
+            host=connection.host,
+            source=lane.source.address,
+            tls=connection.tls,
+            size_bytes=len(message.data),
+            milliseconds=round((now - message.started) * 1000, 1),
+            message_id=message.message_id,
+        )
+
+    def _judged(
+        self,
+        lane: Lane,
+        connection: Connection,
+        message: Message,
+        verdict: Verdict,
+        stage: Stage,
+        reply: Reply | None,
+        explanation: str,
+    ) -> None:
+        now = self._clock.monotonic()
+        if verdict.lane is not LaneAction.NONE:
+            self._slow(lane, verdict, now)
+            self._say_paused(lane, verdict.reason, stage, reply, explanation, connection.host, now)
+        about_lane = verdict.subject in (Subject.LANE, Subject.CONNECTION)
+        if about_lane and message.chunk.refused(message.index) < 2:
+            lane.ring.append(message)
+            return
+        self._conclude_refused(lane, connection, message, verdict, stage, reply, explanation)
+
+    def _conclude_refused(
+        self,
+        lane: Lane,
+        connection: Connection,
+        message: Message,
+        verdict: Verdict,
+        stage: Stage,
+        reply: Reply | None,
+        explanation: str,
+    ) -> None:
+        disposition, due = self._disposition(message.chunk, message.index, message.attempt, verdict)
+        started = message.started
+        self._recorder.conclude(
+            message.chunk,
+            message.index,
+            disposition,
+            attempt=message.attempt,
+            stage=stage,
+            reason=verdict.reason,
+            reply=reply,
+            explanation=explanation,
+            due=due,
+            site=lane.site.name,
+            host=connection.host,
+            source=lane.source.address,
+            tls=connection.tls,
+            size_bytes=len(message.data),
+            milliseconds=round((self._clock.monotonic() - started) * 1000, 1) if started else None,
+            message_id=message.message_id,
+        )
+        if verdict.suppress:
+            self._suppress(message.chunk, message.index, verdict, reply, explanation)
+
+    def _doubt(self, lane: Lane, connection: Connection, message: Message, explanation: str) -> None:
+        """The message was written whole and no reply came (RFC 1047): the campaign says what that counts as."""
+        active, index = message.chunk, message.index
+        due = 0.0
+        if self._in_doubt == "hold":
+            disposition = Disposition.IN_DOUBT
+        elif self._in_doubt == "assume_delivered":
+            disposition = Disposition.DELIVERED
+        else:
+            verdict = judge(Stage.MESSAGE, None, Reason.CONNECTION_LOST)
+            disposition, due = self._disposition(active, index, message.attempt, verdict)
+        self._recorder.conclude(
+            active,
+            index,
+            disposition,
+            attempt=message.attempt,
+            stage=Stage.MESSAGE,
+            reason=Reason.CONNECTION_LOST,
+            explanation=f"in doubt: {explanation}",
+            due=due,
+            event="in_doubt",
+            site=lane.site.name,
+            host=connection.host,
+            source=lane.source.address,
+            tls=connection.tls,
+            size_bytes=len(message.data),
+            milliseconds=round((self._clock.monotonic() - message.started) * 1000, 1),
+            message_id=message.message_id,
+        )
+
+    def _disposition(
+        self, active: ActiveChunk, index: int, attempt: int, verdict: Verdict
+    ) -> tuple[Disposition, float]:
+        if verdict.disposition is Disposition.BOUNCED:
+            return Disposition.BOUNCED, 0.0
+        now = self._clock.time()
+        first = active.chunk.outcomes.first_tried(index) or now
+        due = next_due(
+            now,
+            attempt,
+            self._retry,
+            first_tried=first,
+            expire_seconds=self._expire_seconds,
+            jitter=self._rng.random(),
+        )
+        if due is None:
+            return Disposition.EXPIRED, 0.0
+        return Disposition.DEFERRED, due
+
+    def _slow(self, lane: Lane, verdict: Verdict, now: float) -> None:
+        lane.pacer.on_refused(now, verdict)
+        if lane.messages is not None:
+            lane.messages.set_rate(lane.limits.messages_per_second * lane.pacer.rate_factor, now)
+
+    def _say_paused(
+        self,
+        lane: Lane,
+        reason: Reason,
+        stage: Stage,
+        reply: Reply | None,
+        explanation: str,
+        host: str | None,
+        now: float,
+    ) -> None:
+        pause_seconds = lane.pacer.paused_until - now
+        if pause_seconds > 0:
+            what = f"lane paused for {pause_seconds:.0f} s" if pause_seconds >= 1 else "lane paused briefly"
+        else:
+            what = "lane slowed"
+        state = f"{what}: {reply or explanation}"
+        if state != lane.state:
+            lane.state = state
+            self._recorder.lane_event(
+                reason=reason,
+                stage=stage,
+                reply=reply,
+                explanation="; ".join(part for part in (explanation, what) if part),
+                site=lane.site.name,
+                source=lane.source.address,
+                host=host,
+            )
+        if pause_seconds > PARK_SECONDS * self._pause_scale:
+            self.park(lane)
+        self.on_lane_changed(lane)
+
+    def _suppress(
+        self, active: ActiveChunk, index: int, verdict: Verdict, reply: Reply | None, explanation: str
+    ) -> None:
+        address = active.chunk.addresses[index]
+        self._recorder.suppress(
+            NewSuppression(
+                address=address,
+                scope="all",
+                reason=verdict.reason.label,
+                source=f"{self._campaign}: {reply or explanation}"[:300],
+                time=self._clock.time(),
+            )
+        )

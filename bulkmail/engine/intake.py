@@ -1,0 +1,186 @@
+"""Take recipients in: reject, drop duplicates and suppressed ones (all recorded), group by destination, store chunks.
+
+One transaction per INGEST_ROWS rows of the sources holds their chunks and the count of rows read, so an interrupted
+intake goes on behind the last one. Memory is bounded by INGEST_ROWS, and 64 bits a recipient to know duplicates by.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+
+from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
+from bulkmail.clock import Clock, rfc3339
+from bulkmail.content.program import Program
+from bulkmail.engine.statistics import Statistics
+from bulkmail.events.log import EventLog
+from bulkmail.model.delivery import Disposition, Event, Reason
+from bulkmail.model.recipient import Recipient, RejectedRow
+from bulkmail.native.hashset import AddressSet
+from bulkmail.store.chunks import NewChunk
+from bulkmail.store.runs import IntakeProgress, Run
+from bulkmail.store.store import Store
+from bulkmail.store.suppressions import Suppressions
+
+INGEST_ROWS = 50_000
+CHUNK_RECIPIENTS = 1_000
+# A destination with fewer recipients in a batch shares chunks with others.
+OWN_CHUNK_RECIPIENTS = 50
+
+Row = Recipient | RejectedRow
+
+
+class Intake:
+    """One run's intake; `take` is called with rows in order of the sources, `finish` after the last."""
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        program: Program,
+        suppressions: Suppressions,
+        event_log: EventLog,
+        statistics: Statistics,
+        *,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._program = program
+        self._suppressions = suppressions
+        self._event_log = event_log
+        self._statistics = statistics
+        self._clock = clock
+        self._seen = AddressSet()
+        self._rows = 0
+        self._since_ingest = 0
+        self._groups: defaultdict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)
+        self._events: list[Event] = []
+
+    async def run(
+        self, batches: AsyncIterator[Sequence[Row]], thread: Executor, *, limit: int | None, stop: Callable[[], bool]
+    ) -> bool:
+        """Take all rows in; False where `stop` said so before the end. Raises CampaignError, StateError."""
+        loop = asyncio.get_running_loop()
+        async for batch in batches:
+            rows = batch if limit is None else batch[: limit - self._rows]
+            await loop.run_in_executor(thread, self.take, rows)
+            if stop():
+                await loop.run_in_executor(thread, self.finish)
+                return False
+            if limit is not None and self._rows >= limit:
+                break
+        await loop.run_in_executor(thread, self.finish)
+        return True
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """Take some rows in. Rows that an earlier intake of this run stored only mark their addresses as seen."""
+        for row in rows:
+            self._rows += 1
+            replayed = self._rows <= self._run.watermark
+            if isinstance(row, RejectedRow):
+                if not replayed:
+                    self._reject(row.address, f"{row.source}:{row.line}: {row.reason}")
+                continue
+            try:
+                address = parse_address(row.address)
+                problem = self._program.problem(row.fields)
+            except AddressError as error:
+                problem = str(error)
+            if problem is not None:
+                if not replayed:
+                    self._reject(row.address, f"{row.source}:{row.line}: {problem}")
+                continue
+            key = comparison_key(address)
+            if not self._seen.add(key.encode()):
+                if not replayed:
+                    self._statistics.duplicates += 1
+                    self._note("duplicate", row.address, f"{row.source}:{row.line}: the address stands further up")
+                continue
+            if replayed:
+                continue
+            list_name = row.list or ""
+            if self._suppressions.contains(key, row.list):
+                self._statistics.suppressed_at_intake += 1
+                self._note("suppressed", wire_address(address), Reason.SUPPRESSED.label, Disposition.SUPPRESSED.label)
+                continue
+            self._groups[list_name, address.domain].append(
+                (wire_address(address), self._program.encode_row(row.fields))
+            )
+        fresh = self._rows - max(self._run.watermark, self._statistics.rows)
+        if fresh > 0:
+            self._statistics.rows += fresh
+            self._since_ingest += fresh
+        if self._since_ingest >= INGEST_ROWS:
+            self._ingest()
+
+    def finish(self) -> None:
+        """Store what is left."""
+        self._ingest()
+
+    def _reject(self, address: str, reason: str) -> None:
+        self._statistics.rejected += 1
+        self._note("rejected", address, reason)
+
+    def _note(self, event: str, address: str, reason: str, disposition: str | None = None) -> None:
+        self._events.append(
+            Event(
+                time=rfc3339(self._clock.time()),
+                event=event,
+                run=self._run.id,
+                recipient=address,
+                disposition=disposition,
+                reason=reason,
+            )
+        )
+
+    def _ingest(self) -> None:
+        chunks = build_chunks(self._groups)
+        self._groups.clear()
+        self._since_ingest = 0
+        self._event_log.append(self._events)
+        self._events.clear()
+        self._event_log.sync()
+        statistics = self._statistics
+        self._store.ingest(
+            self._run.number,
+            chunks,
+            IntakeProgress(
+                rows=statistics.rows,
+                rejected=statistics.rejected,
+                duplicates=statistics.duplicates,
+                suppressed=statistics.suppressed_at_intake,
+                watermark=self._rows,
+                events_offset=self._event_log.offset,
+            ),
+        )
+        statistics.totals[Disposition.OPEN] += sum(len(chunk.addresses) for chunk in chunks)
+
+
+def build_chunks(groups: dict[tuple[str, str], list[tuple[str, bytes]]]) -> list[NewChunk]:
+    """Chunks of at most CHUNK_RECIPIENTS from (list, domain) groups; small groups of a list share mixed chunks.
+
+    Thousands of domains with a few recipients each would otherwise be thousands of chunks.
+    """
+    chunks: list[NewChunk] = []
+    tails: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
+    for (list_name, domain), rows in sorted(groups.items()):
+        if len(rows) < OWN_CHUNK_RECIPIENTS:
+            tails[list_name].extend(rows)
+        else:
+            chunks.extend(_cut(domain, list_name, rows))
+    for list_name, rows in sorted(tails.items()):
+        chunks.extend(_cut("", list_name, rows))
+    return chunks
+
+
+def _cut(destination: str, list_name: str, rows: list[tuple[str, bytes]]) -> list[NewChunk]:
+    return [
+        NewChunk(
+            destination=destination,
+            list_name=list_name or None,
+            addresses=[address for address, _ in part],
+            rows=[row for _, row in part],
+        )
+        for part in (rows[start : start + CHUNK_RECIPIENTS] for start in range(0, len(rows), CHUNK_RECIPIENTS))
+    ]

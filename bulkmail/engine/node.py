@@ -1,0 +1,314 @@
+"""One sending process for one run: builds the rooms of the engine, lets them run, stops them in order."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from msgspec import Struct
+
+from bulkmail.clock import Clock
+from bulkmail.content.identity import Identity
+from bulkmail.content.program import Program
+from bulkmail.dkim.signing import Signer
+from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.composer import Composer
+from bulkmail.engine.courier import Courier
+from bulkmail.engine.intake import Intake, Row
+from bulkmail.engine.lane import Lane
+from bulkmail.engine.pool import Pool, Transport
+from bulkmail.engine.recorder import Recorder
+from bulkmail.engine.router import Router
+from bulkmail.engine.scheduler import Scheduler
+from bulkmail.engine.statistics import Snapshot, Statistics
+from bulkmail.engine.work import Work
+from bulkmail.errors import StateError
+from bulkmail.events.log import EventLog
+from bulkmail.model.campaign import Campaign, EgressSource
+from bulkmail.model.delivery import Event, Summary
+from bulkmail.policy.limits import effective_limits
+from bulkmail.policy.pacing import Pacer, PacingSettings
+from bulkmail.policy.route import Site
+from bulkmail.store.runs import Run, RunState
+from bulkmail.store.store import Store
+from bulkmail.store.suppressions import Suppressions
+
+SWEEP_SECONDS = 0.25
+DRAIN_SECONDS = 60.0
+DISK_RETRY_SECONDS = 10.0
+LANE_KEPT_SECONDS = 60.0
+
+
+class NodeOptions(Struct, frozen=True, kw_only=True):
+    """`signers` are composing and signing threads; `limit` stops intake after so many rows."""
+
+    wait: bool = True
+    limit: int | None = None
+    signers: int = 1
+    pacing: PacingSettings = PacingSettings()
+
+
+class Node:
+    """Sends one run. `run` may be called once; `stop` and `snapshot` at any time on the same loop."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        run: Run,
+        *,
+        store: Store,
+        suppressions: Suppressions,
+        event_log: EventLog,
+        program: Program,
+        signer: Signer,
+        resolver: Resolver,
+        transport: Transport,
+        sources: Sequence[EgressSource],
+        options: NodeOptions,
+        store_thread: Executor,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._campaign = campaign
+        self._run = run
+        self._store = store
+        self._suppressions = suppressions
+        self._event_log = event_log
+        self._program = program
+        self._options = options
+        self._store_thread = store_thread
+        self._clock = clock
+        self._sources = sources
+        self._transport = transport
+        self._stopping = False
+        self._disk_full = False
+        self._failure: StateError | None = None
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._pools: dict[Lane, Pool] = {}
+        self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-sync")
+        self.statistics = Statistics(campaign, run.id, now=clock.monotonic())
+        self._recorder = Recorder(
+            run=run.id,
+            journal=store.journal,
+            event_log=event_log,
+            suppressions=suppressions,
+            statistics=self.statistics,
+            clock=clock,
+            sync_thread=self._sync_thread,
+            store_thread=store_thread,
+        )
+        own_names = [source.ehlo for source in sources if source.ehlo]
+        self._router = Router(campaign, resolver, own_names=own_names, rng=rng)
+        self._courier = Courier(
+            campaign,
+            self._recorder,
+            suppressions,
+            clock=clock,
+            rng=rng,
+        )
+        identity = Identity(store.secret)
+        self._composer = Composer(
+            program, signer, identity, run_number=run.number, threads=options.signers, clock=clock
+        )
+        self._scheduler = Scheduler(
+            store,
+            run.number,
+            router=self._router,
+            courier=self._courier,
+            lanes_of=self._lanes_of,
+            put=self._put,
+            store_thread=store_thread,
+            clock=clock,
+        )
+        self._recorder.on_progress = self._scheduler.progressed
+        self._courier.on_lane_changed = self._lane_changed
+        self._composer.on_ready = lambda lane: self._pools[lane].kick()
+        self._composer.on_failure = self._courier.compose_failed
+
+    def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
+        """`subscriber` gets every event once it is durable."""
+        self._recorder.subscriber = subscriber
+
+    async def run(self, batches: AsyncIterator[Sequence[Row]] | None) -> Summary:
+        """Take recipients in (unless that is done already), send, and return how the run stands.
+
+        Raises StateError when the state directory failed; everything recorded before is safe then.
+        """
+        await self._in_store(self._load_totals)
+        syncs = asyncio.create_task(self._recorder.run_syncs())
+        sweeps = asyncio.create_task(self._sweep())
+        work = asyncio.create_task(self._work(batches))
+        finished = False
+        try:
+            await asyncio.wait({syncs, work}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                finished = await work
+            else:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+                await syncs
+        finally:
+            await self._wind_up(finished, syncs, sweeps, work)
+        return self.statistics.summary(self.statistics.phase, self._clock.monotonic())
+
+    def stop(self) -> None:
+        """Begin no new message; replies may come in for up to DRAIN_SECONDS; then `run` returns."""
+        if not self._stopping:
+            self._stopping = True
+            self.statistics.phase = "stopping"
+            self._scheduler.stop()
+
+    def snapshot(self) -> Snapshot:
+        """How things stand, for a display."""
+        now = self._clock.monotonic()
+        lanes = [lane.statistics(now) for lane in self._lanes.values()]
+        lanes.sort(key=lambda lane: (lane.waiting + lane.ready, lane.connections), reverse=True)
+        statistics = self.statistics
+        summary = statistics.summary(statistics.phase, now)
+        return Snapshot(
+            summary=summary,
+            open=summary.deferred,
+            phase=statistics.phase,
+            rate_per_second=statistics.rate_per_second(now),
+            lanes=tuple(lanes),
+            sites=dict(statistics.sites),
+            problem=statistics.problem,
+        )
+
+    # Beneath.
+
+    async def _work(self, batches: AsyncIterator[Sequence[Row]] | None) -> bool:
+        """Intake, then sending; True when the run is finished."""
+        if self._run.state is RunState.INTAKE:
+            if batches is None:
+                raise StateError("this run's intake is not done and no recipients were given")
+            intake = Intake(
+                self._store,
+                self._run,
+                self._program,
+                self._suppressions,
+                self._event_log,
+                self.statistics,
+                clock=self._clock,
+            )
+            done = await intake.run(
+                batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping
+            )
+            if not done:
+                return False
+            await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
+        self.statistics.phase = "sending"
+        self._recorder.run_event("sending")
+        finished = await self._scheduler.run(wait=self._options.wait)
+        if self._stopping:
+            await self._drain()
+        return finished
+
+    async def _drain(self) -> None:
+        for pool in self._pools.values():
+            pool.drain()
+        deadline = self._clock.monotonic() + DRAIN_SECONDS
+        while self._clock.monotonic() < deadline and any(pool.in_flight for pool in self._pools.values()):
+            await asyncio.sleep(0.02)
+
+    async def _wind_up(self, finished: bool, syncs: asyncio.Task[None], sweeps: asyncio.Task[None],
+                       work: asyncio.Task[bool]) -> None:
+        failed = syncs.done() and not syncs.cancelled() and syncs.exception() is not None
+        for task in (syncs, sweeps, work):
+            task.cancel()
+        await asyncio.gather(syncs, sweeps, work, return_exceptions=True)
+        self._stopping = True
+        for pool in self._pools.values():
+            if finished:
+                pool.drain()
+            await pool.close()
+        await self._composer.close()
+        if not failed:
+            self._recorder.run_event("finished" if finished else "stopped")
+            await self._recorder.sync()
+            await self._scheduler.release_all()
+            if finished:
+                await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
+            self._event_log.sync()
+        self.statistics.phase = "finished" if finished else "stopped"
+        self._sync_thread.shutdown()
+
+    def _load_totals(self) -> None:
+        run, statistics = self._run, self.statistics
+        statistics.rows, statistics.rejected = run.rows, run.rejected
+        statistics.duplicates, statistics.suppressed_at_intake = run.duplicates, run.suppressed
+        statistics.totals.update(self._store.counts(run.number))
+
+    def _may_begin(self) -> bool:
+        return not self._stopping and not self._disk_full
+
+    def _lanes_of(self, site: Site) -> list[Lane]:
+        lanes = []
+        for position, source in enumerate(self._sources):
+            key = (site.name, position)
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = self._make_lane(site, source)
+            lanes.append(lane)
+        return lanes
+
+    def _make_lane(self, site: Site, source: EgressSource) -> Lane:
+        campaign = self._campaign
+        now = self._clock.monotonic()
+        lane = Lane(
+            site,
+            source,
+            effective_limits([host for _, host in site.hosts], campaign.limits),
+            Pacer(self._options.pacing, retry=[float(seconds) for seconds in campaign.delivery.retry], now=now),
+            campaign.limits.domains,
+            now=now,
+        )
+        self._pools[lane] = Pool(
+            lane,
+            transport=self._transport,
+            router=self._router,
+            composer=self._composer,
+            courier=self._courier,
+            recorder=self._recorder,
+            clock=self._clock,
+            may_begin=self._may_begin,
+            on_low=self._scheduler.wake,
+        )
+        return lane
+
+    def _put(self, lane: Lane, work: Iterable[Work]) -> None:
+        lane.backlog.extend(work)
+        self._pools[lane].kick()
+
+    def _lane_changed(self, lane: Lane) -> None:
+        self._pools[lane].kick()
+        self._scheduler.wake()
+
+    async def _sweep(self) -> None:
+        """Overdue replies, idle connections, idle lanes, a full disk and suppressions made elsewhere."""
+        next_look = 0.0
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._clock.monotonic()
+            for lane, pool in list(self._pools.items()):
+                pool.sweep(now)
+                if lane.idle and now - lane.touched > LANE_KEPT_SECONDS and lane.pacer.paused_until < now:
+                    await pool.close()
+                    del self._pools[lane]
+                    self._lanes = {key: kept for key, kept in self._lanes.items() if kept is not lane}
+            if now >= next_look:
+                next_look = now + 1.0
+                await self._in_store(self._suppressions.refresh)
+                await self._look_at_disk(now)
+
+    async def _look_at_disk(self, now: float) -> None:
+        full = self._recorder.full
+        if full != self._disk_full:
+            self._disk_full = full
+            self.statistics.problem = "paused: disk full" if full else ""
+            if not full:
+                for pool in self._pools.values():
+                    pool.kick()
+
+    async def _in_store(self, function: Callable[..., object], *arguments: object) -> object:
+        return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

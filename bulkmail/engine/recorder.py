@@ -1,0 +1,246 @@
+"""Write down what happened: journal in the same tick, events and suppressions after the sync.
+
+Rules: an outcome is in the journal before anything else may follow from it; an event is published only after
+`fdatasync`; a sync that failed is never retried, the run stops (a second fsync would lie about the lost pages).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from bulkmail.clock import Clock, rfc3339
+from bulkmail.engine.statistics import Statistics
+from bulkmail.engine.work import FEW, ActiveChunk
+from bulkmail.errors import StateError
+from bulkmail.events.log import EventLog
+from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
+from bulkmail.model.message import Message
+from bulkmail.store.journal import Journal
+from bulkmail.store.outcomes import Outcome
+from bulkmail.store.suppressions import NewSuppression, Suppressions
+
+SYNC_SECONDS = 0.05
+
+
+class Recorder:
+    """The one writer of a run's journal and events.
+
+    `on_progress(active)` is called when few recipients of a chunk are outstanding, and when none is; `subscriber`,
+    where set, gets every published event.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        journal: Journal,
+        event_log: EventLog,
+        suppressions: Suppressions,
+        statistics: Statistics,
+        clock: Clock,
+        sync_thread: Executor,
+        store_thread: Executor,
+    ) -> None:
+        self._run = run
+        self._journal = journal
+        self._event_log = event_log
+        self._suppressions = suppressions
+        self._statistics = statistics
+        self._clock = clock
+        self._sync_thread = sync_thread
+        self._store_thread = store_thread
+        self._events: list[Event] = []
+        self._suppress: list[NewSuppression] = []
+        self._dirty = asyncio.Event()
+        self._stamp = (0, "")
+        self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
+        self.subscriber: Callable[[Sequence[Event]], None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """True where the disk has no room for another journal segment: nothing new may be begun."""
+        return self._journal.full
+
+    def intents(self, messages: Sequence[Message]) -> None:
+        """The last bytes of these messages are about to be written (what makes a doubt known after a crash)."""
+        now = self._clock.time()
+        for message in messages:
+            self._journal.intent(message.chunk.chunk.number, message.index, message.attempt, now)
+        self._journal.flush()
+
+    def conclude(
+        self,
+        active: ActiveChunk,
+        index: int,
+        disposition: Disposition,
+        *,
+        attempt: int,
+        stage: Stage = Stage.NONE,
+        reason: Reason = Reason.NONE,
+        reply: Reply | None = None,
+        explanation: str = "",
+        due: float = 0.0,
+        event: str = "attempt",
+        site: str | None = None,
+        host: str | None = None,
+        source: str | None = None,
+        tls: str | None = None,
+        size_bytes: int | None = None,
+        milliseconds: float | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Record the outcome of one recipient; `due` is when a deferred one is tried again (Unix seconds)."""
+        now = self._clock.time()
+        text = str(reply) if reply is not None else explanation
+        outcome = Outcome(
+            disposition=disposition,
+            attempt=attempt,
+            reason=reason,
+            stage=stage,
+            code=reply.code if reply is not None else 0,
+            time=now,
+            due=due,
+            text="" if disposition is Disposition.DELIVERED else text,
+        )
+        chunk = active.chunk
+        before = chunk.outcomes.get(index).disposition
+        self._journal.outcome(chunk.number, index, outcome)
+        chunk.outcomes.set(index, outcome)
+        self._statistics.moved(before, disposition, site or "")
+        self._events.append(
+            Event(
+                time=self._time(now),
+                event=event,
+                run=self._run,
+                recipient=chunk.addresses[index],
+                attempt=attempt or None,
+                disposition=disposition.label,
+                code=reply.code if reply is not None else None,
+                enhanced=reply.enhanced if reply is not None else None,
+                reply=text or None,
+                stage=stage.label if stage else None,
+                reason=reason.label if reason else None,
+                site=site,
+                host=host,
+                source=source,
+                tls=tls,
+                bytes=size_bytes,
+                milliseconds=milliseconds,
+                message_id=message_id,
+            )
+        )
+        self._dirty.set()
+        self._resolved(active)
+
+    def park(self, active: ActiveChunk, index: int, due: float) -> None:
+        """Hand a recipient back without an attempt: its lane has no use for it before `due` (Unix seconds).
+
+        Not journalled: losing this costs an early try, nothing else.
+        """
+        outcomes = active.chunk.outcomes
+        before = outcomes.get(index)
+        outcomes.set(
+            index,
+            Outcome(
+                disposition=before.disposition,
+                attempt=before.attempt,
+                reason=before.reason,
+                stage=before.stage,
+                code=before.code,
+                time=self._clock.time(),
+                due=due,
+                text=before.text,
+            ),
+        )
+        self._resolved(active)
+
+    def note(self, event: Event) -> None:
+        """An event that is no recipient's outcome."""
+        self._events.append(event)
+        self._dirty.set()
+
+    def lane_event(
+        self,
+        *,
+        reason: Reason,
+        stage: Stage,
+        reply: Reply | None,
+        explanation: str,
+        site: str,
+        source: str | None,
+        host: str | None,
+    ) -> None:
+        """A lane was slowed or paused; `explanation` says for how long and why."""
+        text = "; ".join(part for part in (str(reply) if reply is not None else "", explanation) if part)
+        self.note(
+            Event(
+                time=self._time(self._clock.time()),
+                event="lane",
+                run=self._run,
+                code=reply.code if reply is not None else None,
+                enhanced=reply.enhanced if reply is not None else None,
+                reply=text,
+                stage=stage.label,
+                reason=reason.label,
+                site=site,
+                host=host,
+                source=source,
+            )
+        )
+
+    def run_event(self, reason: str, explanation: str = "") -> None:
+        """The run began, was resumed, paused, stopped or finished."""
+        self.note(
+            Event(
+                time=self._time(self._clock.time()),
+                event="run",
+                run=self._run,
+                reason=reason,
+                reply=explanation or None,
+            )
+        )
+
+    def suppress(self, entry: NewSuppression) -> None:
+        """Put an address on the suppression list with the next sync."""
+        self._suppress.append(entry)
+        self._dirty.set()
+
+    async def run_syncs(self) -> None:
+        """Sync, publish, suppress: every 50 ms while there is something. Ends only by cancellation or StateError."""
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(SYNC_SECONDS)
+            await self.sync()
+
+    async def sync(self) -> None:
+        """Make all recorded so far durable, then publish it. Raises StateError; never retried after that."""
+        self._dirty.clear()
+        events, self._events = self._events, []
+        entries, self._suppress = self._suppress, []
+        loop = asyncio.get_running_loop()
+        try:
+            offset = await loop.run_in_executor(self._sync_thread, self._publish, events)
+        except OSError as error:
+            raise StateError(f"the event log cannot be written: {error}", hint="free the disk and send again") from error
+        self._journal.mark(offset)
+        if entries:
+            await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
+        if events and self.subscriber is not None:
+            self.subscriber(events)
+
+    def _publish(self, events: list[Event]) -> int:
+        self._journal.sync()
+        self._event_log.append(events)
+        return self._event_log.offset
+
+    def _resolved(self, active: ActiveChunk) -> None:
+        active.outstanding -= 1
+        if active.outstanding == 0 or active.outstanding == FEW:
+            self.on_progress(active)
+
+    def _time(self, now: float) -> str:
+        """RFC 3339, formatted once a millisecond."""
+        milliseconds = int(now * 1000)
+        if self._stamp[0] != milliseconds:
+            self._stamp = (milliseconds, rfc3339(now))
+        return self._stamp[1]

@@ -1,0 +1,207 @@
+"""Keep every lane supplied: claim chunks whose time has come, spread their recipients over lanes, fold them when done.
+
+    round:  backlog of the store -> for each destination whose lane is open and hungry: claim, route, hand out
+    then    sleep until a chunk is done, a lane has drained or opened, or the next retry is due
+
+Nothing here depends on the number of recipients: rounds go over destinations, a claim is up to 1,000 recipients.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+
+from bulkmail.clock import Clock
+from bulkmail.engine.courier import PARK_SECONDS, Courier
+from bulkmail.engine.lane import LOW_WATER, Lane
+from bulkmail.engine.router import Router, Unroutable
+from bulkmail.engine.work import FEW, ActiveChunk, Work
+from bulkmail.policy.route import Site
+from bulkmail.store.chunks import OpenChunk
+from bulkmail.store.store import Backlog, Store
+
+# Chunks in memory; a chunk of a tail of small sites counts while more than FEW of it are outstanding.
+MAX_ACTIVE = 256
+MAX_TAILS = 8
+# The longest nap, so that a clock step or a missed wake-up costs little.
+MAX_NAP_SECONDS = 30.0
+
+
+class Scheduler:
+    """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
+
+    `lanes_of(site)` are the site's lanes, one for each egress source; `put(lane, work)` hands them recipients.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_number: int,
+        *,
+        router: Router,
+        courier: Courier,
+        lanes_of: Callable[[Site], Sequence[Lane]],
+        put: Callable[[Lane, Iterable[Work]], None],
+        store_thread: Executor,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._run_number = run_number
+        self._router = router
+        self._courier = courier
+        self._lanes_of = lanes_of
+        self._put = put
+        self._store_thread = store_thread
+        self._clock = clock
+        self._active: dict[int, ActiveChunk] = {}
+        self._idle: list[ActiveChunk] = []
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._sites: dict[str, Site] = {}
+
+    def wake(self) -> None:
+        """Something changed: look again soon."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns."""
+        self._stopping = True
+        self._wake.set()
+
+    def progressed(self, active: ActiveChunk) -> None:
+        """Few recipients of a chunk are outstanding, or none: then each has its outcome or was handed back."""
+        if active.outstanding == 0:
+            self._idle.append(active)
+        self._wake.set()
+
+    @property
+    def active(self) -> Sequence[ActiveChunk]:
+        return list(self._active.values())
+
+    async def run(self, *, wait: bool) -> bool:
+        """Supply the lanes; True when every recipient of the run is final."""
+        while not self._stopping:
+            self._wake.clear()
+            await self._fold_idle()
+            backlog = await self._in_store(self._store.backlog, self._run_number, self._clock.time())
+            supplied, nap_seconds = await self._supply(backlog)
+            if self._stopping:
+                break
+            if not self._active and not supplied and not self._idle:
+                if not backlog:
+                    return True
+                if not wait and not any(entry.chunks_ready for entry in backlog):
+                    return False
+            if not supplied or self._saturated:
+                await self._nap(nap_seconds)
+        return False
+
+    async def release_all(self) -> None:
+        """Fold every chunk in memory, its untried recipients open again; for a stop."""
+        await self._fold(list(self._active.values()))
+
+    # Beneath.
+
+    @property
+    def _saturated(self) -> bool:
+        return len(self._active) >= MAX_ACTIVE
+
+    async def _nap(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(min(max(seconds, 0.005), MAX_NAP_SECONDS)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _supply(self, backlog: Sequence[Backlog]) -> tuple[bool, float]:
+        """One round: whether anything was handed out, and the seconds until there may be more."""
+        supplied = False
+        nap_seconds = MAX_NAP_SECONDS
+        for entry in backlog:
+            if self._stopping or self._saturated:
+                break
+            if not entry.chunks_ready:
+                if entry.next_due is not None:
+                    nap_seconds = min(nap_seconds, max(0.0, entry.next_due - self._clock.time()))
+                continue
+            if entry.destination:
+                wait_seconds = self._wait_of(entry.destination)
+                if wait_seconds > 0:
+                    nap_seconds = min(nap_seconds, wait_seconds)
+                    continue
+            elif self._open_tails >= MAX_TAILS:
+                continue
+            chunk = await self._in_store(
+                self._store.claim, self._run_number, entry.destination, self._clock.time()
+            )
+            if chunk is not None:
+                await self._hand_out(chunk)
+                supplied = True
+        return supplied, nap_seconds
+
+    @property
+    def _open_tails(self) -> int:
+        return sum(
+            not active.chunk.destination and active.outstanding > FEW for active in self._active.values()
+        )
+
+    def _wait_of(self, domain: str) -> float:
+        """Seconds until a lane for the domain may take another chunk; 0 where one may now, or none is known yet."""
+        site = self._sites.get(domain)
+        if site is None:
+            return 0.0
+        now = self._clock.monotonic()
+        waits = [
+            max(0.0, lane.pacer.paused_until - now) if lane.waiting < LOW_WATER else MAX_NAP_SECONDS
+            for lane in self._lanes_of(site)
+        ]
+        return min(waits)
+
+    async def _hand_out(self, chunk: OpenChunk) -> None:
+        """Spread a chunk's ready recipients over the lanes of their domains."""
+        active = ActiveChunk(chunk)
+        self._active[chunk.number] = active
+        ready = chunk.ready(self._clock.time())
+        # One more, so that the chunk is not taken for idle before all of it is handed out.
+        active.outstanding = len(ready) + 1
+        due = [index for index in ready if not self._courier.expired(active, index)]
+        if chunk.destination:
+            by_domain = {chunk.destination: due}
+        else:
+            by_domain = {}
+            for index in due:
+                by_domain.setdefault(chunk.addresses[index].rpartition("@")[2], []).append(index)
+        await asyncio.gather(*(self._route(active, domain, indexes) for domain, indexes in by_domain.items()))
+        active.outstanding -= 1
+        if active.outstanding == 0:
+            self.progressed(active)
+
+    async def _route(self, active: ActiveChunk, domain: str, indexes: list[int]) -> None:
+        site = await self._router.site(domain)
+        if isinstance(site, Unroutable):
+            self._courier.unroutable(active, indexes, site, domain)
+            return
+        if active.chunk.destination:
+            self._sites[domain] = site
+        lanes = self._lanes_of(site)
+        now = self._clock.monotonic()
+        for position, lane in enumerate(lanes):
+            share = indexes[position :: len(lanes)] if len(lanes) > 1 else indexes
+            if lane.pacer.paused_until - now > PARK_SECONDS:
+                self._courier.park_work(lane, [(active, index) for index in share])
+            else:
+                self._put(lane, [(active, index) for index in share])
+
+    async def _fold_idle(self) -> None:
+        if self._idle:
+            idle, self._idle = self._idle, []
+            await self._fold(idle)
+
+    async def _fold(self, chunks: list[ActiveChunk]) -> None:
+        if not chunks:
+            return
+        for active in chunks:
+            self._active.pop(active.chunk.number, None)
+        await self._in_store(self._store.fold, [active.chunk for active in chunks])
+
+    async def _in_store(self, function: Callable[..., object], *arguments: object) -> object:
+        return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

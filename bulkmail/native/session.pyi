@@ -1,0 +1,43 @@
+from collections.abc import Sequence
+from typing import Any
+
+class Transactions:
+    """The transactions of one greeted SMTP connection: parsed replies in, bytes out.
+
+    `wants` says when an envelope would leave at once; `submit` begins a transaction; `answer` pairs replies with
+    commands and returns results (message, stage, code, text); `take_begun` names the messages whose end is in the
+    bytes that `outgoing` hands out next; `abandon` returns what is left without a result when the connection is gone.
+    """
+
+    pipelining: bool
+    size: bool
+    window: int
+    max_messages: int
+    submitted: int
+    completed: int
+    tail_bytes: int
+    closing: bool
+
+    def __init__(
+        self,
+        *,
+        pipelining: bool,
+        chunking: bool = False,
+        size: bool = False,
+        window: int = 1,
+        max_messages: int = 100,
+    ) -> None: ...
+    @property
+    def wants(self) -> bool: ...
+    @property
+    def stage(self) -> int: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+    def submit(self, message: Any, sender: bytes, recipient: bytes, data: bytes, *, utf8: bool = False) -> None: ...
+    def answer(self, replies: list[tuple[int, bytes]]) -> list[tuple[Any, int, int, bytes]]: ...
+    def quit(self) -> None: ...
+    def abandon(self) -> list[tuple[Any, int, bool]]: ...
+    def outgoing(self) -> bytes: ...
+    def take_begun(self) -> Sequence[Any]: ...

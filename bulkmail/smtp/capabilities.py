@@ -1,0 +1,46 @@
+"""What a server offered in its reply to EHLO (RFC 5321 §4.1.1.1)."""
+
+from msgspec import Struct
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """`size_bytes` is the largest message the server takes (RFC 1870); None where it says nothing or 0."""
+
+    pipelining: bool = False
+    chunking: bool = False
+    eight_bit_mime: bool = False
+    smtputf8: bool = False
+    enhanced_status_codes: bool = False
+    starttls: bool = False
+    size: bool = False
+    size_bytes: int | None = None
+    auth: tuple[str, ...] = ()
+    host: str = ""
+
+
+def parse_ehlo(text: str) -> Capabilities:
+    """Capabilities from the lines of a 250 to EHLO, joined by line feeds; unknown keywords are ignored.
+
+    `AUTH=LOGIN`, as servers of the nineties write it, counts as `AUTH LOGIN`.
+    """
+    lines = text.split("\n")
+    first = lines[0].split()
+    keywords = {}
+    for line in lines[1:]:
+        words = line.replace("AUTH=", "AUTH ", 1).split() if line.upper().startswith("AUTH=") else line.split()
+        if words:
+            keywords.setdefault(words[0].upper(), []).extend(words[1:])
+    limit = keywords.get("SIZE", [])
+    size_bytes = int(limit[0]) if limit and limit[0].isascii() and limit[0].isdigit() and len(limit[0]) <= 19 else 0
+    return Capabilities(
+        pipelining="PIPELINING" in keywords,
+        chunking="CHUNKING" in keywords,
+        eight_bit_mime="8BITMIME" in keywords,
+        smtputf8="SMTPUTF8" in keywords,
+        enhanced_status_codes="ENHANCEDSTATUSCODES" in keywords,
+        starttls="STARTTLS" in keywords,
+        size="SIZE" in keywords,
+        size_bytes=size_bytes or None,
+        auth=tuple(mechanism.upper() for mechanism in keywords.get("AUTH", ())),
+        host=first[0] if first else "",
+    )

@@ -1,0 +1,159 @@
+"""From the server's greeting to the first MAIL: EHLO or HELO, STARTTLS, AUTH (RFC 5321 §3.1, RFC 3207, RFC 4954).
+
+Sans-I/O: `answer` takes parsed replies, `outgoing` gives the bytes to write. It ends in `ready` (with
+`capabilities`), in `failure`, or asks for TLS with `wants_tls`; after the TLS handshake `tls_started` goes on.
+"""
+
+import base64
+
+from msgspec import Struct
+
+from bulkmail.errors import ProtocolError
+from bulkmail.model.campaign import TlsMode
+from bulkmail.model.delivery import Reason, Stage
+from bulkmail.smtp.capabilities import Capabilities, parse_ehlo
+from bulkmail.smtp.commands import command_line
+
+
+class Credentials(Struct, frozen=True):
+    """A user name and password for AUTH; never printed."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.username!r}, ...)"
+
+
+class HandshakeFailure(Struct, frozen=True):
+    """Why a connection cannot be used: the server's reply (`code`, `text`), or `reason` alone."""
+
+    stage: Stage
+    code: int = 0
+    text: bytes = b""
+    reason: Reason = Reason.NONE
+    explanation: str = ""
+
+
+class Handshake:
+    """The part of one connection before its first transaction.
+
+    `tls` says how much TLS is wanted on a connection that is still in clear; `credentials` are used only under TLS,
+    or on a relay configured without it.
+    """
+
+    def __init__(
+        self, *, ehlo_name: str, tls: TlsMode = "none", encrypted: bool = False, credentials: Credentials | None = None
+    ) -> None:
+        self._ehlo_name = ehlo_name
+        self._tls = tls
+        self._encrypted = encrypted
+        self._credentials = credentials
+        self._out: list[bytes] = []
+        self._pending_secrets: list[bytes] = []
+        self._helo = False
+        self.stage = Stage.GREETING
+        self.capabilities = Capabilities()
+        self.ready = False
+        self.wants_tls = False
+        self.failure: HandshakeFailure | None = None
+
+    @property
+    def done(self) -> bool:
+        """True where the caller has to act: ready, failed, or TLS wanted."""
+        return self.ready or self.wants_tls or self.failure is not None
+
+    def answer(self, replies: list[tuple[int, bytes]], *, pending_bytes: int = 0) -> None:
+        """Take replies in order; `pending_bytes` are bytes received behind them that are no whole reply yet.
+
+        Raises ProtocolError for a reply before its command: also for bytes behind the 220 to STARTTLS, which an
+        attacker may have put there (RFC 3207 §5).
+        """
+        for position, (code, text) in enumerate(replies):
+            if self.done:
+                raise ProtocolError(f"a reply that nothing asked for: {code} {text[:200]!r}")
+            self._step(code, text)
+            if self.wants_tls and (position + 1 < len(replies) or pending_bytes):
+                self.wants_tls = False
+                raise ProtocolError("bytes behind the reply to STARTTLS")
+
+    def tls_started(self) -> None:
+        """TLS is up: all that was learned in clear is forgotten and EHLO said again (RFC 3207 §4.2)."""
+        self.wants_tls = False
+        self._encrypted = True
+        self.capabilities = Capabilities()
+        self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
+
+    def outgoing(self) -> bytes:
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def _say(self, stage: Stage, line: bytes) -> None:
+        self.stage = stage
+        self._out.append(line)
+
+    def _fail(self, code: int, text: bytes, reason: Reason = Reason.NONE, explanation: str = "") -> None:
+        self.failure = HandshakeFailure(self.stage, code, text, reason, explanation)
+
+    def _step(self, code: int, text: bytes) -> None:
+        positive = 200 <= code < 300
+        if self.stage == Stage.GREETING:
+            if code == 220:
+                self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
+            else:
+                self._fail(code, text)
+        elif self.stage == Stage.EHLO:
+            if positive:
+                if not self._helo:
+                    self.capabilities = parse_ehlo(text.decode("utf-8", "replace"))
+                self._after_ehlo()
+            elif 500 <= code < 600 and not self._helo:
+                # RFC 5321 §3.2: a server that does not know EHLO is greeted with HELO, and offers nothing then.
+                self._helo = True
+                self._say(Stage.EHLO, command_line("HELO", self._ehlo_name))
+            else:
+                self._fail(code, text)
+        elif self.stage == Stage.STARTTLS:
+            if code == 220:
+                self.wants_tls = True
+            elif self._tls == "opportunistic" and code != 421:
+                self._after_tls()
+            else:
+                self._fail(code, text, Reason.TLS)
+        elif self.stage == Stage.AUTH:
+            if code == 235:
+                self.ready = True
+            elif code == 334 and self._pending_secrets:
+                self._say(Stage.AUTH, self._pending_secrets.pop(0))
+            else:
+                self._fail(code, text, Reason.AUTHENTICATION)
+
+    def _after_ehlo(self) -> None:
+        if self._encrypted or self._tls == "none":
+            self._after_tls()
+        elif self.capabilities.starttls:
+            self._say(Stage.STARTTLS, command_line("STARTTLS"))
+        elif self._tls == "opportunistic":
+            self._after_tls()
+        else:
+            self.stage = Stage.STARTTLS
+            self._fail(0, b"", Reason.TLS, "TLS is required and the server does not offer STARTTLS")
+
+    def _after_tls(self) -> None:
+        credentials = self._credentials
+        if credentials is None:
+            self.ready = True
+            return
+        self.stage = Stage.AUTH
+        if "PLAIN" in self.capabilities.auth:
+            secret = f"\0{credentials.username}\0{credentials.password}".encode()
+            self._say(Stage.AUTH, command_line("AUTH PLAIN", base64.b64encode(secret).decode()))
+        elif "LOGIN" in self.capabilities.auth:
+            self._pending_secrets = [
+                base64.b64encode(value.encode()) + b"\r\n" for value in (credentials.username, credentials.password)
+            ]
+            self._say(Stage.AUTH, command_line("AUTH LOGIN"))
+        else:
+            offered = ", ".join(self.capabilities.auth) or "none"
+            self._fail(0, b"", Reason.AUTHENTICATION, f"the server offers neither AUTH PLAIN nor LOGIN ({offered})")

@@ -1,0 +1,184 @@
+"""A set of addresses in 8 bytes each (over its load factor): open addressing over keyed 64-bit hashes.
+
+The slots hold the hashes in ascending order with gaps, each at or behind the place its own value gives it (linear
+probing, smallest first). So a search ends at the first larger hash, and the table grows inside its own memory: pack
+everything at the end of the enlarged block, then deal it out again from the front. No second table ever exists.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from libc.stdint cimport uint64_t
+from libc.string cimport memmove, memset
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    #define ROTATE(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
+    #define SIPROUND do { \\
+        v0 += v1; v1 = ROTATE(v1, 13); v1 ^= v0; v0 = ROTATE(v0, 32); \\
+        v2 += v3; v3 = ROTATE(v3, 16); v3 ^= v2; \\
+        v0 += v3; v3 = ROTATE(v3, 21); v3 ^= v0; \\
+        v2 += v1; v1 = ROTATE(v1, 17); v1 ^= v2; v2 = ROTATE(v2, 32); \\
+    } while (0)
+
+    static inline uint64_t little_endian(uint64_t word) {
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        return __builtin_bswap64(word);
+    #else
+        return word;
+    #endif
+    }
+
+    /* The key spells "bulkmail:address". Hashes are stored, so it never changes. */
+    static inline uint64_t siphash13(const char *data, size_t length) {
+        const uint64_t k0 = 0x6c69616d6b6c7562ULL, k1 = 0x737365726464613aULL;
+        uint64_t v0 = k0 ^ 0x736f6d6570736575ULL, v1 = k1 ^ 0x646f72616e646f6dULL;
+        uint64_t v2 = k0 ^ 0x6c7967656e657261ULL, v3 = k1 ^ 0x7465646279746573ULL;
+        uint64_t word, last = 0;
+        for (size_t left = length; left >= 8; left -= 8, data += 8) {
+            memcpy(&word, data, 8);
+            word = little_endian(word);
+            v3 ^= word;
+            SIPROUND;
+            v0 ^= word;
+        }
+        for (size_t i = 0; i < (length & 7); i++) last |= (uint64_t)(unsigned char)data[i] << (8 * i);
+        last |= (uint64_t)length << 56;
+        v3 ^= last;
+        SIPROUND;
+        v0 ^= last;
+        v2 ^= 0xff;
+        SIPROUND;
+        SIPROUND;
+        SIPROUND;
+        return v0 ^ v1 ^ v2 ^ v3;
+    }
+
+    static inline uint64_t scale(uint64_t value, uint64_t range) {
+        return (uint64_t)(((unsigned __int128)value * range) >> 64);
+    }
+    """
+    uint64_t siphash13(const char *data, size_t length) noexcept nogil
+    uint64_t scale(uint64_t value, uint64_t range) noexcept nogil
+
+cdef enum:
+    FIRST_CAPACITY = 64
+    SPARE_SLOTS = 64     # behind the last home slot, for what is pushed past it; the very last one stays empty
+
+# Odd, so that no two hashes become one; spreads values that are no hashes, such as 1, 2, 3.
+cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
+
+
+cdef inline uint64_t hash_of(bytes key) noexcept:
+    cdef uint64_t value = siphash13(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    return value if value else 1
+
+
+def hash64(bytes key not None, /) -> int:
+    return hash_of(key)
+
+
+cdef class AddressSet:
+    cdef uint64_t *slots     # 0: empty
+    cdef size_t capacity     # home slots
+    cdef size_t total        # with the spare ones
+    cdef size_t count
+    cdef size_t limit        # entries above which the table grows: 7/8 of the capacity
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.slots)
+
+    def __len__(self):
+        return self.count
+
+    @property
+    def memory_bytes(self) -> int:
+        return object.__sizeof__(self) + self.total * sizeof(uint64_t)
+
+    def __contains__(self, bytes key not None):
+        if self.count == 0:
+            return False
+        cdef uint64_t value = hash_of(key) * SPREAD
+        return self.slots[self.search(value)] == value
+
+    def add(self, bytes key not None, /) -> bool:
+        return self.insert(hash_of(key) * SPREAD)
+
+    def add_hash(self, uint64_t h, /) -> bool:
+        if h == 0:
+            raise ValueError("0 is no hash64 value")
+        return self.insert(h * SPREAD)
+
+    def discard(self, bytes key not None, /) -> None:
+        if self.count == 0:
+            return
+        cdef uint64_t value = hash_of(key) * SPREAD
+        cdef size_t at = self.search(value)
+        if self.slots[at] != value:
+            return
+        # Everything behind that is not at home moves one slot forward.
+        cdef size_t end = at + 1
+        while self.slots[end] != 0 and scale(self.slots[end], self.capacity) < end:
+            end += 1
+        memmove(&self.slots[at], &self.slots[at + 1], (end - at - 1) * sizeof(uint64_t))
+        self.slots[end - 1] = 0
+        self.count -= 1
+
+    cdef inline size_t search(self, uint64_t value) noexcept:
+        """The slot of the value, or the one where it belongs. Ends at the last slot, which is always empty."""
+        cdef size_t at = scale(value, self.capacity)
+        while self.slots[at] - 1 < value - 1:
+            at += 1
+        return at
+
+    cdef bint insert(self, uint64_t value) except -1:
+        cdef size_t at, end
+        if self.total:
+            at = self.search(value)
+            if self.slots[at] == value:
+                return False
+        if self.count >= self.limit:
+            self.rebuild(max(FIRST_CAPACITY, self.capacity + self.capacity // 2))
+        while True:
+            at = end = self.search(value)
+            while self.slots[end] != 0:
+                end += 1
+            if end + 1 < self.total:
+                break
+            self.rebuild(self.capacity)
+        memmove(&self.slots[at + 1], &self.slots[at], (end - at) * sizeof(uint64_t))
+        self.slots[at] = value
+        self.count += 1
+        return True
+
+    cdef int rebuild(self, size_t capacity) except -1:
+        """Spread the entries over `capacity` home slots and at least twice the spare slots they now need."""
+        cdef size_t at, home, next = 0
+        for at in range(self.total):
+            if self.slots[at] != 0:
+                home = scale(self.slots[at], capacity)
+                next = max(home, next) + 1
+        cdef size_t total = max(capacity + SPARE_SLOTS + 2 * (max(next, capacity) - capacity), self.total)
+        cdef void *grown = PyMem_RawRealloc(self.slots, total * sizeof(uint64_t))
+        if grown == NULL:
+            raise MemoryError
+        self.slots = <uint64_t *>grown
+        cdef size_t packed = total
+        for at in range(self.total, 0, -1):
+            if self.slots[at - 1] != 0:
+                packed -= 1
+                self.slots[packed] = self.slots[at - 1]
+        # An entry never lands behind where it was packed: as many slots as entries remain behind each.
+        next = 0
+        for at in range(packed, total):
+            home = max(scale(self.slots[at], capacity), next)
+            if home > next:
+                memset(&self.slots[next], 0, (home - next) * sizeof(uint64_t))
+            self.slots[home] = self.slots[at]
+            next = home + 1
+        memset(&self.slots[next], 0, (total - next) * sizeof(uint64_t))
+        self.capacity = capacity
+        self.total = total
+        self.limit = capacity - capacity // 8
+        return 0

@@ -1,0 +1,207 @@
+"""The native transactions: the dialogues of RFC 5321, RFC 2920 and RFC 3030, and agreement with their plain twin."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkmail.errors import ProtocolError
+from bulkmail.native.session import Transactions
+from tests.oracles import session as oracle
+
+OK = (250, b"2.0.0 ok")
+GO_ON = (354, b"go on")
+ENVELOPE = b"MAIL FROM:<s@a.example>\r\nRCPT TO:<r@b.example>\r\nDATA\r\n"
+DATA = b"Subject: x\r\n\r\nhello\r\n"
+
+
+def started(**options) -> Transactions:
+    transactions = Transactions(**{"pipelining": True, **options})
+    submit(transactions, "first")
+    return transactions
+
+
+def submit(transactions, name: str, data: bytes = DATA) -> None:
+    transactions.submit(name, b"s@a.example", b"r@b.example", data)
+
+
+def test_a_pipelined_message_takes_two_flights_and_the_second_carries_the_next_envelope() -> None:
+    transactions = started()
+    assert transactions.outgoing() == ENVELOPE
+    assert not transactions.wants
+    assert transactions.answer([OK, OK, GO_ON]) == []
+    assert transactions.wants
+    submit(transactions, "second")
+    assert list(transactions.take_begun()) == ["first"]
+    assert transactions.outgoing() == DATA + b".\r\n" + ENVELOPE
+    assert transactions.answer([OK, OK, OK, GO_ON]) == [("first", 10, 250, b"2.0.0 ok")]
+    assert list(transactions.take_begun()) == ["second"]
+    assert transactions.outgoing() == DATA + b".\r\n"
+    assert transactions.completed == 1
+
+
+def test_without_pipelining_every_command_waits_for_its_reply() -> None:
+    transactions = started(pipelining=False)
+    assert transactions.outgoing() == b"MAIL FROM:<s@a.example>\r\n"
+    transactions.answer([OK])
+    assert transactions.outgoing() == b"RCPT TO:<r@b.example>\r\n"
+    transactions.answer([OK])
+    assert transactions.outgoing() == b"DATA\r\n"
+    transactions.answer([GO_ON])
+    assert transactions.outgoing() == DATA + b".\r\n"
+    assert not transactions.wants
+    assert transactions.answer([OK])[0][1:3] == (10, 250)
+    assert transactions.wants
+
+
+def test_a_refused_recipient_is_one_result_and_the_next_transaction_begins_with_rset() -> None:
+    transactions = started()
+    transactions.outgoing()
+    assert transactions.answer([OK, (550, b"5.1.1 nobody"), (503, b"no recipients")]) == [
+        ("first", 8, 550, b"5.1.1 nobody")
+    ]
+    assert transactions.wants
+    submit(transactions, "second")
+    assert transactions.outgoing() == b"RSET\r\n" + ENVELOPE
+
+
+def test_a_refusal_without_pipelining_sends_rset_alone() -> None:
+    transactions = started(pipelining=False)
+    transactions.outgoing()
+    transactions.answer([(451, b"later")])
+    assert transactions.outgoing() == b"RSET\r\n"
+    assert not transactions.wants
+    transactions.answer([OK])
+    assert transactions.wants
+
+
+def test_354_after_all_recipients_were_refused_gets_an_empty_message_whose_250_is_no_delivery() -> None:
+    transactions = started()
+    transactions.outgoing()
+    results = transactions.answer([OK, (550, b"nobody"), GO_ON])
+    assert [result[1:3] for result in results] == [(8, 550)]
+    assert transactions.outgoing() == b".\r\n"
+    assert list(transactions.take_begun()) == []
+    assert transactions.answer([OK]) == []
+    assert transactions.completed == 0
+
+
+def test_a_reply_that_nothing_asked_for_is_a_protocol_error() -> None:
+    transactions = Transactions(pipelining=True)
+    with pytest.raises(ProtocolError):
+        transactions.answer([OK])
+    assert not transactions.wants
+
+
+def test_421_out_of_nothing_only_closes() -> None:
+    transactions = Transactions(pipelining=True)
+    assert transactions.answer([(421, b"bye")]) == []
+    assert transactions.closing
+
+
+def test_250_to_data_is_a_protocol_error() -> None:
+    transactions = started()
+    with pytest.raises(ProtocolError):
+        transactions.answer([OK, OK, OK])
+
+
+def test_after_the_end_of_a_message_a_lost_connection_leaves_a_doubt_and_the_next_untouched() -> None:
+    transactions = started()
+    transactions.answer([OK, OK, GO_ON])
+    submit(transactions, "second")
+    assert transactions.abandon() == [("first", 10, True), ("second", 7, False)]
+
+
+def test_before_the_end_of_a_message_a_lost_connection_leaves_no_doubt() -> None:
+    transactions = started()
+    transactions.answer([OK, OK])
+    assert transactions.abandon() == [("first", 9, False)]
+
+
+def test_421_to_the_end_of_a_message_is_its_result_and_no_doubt() -> None:
+    transactions = started()
+    transactions.answer([OK, OK, GO_ON])
+    assert transactions.answer([(421, b"closing")]) == [("first", 10, 421, b"closing")]
+    assert transactions.closing
+    assert transactions.abandon() == []
+
+
+def test_a_window_of_bdat_transactions_is_in_flight_at_once() -> None:
+    transactions = Transactions(pipelining=True, chunking=True, window=3)
+    for name in ("a", "b", "c"):
+        submit(transactions, name)
+    assert not transactions.wants
+    one = b"RSET\r\nMAIL FROM:<s@a.example>\r\nRCPT TO:<r@b.example>\r\nBDAT %d LAST\r\n%b" % (len(DATA), DATA)
+    assert transactions.outgoing() == one * 3
+    results = transactions.answer([OK] * 4 + [OK, OK, (550, b"no"), (503, b"none")] + [OK] * 4)
+    assert [(name, stage, code) for name, stage, code, _ in results] == [("a", 10, 250), ("b", 8, 550), ("c", 10, 250)]
+
+
+def test_messages_per_connection_are_counted_at_the_envelope() -> None:
+    transactions = started(max_messages=1)
+    transactions.answer([OK, OK, GO_ON])
+    assert not transactions.wants
+    transactions.answer([OK])
+    transactions.outgoing()
+    transactions.quit()
+    assert transactions.outgoing() == b"QUIT\r\n"
+    transactions.answer([(221, b"bye")])
+    assert transactions.finished
+
+
+@pytest.mark.parametrize("byte", [b"\r", b"\n", b"\0", b"\x0b", b"\x7f", b"<", b">", b"\xc3\xa9"])
+@pytest.mark.parametrize("field", ["sender", "recipient"])
+def test_no_control_character_reaches_a_command(byte: bytes, field: str) -> None:
+    transactions = Transactions(pipelining=True)
+    paths = {"sender": b"s@a.example", "recipient": b"r@b.example"}
+    paths[field] = b"x" + byte + b"y@a.example"
+    with pytest.raises(ValueError, match="control"):
+        transactions.submit("m", paths["sender"], paths["recipient"], DATA)
+    assert transactions.outgoing() == b""
+    assert transactions.wants
+
+
+def test_8_bit_addresses_need_smtputf8() -> None:
+    transactions = Transactions(pipelining=True)
+    transactions.submit("m", b"s@a.example", "jürgen@b.example".encode(), DATA, utf8=True)
+    assert transactions.outgoing().startswith(b"MAIL FROM:<s@a.example> SMTPUTF8\r\n")
+
+
+codes = [(250, b"ok"), (250, b"ok"), (250, b"ok"), (354, b"go"), (550, b"no"), (451, b"later"), (421, b"bye"), (221, b"")]
+replies = st.lists(st.sampled_from(codes), min_size=1, max_size=5)
+steps = st.lists(st.one_of(st.just("submit"), st.just("quit"), replies), max_size=40)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    steps=steps,
+    pipelining=st.booleans(),
+    chunking=st.booleans(),
+    size=st.booleans(),
+    window=st.sampled_from([1, 2, 5]),
+    max_messages=st.sampled_from([1, 3, 100]),
+)
+def test_native_and_plain_transactions_agree_on_any_dialogue(steps, **options) -> None:
+    native, plain = Transactions(**options), oracle.Transactions(**options)
+    for number, step in enumerate(steps):
+        assert native.wants == plain.wants
+        outcome = []
+        for side in (native, plain):
+            try:
+                if step == "submit":
+                    if side.wants:
+                        submit(side, f"m{number}")
+                    outcome.append(None)
+                elif step == "quit":
+                    outcome.append(side.quit())
+                else:
+                    outcome.append(side.answer(step))
+            except ProtocolError:
+                outcome.append("protocol error")
+        assert outcome[0] == outcome[1]
+        assert list(native.take_begun()) == plain.take_begun()
+        assert native.outgoing() == plain.outgoing()
+        for name in ("stage", "in_flight", "finished", "closing", "submitted", "completed"):
+            assert getattr(native, name) == getattr(plain, name), name
+        if outcome[0] == "protocol error":
+            break
+    assert native.abandon() == plain.abandon()
