@@ -9,7 +9,7 @@ its time grows with the length of the text and never explodes, whatever a server
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
@@ -22,8 +22,10 @@ from bulkmail.policy.verdict import LaneAction, Subject
 
 TEXT_LIMIT = 4096
 GAP_LIMIT = 80
+START_LIMIT = 16
 
 _NO_WORD = re.compile(r"[^\w']+|_|(?<!\w)'|'(?!\w)")
+_SPACE = re.compile(" ")
 _Entry = TypeVar("_Entry")
 
 
@@ -68,29 +70,63 @@ class Effect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CompiledRule:
-    """A rule ready to be tried; `reason` and `rule` are for whoever found that it fits."""
+    """A rule ready to be tried; `phrases` are its phrases' parts, empty where any text will do."""
 
-    __slots__ = ("_classes", "_codes", "_enhanced", "_phrases", "_stages", "reason", "rule")
+    __slots__ = ("_classes", "_codes", "_enhanced", "_stages", "phrases", "reason", "rule")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.reason = Reason[rule.reason.upper()]
+        self.phrases = tuple(tuple(map(_phrase_part, phrase.split("*"))) for phrase in rule.phrases)
         self._stages = _stages(rule.stages)
         self._classes = frozenset(rule.classes)
         self._codes = frozenset(rule.codes)
         self._enhanced = frozenset(pair for pattern in rule.enhanced for pair in _enhanced_pairs(pattern))
-        self._phrases = tuple(tuple(map(_phrase_part, phrase.split("*"))) for phrase in rule.phrases)
 
-    def fits(self, stage: Stage, code: int, enhanced: tuple[int, int] | None, words: str) -> bool:
-        if self._stages and stage not in self._stages:
-            return False
-        if self._codes and code not in self._codes:
-            return False
-        if self._classes and code // 100 not in self._classes:
-            return False
-        if self._enhanced and enhanced not in self._enhanced:
-            return False
-        return not self._phrases or any(_contains(words, phrase) for phrase in self._phrases)
+    def applies(self, stage: Stage, code: int, enhanced: tuple[int, int] | None) -> bool:
+        """Whether every condition but the text's holds."""
+        return (
+            (not self._stages or stage in self._stages)
+            and (not self._codes or code in self._codes)
+            and (not self._classes or code // 100 in self._classes)
+            and (not self._enhanced or enhanced in self._enhanced)
+        )
+
+
+class RuleBook:
+    """All rules in order, and an index from a phrase's first `KEY_LENGTH` characters to where it is used.
+
+    Only phrases whose key stands at a word of the text are searched for: a dozen of a thousand.
+    """
+
+    KEY_LENGTH = 3
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(map(CompiledRule, rules))
+        self._by_key: dict[str, list[tuple[CompiledRule, tuple[str, ...]]]] = {}
+        for rule in self.rules:
+            for phrase in rule.phrases:
+                key = phrase[0].lstrip()[: self.KEY_LENGTH]
+                if len(key) < self.KEY_LENGTH:
+                    raise InternalError(f"replies.toml: rule {rule.rule.id}: phrase {phrase[0]!r} is too short")
+                self._by_key.setdefault(key, []).append((rule, phrase))
+        self._applicable = lru_cache(maxsize=1024)(self._find_applicable)
+
+    def first(self, stage: Stage, code: int, enhanced: tuple[int, int] | None, text: str) -> CompiledRule:
+        """The first rule that fits; `text` is in plain words."""
+        words = f" {text} "
+        keys = {words[match.end() : match.end() + self.KEY_LENGTH] for match in _SPACE.finditer(words)}
+        candidates: dict[CompiledRule, list[tuple[str, ...]]] = {}
+        for key in keys:
+            for rule, phrase in self._by_key.get(key, ()):
+                candidates.setdefault(rule, []).append(phrase)
+        for rule in self._applicable(stage, code, enhanced):
+            if not rule.phrases or any(_contains(words, phrase) for phrase in candidates.get(rule, ())):
+                return rule
+        raise InternalError(f"replies.toml has no rule for {code} at {stage.label}: the last must be for any")
+
+    def _find_applicable(self, stage: Stage, code: int, enhanced: tuple[int, int] | None) -> tuple[CompiledRule, ...]:
+        return tuple(rule for rule in self.rules if rule.applies(stage, code, enhanced))
 
 
 class CompiledEffect:
@@ -115,13 +151,8 @@ class CompiledEffect:
 
 
 def first_rule(stage: Stage, reply: Reply) -> CompiledRule:
-    """The first rule that fits the reply; the last ones fit any."""
-    enhanced = _enhanced_of(reply)
-    words = f" {plain_words(_without_addresses(reply))} "
-    for rule in _rules():
-        if rule.fits(stage, reply.code, enhanced, words):
-            return rule
-    raise InternalError(f"no rule for reply {reply.code} at {stage.label}: replies.toml must end with a rule for any")
+    """The first rule of `replies.toml` that fits the reply; the last one fits any."""
+    return rule_book().first(stage, reply.code, _enhanced_of(reply), plain_words(_without_addresses(reply)))
 
 
 def effect_of_reply(stage: Stage, code: int, klass: int, reason: Reason) -> Effect:
@@ -154,8 +185,9 @@ class _Effects:
 
 
 @cache
-def _rules() -> tuple[CompiledRule, ...]:
-    return tuple(map(CompiledRule, packaged_entries("replies.toml", "rule", Rule)))
+def rule_book() -> RuleBook:
+    """`replies.toml`, read once."""
+    return RuleBook(packaged_entries("replies.toml", "rule", Rule))
 
 
 @cache
@@ -206,14 +238,21 @@ def _contains(words: str, phrase: tuple[str, ...]) -> bool:
     """Whether the parts follow each other, each at most `GAP_LIMIT` characters after the one before."""
     first, *others = phrase
     start = words.find(first)
-    while start >= 0:
-        end = start + len(first)
+    for _ in range(START_LIMIT):
+        if start < 0:
+            return False
+        end = _end_of(first, start)
         for part in others:
             found = words.find(part, end, end + GAP_LIMIT + len(part))
             if found < 0:
                 break
-            end = found + len(part)
+            end = _end_of(part, found)
         else:
             return True
         start = words.find(first, start + 1)
     return False
+
+
+def _end_of(part: str, start: int) -> int:
+    """Where the next part may start: its leading space may be the one that ends this part."""
+    return start + len(part.rstrip())
