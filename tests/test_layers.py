@@ -25,6 +25,8 @@ LAYERS = {
     "store": 3,
     "events": 3,
     "engine": 4,
+    "library": 5,
+    "composition": 5,
     "cli": 5,
     "sandbox": 5,
     "__init__": 5,

@@ -34,7 +34,6 @@ class Transport(Struct, frozen=True, kw_only=True):
     tls: TlsMode
     implicit_tls: bool = False
     verify: bool = False
-    ehlo: str
     credentials: Credentials | None = None
     window: int = 1
     timeouts: Timeouts = Timeouts()
@@ -251,7 +250,7 @@ class Pool:
             tls = "none"
         context = self._context(tls)
         handshake = Handshake(
-            ehlo_name=transport.ehlo,
+            ehlo_name=self.lane.source.ehlo or "localhost",
             tls="none" if transport.implicit_tls else tls,
             encrypted=transport.implicit_tls,
             credentials=transport.credentials,
