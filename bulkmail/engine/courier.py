@@ -18,8 +18,9 @@ from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
 from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection, Left, Result
-from bulkmail.policy.disposition import LaneAction, Subject, Verdict, judge
+from bulkmail.policy.disposition import judge
 from bulkmail.policy.retry import next_due
+from bulkmail.policy.verdict import LaneAction, Verdict
 from bulkmail.smtp.replies import parse_text
 from bulkmail.store.suppressions import NewSuppression, Suppressions
 
@@ -62,9 +63,7 @@ class Courier:
                 reply = parse_text(code, text)
                 self._judged(lane, connection, message, judge(Stage(stage), reply), Stage(stage), reply, "")
 
-    def lost(
-        self, lane: Lane, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str
-    ) -> None:
+    def lost(self, lane: Lane, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         """A connection ended with messages that have no result."""
         now = self._clock.monotonic()
         between = all(stage == Stage.MAIL and not ended for _, stage, ended in left)
@@ -217,15 +216,14 @@ class Courier:
         reply: Reply | None,
         explanation: str,
     ) -> None:
-        now = self._clock.monotonic()
+        if verdict.charged or message.chunk.refused(message.index) > 1:
+            self._conclude_refused(lane, connection, message, verdict, stage, reply, explanation)
+        else:
+            lane.ring.append(message)
         if verdict.lane is not LaneAction.NONE:
+            now = self._clock.monotonic()
             self._slow(lane, verdict, now)
             self._say_paused(lane, verdict.reason, stage, reply, explanation, connection.host, now)
-        about_lane = verdict.subject in (Subject.LANE, Subject.CONNECTION)
-        if about_lane and message.chunk.refused(message.index) < 2:
-            lane.ring.append(message)
-            return
-        self._conclude_refused(lane, connection, message, verdict, stage, reply, explanation)
 
     def _conclude_refused(
         self,

@@ -58,6 +58,7 @@ class Pool:
         clock: Clock,
         may_begin: Callable[[], bool],
         on_low: Callable[[], None],
+        on_crash: Callable[[BaseException], None],
     ) -> None:
         self.lane = lane
         self._transport = transport
@@ -68,6 +69,7 @@ class Pool:
         self._clock = clock
         self._may_begin = may_begin
         self._on_low = on_low
+        self._on_crash = on_crash
         self._wake: asyncio.TimerHandle | None = None
         self._openings: set[asyncio.Task[None]] = set()
         self._establishing: set[Connection] = set()
@@ -180,7 +182,12 @@ class Pool:
             lane.opening += 1
             task = asyncio.get_running_loop().create_task(self._open())
             self._openings.add(task)
-            task.add_done_callback(self._openings.discard)
+            task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._openings.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_crash(error)
 
     def _schedule(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -241,9 +248,7 @@ class Pool:
             return
         self._courier.unreachable(lane, stage, reply, reason, explanation, host)
 
-    async def _try(
-        self, host: str, address: str
-    ) -> Connection | tuple[Stage, Reply | None, Reason, str, str | None]:
+    async def _try(self, host: str, address: str) -> Connection | tuple[Stage, Reply | None, Reason, str, str | None]:
         transport = self._transport
         tls: TlsMode = transport.tls
         if tls == "opportunistic" and address in self._without_tls:

@@ -53,6 +53,7 @@ class Recorder:
         self._suppress: list[NewSuppression] = []
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
+        self._closing = False
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
         self.subscriber: Callable[[Sequence[Event]], None] | None = None
 
@@ -206,14 +207,20 @@ class Recorder:
         self._dirty.set()
 
     async def run_syncs(self) -> None:
-        """Sync, publish, suppress: every 50 ms while there is something. Ends only by cancellation or StateError."""
-        while True:
+        """Sync, publish, suppress: every 50 ms while there is something, until `close`. Raises StateError."""
+        while not self._closing:
             await self._dirty.wait()
-            await asyncio.sleep(SYNC_SECONDS)
-            await self.sync()
+            if not self._closing:
+                await asyncio.sleep(SYNC_SECONDS)
+            await self._sync()
 
-    async def sync(self) -> None:
-        """Make all recorded so far durable, then publish it. Raises StateError; never retried after that."""
+    def close(self) -> None:
+        """`run_syncs` makes all recorded so far durable, and returns."""
+        self._closing = True
+        self._dirty.set()
+
+    async def _sync(self) -> None:
+        """The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash."""
         self._dirty.clear()
         events, self._events = self._events, []
         entries, self._suppress = self._suppress, []
@@ -221,10 +228,12 @@ class Recorder:
         try:
             offset = await loop.run_in_executor(self._sync_thread, self._publish, events)
         except OSError as error:
-            raise StateError(f"the event log cannot be written: {error}", hint="free the disk and send again") from error
-        self._journal.mark(offset)
+            raise StateError(
+                f"the event log cannot be written: {error}", hint="free the disk and send again"
+            ) from error
         if entries:
             await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
+        self._journal.mark(offset)
         if events and self.subscriber is not None:
             self.subscriber(events)
 

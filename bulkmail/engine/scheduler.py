@@ -130,9 +130,7 @@ class Scheduler:
                     continue
             elif self._open_tails >= MAX_TAILS:
                 continue
-            chunk = await self._in_store(
-                self._store.claim, self._run_number, entry.destination, self._clock.time()
-            )
+            chunk = await self._in_store(self._store.claim, self._run_number, entry.destination, self._clock.time())
             if chunk is not None:
                 await self._hand_out(chunk)
                 supplied = True
@@ -140,9 +138,7 @@ class Scheduler:
 
     @property
     def _open_tails(self) -> int:
-        return sum(
-            not active.chunk.destination and active.outstanding > FEW for active in self._active.values()
-        )
+        return sum(not active.chunk.destination and active.outstanding > FEW for active in self._active.values())
 
     def _wait_of(self, domain: str) -> float:
         """Seconds until a lane for the domain may take another chunk; 0 where one may now, or none is known yet."""

@@ -166,7 +166,16 @@ def test_8_bit_addresses_need_smtputf8() -> None:
     assert transactions.outgoing().startswith(b"MAIL FROM:<s@a.example> SMTPUTF8\r\n")
 
 
-codes = [(250, b"ok"), (250, b"ok"), (250, b"ok"), (354, b"go"), (550, b"no"), (451, b"later"), (421, b"bye"), (221, b"")]
+codes = [
+    (250, b"ok"),
+    (250, b"ok"),
+    (250, b"ok"),
+    (354, b"go"),
+    (550, b"no"),
+    (451, b"later"),
+    (421, b"bye"),
+    (221, b""),
+]
 replies = st.lists(st.sampled_from(codes), min_size=1, max_size=5)
 steps = st.lists(st.one_of(st.just("submit"), st.just("quit"), replies), max_size=40)
 
