@@ -8,9 +8,8 @@ from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -31,7 +30,7 @@ from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.policy.pacing import PacingSettings
-from bulkmail.recipients.fingerprint import fingerprint
+from bulkmail.recipients.source import fingerprint
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
 from bulkmail.smtp.handshake import Credentials
@@ -42,6 +41,9 @@ from bulkmail.store.suppressions import Suppressions
 
 # The sandbox's receivers count in seconds where providers count in minutes and hours.
 SANDBOX_PACING = PacingSettings(scale=1 / 60)
+
+
+T = TypeVar("T")
 
 
 class Taken(StrEnum):
@@ -74,12 +76,12 @@ class Send:
         directory: StateDirectory,
         *,
         recipients: Iterable[Any] | AsyncIterable[Any] | None = None,
-        options: SendOptions = SendOptions(),
+        options: SendOptions | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.campaign = campaign
         self.directory = directory
-        self.options = options
+        self.options = options or SendOptions()
         self.sandbox: SandboxProcess | None = None
         self.taken = Taken.NEW
         self._recipients = recipients
@@ -228,7 +230,7 @@ class Send:
         statistics.totals.update(self.store.counts(run.number))
         return msgspec.structs.replace(statistics.summary("finished", 0.0), seconds=0.0, messages_per_second=0.0)
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def _close(self) -> None:

@@ -1,7 +1,7 @@
 """The engine as a library: `Engine` for asyncio programs, `send` for scripts."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,9 +70,14 @@ class Engine:
         directory = state_for_campaign(campaign.file, self._state)
         self.summary = None
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+        def publish(events: Sequence[Event]) -> None:
+            for event in events:
+                queue.put_nowait(event)
+
         async with Send(campaign, directory, recipients=recipients, options=options) as sending:
             self._send = sending
-            sending.subscribe(lambda events: [queue.put_nowait(event) for event in events] and None)
+            sending.subscribe(publish)
             execution = asyncio.create_task(sending.execute())
             execution.add_done_callback(lambda _: queue.put_nowait(None))
             try:

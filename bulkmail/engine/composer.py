@@ -10,8 +10,8 @@ from email.utils import format_datetime
 from msgspec import Struct
 
 from bulkmail.clock import Clock
-from bulkmail.content.identity import Identity
 from bulkmail.content.errors import ContentError
+from bulkmail.content.identity import Identity
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.lane import Lane

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -33,6 +33,8 @@ from bulkmail.policy.route import Site
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
+
+T = TypeVar("T")
 
 SWEEP_SECONDS = 0.25
 DRAIN_SECONDS = 60.0
@@ -143,7 +145,7 @@ class Node:
         work = loop.create_task(self._work(batches))
         finished = False
         try:
-            await asyncio.wait({syncs, sweeps, work, self._crash}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([syncs, sweeps, work, self._crash], return_when=asyncio.FIRST_COMPLETED)
             for task in (syncs, sweeps, self._crash):
                 if task.done():
                     await task
@@ -232,7 +234,7 @@ class Node:
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = self._clock.monotonic() + seconds
-        while not condition() and self._clock.monotonic() < deadline:
+        while not condition() and self._clock.monotonic() < deadline:  # noqa: ASYNC110 - the conditions have no event
             await asyncio.sleep(0.02)
 
     @staticmethod
@@ -324,5 +326,5 @@ class Node:
                 for pool in self._pools.values():
                     pool.kick()
 
-    async def _in_store(self, function: Callable[..., object], *arguments: object) -> object:
+    async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

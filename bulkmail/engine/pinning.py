@@ -36,7 +36,7 @@ def digest(data: bytes) -> str:
 
 
 def pin(campaign: Campaign, files: Mapping[str, str], *, limit: int | None) -> Pins:
-    """`files` has the fingerprint of each file the campaign names, by its key (`content.html`, `recipients[0].file`)."""
+    """`files` has the fingerprint of each file the campaign names, by its key (`content.html`, ...)."""
     content = {
         name: digest(msgspec.json.encode(getattr(campaign, field)))
         for name, field in (

@@ -9,6 +9,7 @@ Nothing here depends on the number of recipients: rounds go over destinations, a
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from typing import TypeVar
 
 from bulkmail.clock import Clock
 from bulkmail.engine.courier import PARK_SECONDS, Courier
@@ -18,6 +19,8 @@ from bulkmail.engine.work import FEW, ActiveChunk, Work
 from bulkmail.policy.route import Site
 from bulkmail.store.chunks import OpenChunk
 from bulkmail.store.store import Backlog, Store
+
+T = TypeVar("T")
 
 # Chunks in memory; a chunk of a tail of small sites counts while more than FEW of it are outstanding.
 MAX_ACTIVE = 256
@@ -199,5 +202,5 @@ class Scheduler:
             self._active.pop(active.chunk.number, None)
         await self._in_store(self._store.fold, [active.chunk for active in chunks])
 
-    async def _in_store(self, function: Callable[..., object], *arguments: object) -> object:
+    async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

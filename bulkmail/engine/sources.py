@@ -8,8 +8,8 @@ from typing import Any
 
 from bulkmail.engine.intake import Row
 from bulkmail.model.campaign import RecipientSource
-from bulkmail.recipients.iterables import row_of
-from bulkmail.recipients.sources import open_source
+from bulkmail.recipients.objects import from_async_iterable, from_iterable
+from bulkmail.recipients.source import open_source
 
 BATCH_ROWS = 2_000
 
@@ -39,24 +39,19 @@ async def file_batches(sources: Sequence[RecipientSource], thread: Executor) -> 
 
 async def iterable_batches(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Sequence[Row]]:
     """Rows of Recipient, dict or str items; a synchronous iterable is read on the loop."""
-    batch: list[Row] = []
-    number = 0
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            number += 1
-            batch.append(row_of(item, number))
-            if len(batch) == BATCH_ROWS:
-                yield batch
-                batch = []
-    else:
-        for item in items:
-            number += 1
-            batch.append(row_of(item, number))
-            if len(batch) == BATCH_ROWS:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+    if not isinstance(items, AsyncIterable):
+        rows = iter(from_iterable(items))
+        while batch := _read(rows):
+            yield batch
+        return
+    gathered: list[Row] = []
+    async for row in from_async_iterable(items):
+        gathered.append(row)
+        if len(gathered) == BATCH_ROWS:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered
 
 
 def _read(rows: Iterator[Row]) -> list[Row]:

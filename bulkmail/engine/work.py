@@ -2,7 +2,6 @@
 
 from bulkmail.store.chunks import OpenChunk
 
-
 # A chunk with so few recipients outstanding is as good as done: the scheduler may open another one.
 FEW = 50
 

@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             failure = HandshakeFailure(Stage.STARTTLS, reason=Reason.TLS, explanation="closed during TLS handshake")
             raise HandshakeError(failure)
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         self.tls = describe(transport.get_extra_info("ssl_object"))
         handshake.tls_started()
         self._write(handshake.outgoing())
