@@ -16,7 +16,9 @@ names = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size
 values = st.lists(
     st.sampled_from([b" ", b"\t", b"\r\n ", b"\r\n\t", b":", b"word", b"A", b"\xc3\xa9", b"z" * 70]), max_size=12
 ).map(b"".join)
-headers = st.tuples(names, st.sampled_from([b"", b" ", b"\t "]), values).map(lambda part: part[0] + part[1] + b":" + part[2])
+headers = st.tuples(names, st.sampled_from([b"", b" ", b"\t "]), values).map(
+    lambda part: part[0] + part[1] + b":" + part[2]
+)
 tangles = st.lists(st.sampled_from([b"Name", b"B", b":", b" ", b"\t", b"\r\n", b"\n", b"\r", b"q" * 700]), max_size=12)
 
 
@@ -35,7 +37,9 @@ def test_bodies_agree_with_the_twin_and_with_dkimpy(body: bytes) -> None:
     assert canonical.simple_body(body) == oracle.simple_body(body) == Simple.canonicalize_body(body)
 
 
-@pytest.mark.parametrize("event", [b" ", b"\t", b"  ", b" \r\n", b"\t \r\n", b" \r", b" \n", b"\r\n", b" \r\n ", b"\r\n\r\n"])
+@pytest.mark.parametrize(
+    "event", [b" ", b"\t", b"  ", b" \r\n", b"\t \r\n", b" \r", b" \n", b"\r\n", b" \r\n ", b"\r\n\r\n"]
+)
 def test_an_event_is_seen_at_every_distance_from_a_block_edge(event: bytes) -> None:
     for before in range(140):
         for after in (0, 1, 70):
@@ -132,6 +136,11 @@ def test_a_field_without_a_name_is_shown() -> None:
 
 @pytest.mark.parametrize("wrong", [None, "text", bytearray(b"x")])
 def test_only_bytes_are_taken(wrong: object) -> None:
-    for function in (canonical.relaxed_body, canonical.simple_body, canonical.relaxed_header, canonical.relaxed_headers):
+    for function in (
+        canonical.relaxed_body,
+        canonical.simple_body,
+        canonical.relaxed_header,
+        canonical.relaxed_headers,
+    ):
         with pytest.raises(TypeError):
             function(wrong)  # type: ignore[arg-type]

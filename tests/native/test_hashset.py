@@ -25,7 +25,9 @@ def test_the_twins_hash_is_the_siphash_of_cpython() -> None:
     samples = [bytes(range(length)) for length in range(1, 40)]
     program = f"print([hash(sample) % 2**64 for sample in {samples!r}])"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    output = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True, text=True)
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=True, text=True
+    )
     assert output.stdout.strip() == repr([oracle.siphash13(sample, bytes(16)) for sample in samples])
 
 

@@ -1,6 +1,7 @@
 """SMTP replies: the native against its twin, on conversations split anywhere and on garbage."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -28,13 +29,28 @@ def good_replies(draw: st.DrawFn) -> tuple[tuple[int, bytes], bytes]:
     return (code, b"\n".join(lines)), raw
 
 
-FRAGMENTS = [b"250", b"250 ", b"250-", b"421-", b"ok", b"\r\n", b"\n", b"\r", b"-", b" ", b"2", b"9", b"\x00", b"550 5.1.1 x\r\n"]
+FRAGMENTS = [
+    b"250",
+    b"250 ",
+    b"250-",
+    b"421-",
+    b"ok",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"-",
+    b" ",
+    b"2",
+    b"9",
+    b"\x00",
+    b"550 5.1.1 x\r\n",
+]
 tangles = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(b"".join) | st.binary(max_size=20)
 
 
 def chunks(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def run(parser: Parser, parts: Iterable[bytes]) -> list[Replies | None]:
@@ -183,7 +199,9 @@ def test_an_enhanced_code_is_taken_from_the_start_of_the_text_if_its_class_fits(
 
 
 @given(
-    st.lists(st.sampled_from([b"5", b"2", b".", b"1", b"12", b"5.1.1", b" ", b"\t", b"a", b"-", b"\n"]), max_size=8).map(b"".join),
+    st.lists(
+        st.sampled_from([b"5", b"2", b".", b"1", b"12", b"5.1.1", b" ", b"\t", b"a", b"-", b"\n"]), max_size=8
+    ).map(b"".join),
     st.sampled_from([250, 450, 550]),
 )
 def test_enhanced_codes_agree_with_the_twin(text: bytes, code: int) -> None:
