@@ -1,6 +1,7 @@
 """How servers are asked: repeats, other servers, TCP, and what is not taken for an answer."""
 
 import asyncio
+import random
 import socket
 
 import dns.flags
@@ -180,5 +181,41 @@ def test_a_server_older_than_edns_is_asked_without_it(run: Run) -> None:
         net.server.on("MX", GARDEN, old)
         assert (await net.resolver.mail_hosts(GARDEN)).hosts == FOUND
         assert net.server.asked == ["MX garden.example"] * 2
+
+    run(scenario)
+
+
+def test_whatever_bytes_come_back_there_is_an_outcome(run: Run) -> None:
+    """Each name has answers of its own with some bytes changed, taken away or added; the id stays right."""
+
+    def damaged(name: str) -> Script:
+        dice = random.Random(name)
+
+        def change(message: bytes) -> list[bytes]:
+            data = bytearray(message)
+            for _ in range(dice.randint(1, 4)):
+                place = dice.randrange(2, len(data))
+                match dice.randrange(3):
+                    case 0:
+                        data[place] = dice.randrange(256)
+                    case 1:
+                        del data[place : place + dice.randint(1, 8)]
+                    case _:
+                        data[place:place] = dice.randbytes(dice.randint(1, 8))
+                if len(data) < 4:
+                    break
+            return [bytes(data)]
+
+        return mangled(change, records(f"{name} 60 CNAME b.example.", "b.example 60 MX 1 c.example.", soa=60))
+
+    async def scenario(net: Net) -> None:
+        names = [f"n{i}.example" for i in range(200)]
+        for name in names:
+            net.server.on("MX", name, damaged(name))
+            net.server.has(f"{name} 60 A 192.0.2.1")
+        resolver = net.resolver_of([net.server.text], timeout_seconds=0.4)
+        found = await asyncio.gather(*(resolver.mail_hosts(name) for name in names))
+        assert {DnsOutcome.FOUND, DnsOutcome.TEMPORARY} <= {answer.outcome for answer in found}
+        assert all(answer.hosts or answer.explanation for answer in found)
 
     run(scenario)
