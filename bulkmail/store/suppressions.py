@@ -81,18 +81,7 @@ class Suppressions:
                 added += connection.executemany(
                     f"INSERT INTO suppression (hash, {_COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
                     " WHERE NOT EXISTS (SELECT 1 FROM suppression WHERE hash = ?1 AND key = ?3 AND scope = ?2)",
-                    (
-                        (
-                            _stored_hash(one.scope, one.key),
-                            one.scope,
-                            one.key,
-                            one.address,
-                            one.reason,
-                            one.source,
-                            one.time,
-                        )
-                        for one in batch
-                    ),
+                    map(_values, batch),
                 ).rowcount
         if added:
             self._catch_up()
@@ -195,3 +184,7 @@ def _stored_hash(scope: str, key: str) -> int:
 def _suppression(row: tuple[object, ...]) -> Suppression:
     scope, key, address, reason, source, time = row[:6]
     return Suppression(scope=scope, key=key, address=address, reason=reason, source=source, time=time)  # type: ignore[arg-type]
+
+
+def _values(one: Suppression) -> tuple[object, ...]:
+    return _stored_hash(one.scope, one.key), one.scope, one.key, one.address, one.reason, one.source, one.time
