@@ -60,7 +60,6 @@ class Courier:
 
     def lost(self, lane: Lane, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         """A connection ended with messages that have no result."""
-        now = self._clock.monotonic()
         between = all(stage == Stage.MAIL and not ended for _, stage, ended in left)
         if connection.completed and between:
             # Receivers close after so many messages without a word: a limit, not a failure.
