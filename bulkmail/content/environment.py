@@ -19,7 +19,7 @@ from jinja2.visitor import NodeTransformer
 
 from bulkmail.content.errors import ContentError, MissingField
 
-MAX_ITERATIONS = 100_000  # of all loops of one part together
+MAX_ITERATIONS = 10_000  # of all loops of one part together
 MAX_TEXT = 4 * 1024 * 1024  # characters that one expression may make
 MAX_NUMBER = 10**30
 
@@ -177,6 +177,8 @@ def complaint_about(node: nodes.Node) -> str | None:
         name = node.name if isinstance(node, nodes.Name) else node.attr
         if name.startswith("_"):
             return f"{name}: names that begin with _ are not available in templates"
+        if name in ("self", "super"):
+            return f"{name} is not available in templates"
     if isinstance(node, nodes.Filter) and node.name not in AVAILABLE_FILTERS:
         return f"there is no filter {node.name}{nearest(node.name, AVAILABLE_FILTERS)}"
     if isinstance(node, nodes.Test) and node.name not in ALLOWED_TESTS:
@@ -215,21 +217,30 @@ def walk(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 class Meter(NodeTransformer):
-    """Puts every loop and every concatenation under its limit."""
+    """Puts every loop under its limit, and every expression that can make text longer than what it is made from."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
         node.iter = filtered(node.iter, COUNTED)
         return node
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:
+    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.AssignBlock:
+        self.generic_visit(node)
+        node.filter = filtered(node.filter, LIMITED, beside=node)
+        return node
+
+    def visit_growing(self, node: nodes.Expr) -> nodes.Filter:
         self.generic_visit(node)
         return filtered(node, LIMITED)
 
+    visit_Call = visit_Concat = visit_Filter = visit_growing
 
-def filtered(node: nodes.Node, name: str) -> nodes.Filter:
+
+def filtered(node: nodes.Node | None, name: str, *, beside: nodes.Node | None = None) -> nodes.Filter:
+    """`node | name`, at the place of `beside` in the source where there is no node (the body of a block)."""
+    place = cast(nodes.Node, node or beside)
     return nodes.Filter(
-        cast(nodes.Expr, node), name, [], [], None, None, lineno=node.lineno, environment=node.environment
+        cast(nodes.Expr, node), name, [], [], None, None, lineno=place.lineno, environment=place.environment
     )
 
 

@@ -83,6 +83,10 @@ class Layout:
 
     def uri(self, key: str, template: Template) -> int:
         text = self.text(template)
+        literals = [part for part in template.parts or () if isinstance(part, str)]
+        tokens = [part for part in template.parts or () if isinstance(part, Slot) and part.name == "token"]
+        if len(literals) + len(tokens) == len(template.parts or (None,)) and sum(map(len, literals)) < MAX_URI // 2:
+            return self.add(text)  # nothing in it can be wrong: the compiler has seen the literals
 
         def checked(values: Values) -> str:
             uri = text(values)
