@@ -34,7 +34,8 @@ HEADER_VALUE = st.one_of(st.none(), LINE, st.integers(-99, 99), st.booleans())
 ROW = st.fixed_dictionaries({"a": VALUE, "b": VALUE, "subject_a": HEADER_VALUE, "subject_b": HEADER_VALUE})
 
 HTML = (
-    "<html>\n<p class=\"x\">Dear {{ a | default('<friend>') }},</p>\n.start {{ b }}{{ a | default(7) | upper }}{{ a | d('', true) }}\n"
+    "<html>\n<p class=\"x\">Dear {{ a | default('<friend>') }},</p>\n.start {{ b }}{{ a | default(7) | upper }}\n"
+    "{{ a | default('zero', true) }}"
     "From {{ b | e }} {{ b | safe }}.{{ a | default('') | urlencode }}\n{# note #}{{ '{{' }} "
     '<a href="{{ unsubscribe_url }}">{{ a | default("x") | trim | title | lower | capitalize }}</a>'
     + "wide " * 40
