@@ -6,12 +6,12 @@ printed, so that a hole in the data never becomes a blank in a mail.
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 from urllib.parse import quote
 
 from jinja2 import Undefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS
+from jinja2.filters import FILTERS, do_round
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
@@ -22,6 +22,7 @@ from bulkmail.content.errors import ContentError, MissingField
 MAX_ITERATIONS = 10_000  # of all loops of one part together
 MAX_TEXT = 4 * 1024 * 1024  # characters that one expression may make
 MAX_NUMBER = 10**30
+MAX_PRECISION = 30
 
 # Filters that are functions of one string: slots with these need no Jinja2 at run time.
 PLAIN_FILTERS = ("capitalize", "d", "default", "e", "escape", "lower", "safe", "title", "trim", "upper", "urlencode")
@@ -58,7 +59,7 @@ class QuotedUrl(str):
 
 def percent_encode(value: Any) -> str:
     """A value as it may stand inside one path segment or query value of a URL (RFC 3986 §2.3)."""
-    return value if isinstance(value, QuotedUrl) else quote(str(value), safe="")
+    return value if isinstance(value, QuotedUrl) else quote(str(refuse_null(value)), safe="")
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
@@ -77,11 +78,10 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         self.filters = {name: FILTERS[name] for name in AVAILABLE_FILTERS}
-        self.filters["replace"] = replace
+        self.filters |= {"replace": replace, "round": rounded, COUNTED: counted, LIMITED: limited}
         if url:
             self.filters["urlencode"] = lambda value: QuotedUrl(FILTERS["urlencode"](value))
         self.tests = {name: TESTS[name] for name in ALLOWED_TESTS}
-        self.filters |= {COUNTED: counted, LIMITED: limited}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, LoopContext) and attribute in LOOP_ATTRIBUTES:
@@ -144,6 +144,12 @@ def replace(value: Any, old: str, new: str) -> str:
     if text.count(old) * len(new) > MAX_TEXT:
         raise ContentError(f"replace makes a text of more than {MAX_TEXT} characters")
     return text.replace(old, new)
+
+
+def rounded(value: Any, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> float:
+    if abs(precision) > MAX_PRECISION:
+        raise ContentError(f"round takes a precision of at most {MAX_PRECISION} digits")
+    return do_round(value, precision, method)
 
 
 def refuse_null(value: Any) -> Any:

@@ -100,6 +100,16 @@ def test_an_unknown_filter_is_answered_with_the_nearest() -> None:
     assert "there is no test devined; did you mean defined?" in refusal("{% if a is devined %}{% endif %}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["{{ " + "(" * 5000 + "a" + ")" * 5000 + " }}", "{{ " + "9" * 5000 + " }}", "{{ " + "not " * 5000 + "a }}",
+     "{% for a in a %}" * 30 + "{% endfor %}" * 30, "{% if a %}" * 300 + "{% endif %}" * 300],
+    ids=range(5),
+)  # fmt: skip
+def test_a_template_beyond_pythons_limits_is_refused_without_a_traceback(text: str) -> None:
+    assert refusal(text).startswith("body.html: the template cannot be ")
+
+
 def test_filters_with_wrong_arguments_are_found_at_once() -> None:
     assert refusal("\n{{ a | upper(1) }}").startswith("body.html:2: ")
 
@@ -158,6 +168,8 @@ ESCAPES = [
     "{{ 'x' * 1000000000 }}",
     "{{ [1] * 1000000000 }}",
     "{{ 1 // 0 }}",
+    "{{ 5 | round(-1000000000) }}",
+    "{{ 5.5 | round(1000000000, 'ceil') }}",
     "{{ a | truncate(1, 2, 3, 4, 5) }}",
     "{{ [1, 'a'] | sort }}",
 ]
@@ -226,6 +238,8 @@ def test_url_templates_encode_what_they_print_on_both_ways() -> None:
     for mark in ("", "{% if true %}{% endif %}"):
         template = parse("https://x.example/" + mark + "{{ a }}", Mode.URL)
         assert (template.parts is None) == bool(mark)
+    with pytest.raises(ContentError, match="null"):
+        general("{{ a[0] if false else none }}", Mode.URL)
     assert general("{{ a }}|{{ a | urlencode }}|{{ a ~ '&' }}|{{ a | safe }}", Mode.URL, a="/&") == (
         "%2F%26|/%26|%2F%26%26|%2F%26"
     )
