@@ -122,7 +122,7 @@ def parse_domain(text: str) -> str:
     characters are refused, so that the domain reached is never another than the one read.
     """
     if not text:
-        raise AddressError("empty")
+        raise AddressError("the domain is empty")
     if len(text) > MAX_DOMAIN_OCTETS:
         raise AddressError(f"the domain is longer than {MAX_DOMAIN_OCTETS} octets")
     if text.startswith("["):
@@ -152,7 +152,7 @@ def parse_domain(text: str) -> str:
 def _parse_with_care(text: str) -> Address:
     """The same grammar as the fast path and the rest of it: quoted local parts, UTF-8, and why it is not met."""
     if not text:
-        raise AddressError("empty")
+        raise AddressError("the address is empty")
     if len(text) > MAX_LOCAL_OCTETS + 1 + MAX_DOMAIN_OCTETS:
         raise AddressError(f"too long: {len(text)} characters, where {MAX_ADDRESS_OCTETS} octets are allowed")
     _refuse_controls(text)

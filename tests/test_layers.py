@@ -25,6 +25,8 @@ LAYERS = {
     "store": 3,
     "events": 3,
     "engine": 4,
+    "library": 5,
+    "composition": 5,
     "cli": 5,
     "sandbox": 5,
     "__init__": 5,
@@ -50,9 +52,8 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
             names = [node.module or ""]
             if node.module == "bulkmail":
                 names = [f"bulkmail.{alias.name}" for alias in node.names]
-        for name in names:
-            if name.split(".")[0] == "bulkmail":
-                found.append((node.lineno, (name.split(".") + ["__init__"])[1]))
+        rooms = [[*name.split("."), "__init__"] for name in names]
+        found.extend((node.lineno, room[1]) for room in rooms if room[0] == "bulkmail")
     return found
 
 

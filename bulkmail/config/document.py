@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from yaml import MappingNode, Node, ScalarNode, SequenceNode
+from yaml import MappingNode, Node, SequenceNode
 
 from bulkmail.errors import CampaignError
 
@@ -118,16 +118,16 @@ def _other_campaigns(path: Path) -> str | None:
 
 def _bound(text: str, name: str) -> None:
     """Refuse what is too deep or too much before anything recursive sees it."""
-    depth = nodes = 0
-    for event in yaml.parse(text, Loader=Loader):
-        nodes += 1
+    depth = 0
+    for nodes, event in enumerate(yaml.parse(text, Loader=Loader)):
         if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
             depth += 1
         elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
             depth -= 1
         if depth > MAX_DEPTH or nodes > MAX_NODES:
             what = f"nested deeper than {MAX_DEPTH} levels" if depth > MAX_DEPTH else f"more than {MAX_NODES} values"
-            raise CampaignError(what, file=name, line=event.start_mark.line + 1)
+            mark = event.start_mark
+            raise CampaignError(what, file=name, line=mark.line + 1 if mark else None)
 
 
 def _distinct_nodes(root: Node) -> Iterator[Node]:

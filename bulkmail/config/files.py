@@ -3,7 +3,6 @@
 import os
 import stat
 from pathlib import Path
-from typing import Literal
 
 from msgspec.structs import replace
 
@@ -17,10 +16,10 @@ RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings) -> CampaignFile:
     """The campaign with every path absolute; what cannot be read is added to the findings."""
 
-    def found(value: str, path: str, *, missing: Literal["refused", "allowed"] = "refused") -> str:
+    def found(value: str, path: str, *, may_be_missing: bool = False) -> str:
         absolute = os.path.abspath(folder / value)
         problem = _problem(absolute, value)
-        if problem and not (missing == "allowed" and problem == _ABSENT):
+        if problem and not (may_be_missing and problem == _ABSENT):
             hint = _nearest(Path(absolute), value) if problem == _ABSENT else None
             findings.add(path, f"{quoted(value)} {problem}", hint=hint)
         return absolute
@@ -36,7 +35,7 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
             findings.add(path, f"{quoted(source.file)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
         recipients.append(replace(source, file=found(source.file, path)))
     # The sandbox makes a key where there is none yet, so that a first campaign runs without ceremony.
-    keys = "allowed" if campaign.delivery.route == "sandbox" else "refused"
+    keys_are_made = campaign.delivery.route == "sandbox"
     return replace(
         campaign,
         content=replace(
@@ -48,7 +47,7 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         ),
         recipients=tuple(recipients),
         dkim=tuple(
-            replace(key, key=found(key.key, f"dkim[{index}].key", missing=keys))
+            replace(key, key=found(key.key, f"dkim[{index}].key", may_be_missing=keys_are_made))
             for index, key in enumerate(campaign.dkim)
         ),
     )

@@ -4,14 +4,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 
 from msgspec import Struct
 
 from bulkmail.clock import Clock
+from bulkmail.content.errors import ContentError
 from bulkmail.content.identity import Identity
-from bulkmail.content.program import ContentError, Program
+from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import ActiveChunk, Work
@@ -51,6 +52,7 @@ class Composer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_ready: Callable[[Lane], None] = lambda lane: None
         self.on_failure: Callable[[Lane, ComposeFailure], None] = lambda lane, failure: None
+        self.on_crash: Callable[[BaseException], None] = lambda error: None
 
     def request(self, lane: Lane) -> None:
         """The lane may need more ready messages."""
@@ -64,7 +66,12 @@ class Composer:
             self._busy += 1
             task = asyncio.get_running_loop().create_task(self._run(batch))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.on_crash(error)
 
     async def close(self) -> None:
         """Wait for the batches under way; the messages they made stay in their rings."""

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -33,9 +34,11 @@ from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
+T = TypeVar("T")
+
 SWEEP_SECONDS = 0.25
 DRAIN_SECONDS = 60.0
-DISK_RETRY_SECONDS = 10.0
+QUIT_SECONDS = 2.0
 LANE_KEPT_SECONDS = 60.0
 
 
@@ -82,13 +85,13 @@ class Node:
         self._transport = transport
         self._stopping = False
         self._disk_full = False
-        self._failure: StateError | None = None
+        self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._pools: dict[Lane, Pool] = {}
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-sync")
         self.statistics = Statistics(campaign, run.id, now=clock.monotonic())
         self._recorder = Recorder(
-            run=run.id,
+            run=run,
             journal=store.journal,
             event_log=event_log,
             suppressions=suppressions,
@@ -104,7 +107,6 @@ class Node:
             self._recorder,
             suppressions,
             clock=clock,
-            rng=rng,
         )
         identity = Identity(store.secret)
         self._composer = Composer(
@@ -119,11 +121,13 @@ class Node:
             put=self._put,
             store_thread=store_thread,
             clock=clock,
+            rng=rng,
         )
         self._recorder.on_progress = self._scheduler.progressed
         self._courier.on_lane_changed = self._lane_changed
         self._composer.on_ready = lambda lane: self._pools[lane].kick()
         self._composer.on_failure = self._courier.compose_failed
+        self._composer.on_crash = self._crashed
 
     def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
         """`subscriber` gets every event once it is durable."""
@@ -134,22 +138,38 @@ class Node:
 
         Raises StateError when the state directory failed; everything recorded before is safe then.
         """
+        loop = asyncio.get_running_loop()
         await self._in_store(self._load_totals)
-        syncs = asyncio.create_task(self._recorder.run_syncs())
-        sweeps = asyncio.create_task(self._sweep())
-        work = asyncio.create_task(self._work(batches))
+        if self._run.state is RunState.INTAKE:
+            # What an interrupted intake said of rows that it did not store will be said again.
+            self._event_log.truncate(self._run.events_offset)
+        syncs = loop.create_task(self._recorder.run_syncs())
+        sweeps = loop.create_task(self._sweep())
+        work = loop.create_task(self._work(batches))
         finished = False
         try:
-            await asyncio.wait({syncs, work}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                finished = await work
-            else:
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-                await syncs
+            watched: list[asyncio.Future[Any]] = [syncs, sweeps, work, self._crash]
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for task in (syncs, sweeps, self._crash):
+                if task.done():
+                    await task
+            finished = await work
         finally:
-            await self._wind_up(finished, syncs, sweeps, work)
-        return self.statistics.summary(self.statistics.phase, self._clock.monotonic())
+            self._stopping = True
+            await self._end_of(work)
+            await self._close_connections()
+            await self._end_of(sweeps)
+            self._recorder.run_event("finished" if finished else "stopped")
+            self._recorder.close()
+            try:
+                await syncs
+            finally:
+                self._sync_thread.shutdown()
+            await self._scheduler.release_all()
+            self._event_log.sync()
+        if finished:
+            await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
+        return self.statistics.summary("finished" if finished else "stopped", self._clock.monotonic())
 
     def stop(self) -> None:
         """Begin no new message; replies may come in for up to DRAIN_SECONDS; then `run` returns."""
@@ -191,9 +211,7 @@ class Node:
                 self.statistics,
                 clock=self._clock,
             )
-            done = await intake.run(
-                batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping
-            )
+            done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
             if not done:
                 return False
             await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
@@ -207,37 +225,38 @@ class Node:
     async def _drain(self) -> None:
         for pool in self._pools.values():
             pool.drain()
-        deadline = self._clock.monotonic() + DRAIN_SECONDS
-        while self._clock.monotonic() < deadline and any(pool.in_flight for pool in self._pools.values()):
-            await asyncio.sleep(0.02)
+        await self._until(lambda: not any(pool.in_flight for pool in self._pools.values()), DRAIN_SECONDS)
 
-    async def _wind_up(self, finished: bool, syncs: asyncio.Task[None], sweeps: asyncio.Task[None],
-                       work: asyncio.Task[bool]) -> None:
-        failed = syncs.done() and not syncs.cancelled() and syncs.exception() is not None
-        for task in (syncs, sweeps, work):
-            task.cancel()
-        await asyncio.gather(syncs, sweeps, work, return_exceptions=True)
-        self._stopping = True
+    async def _close_connections(self) -> None:
+        """QUIT where nothing is in flight, a moment for the replies to that, then the sockets are closed."""
         for pool in self._pools.values():
-            if finished:
-                pool.drain()
+            pool.drain()
+        await self._until(lambda: all(not lane.connections for lane in self._lanes.values()), QUIT_SECONDS)
+        for pool in self._pools.values():
             await pool.close()
         await self._composer.close()
-        if not failed:
-            self._recorder.run_event("finished" if finished else "stopped")
-            await self._recorder.sync()
-            await self._scheduler.release_all()
-            if finished:
-                await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
-            self._event_log.sync()
-        self.statistics.phase = "finished" if finished else "stopped"
-        self._sync_thread.shutdown()
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while not condition() and self._clock.monotonic() < deadline:  # noqa: ASYNC110 - the conditions have no event
+            await asyncio.sleep(0.02)
+
+    @staticmethod
+    async def _end_of(task: asyncio.Task[Any]) -> None:
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     def _load_totals(self) -> None:
         run, statistics = self._run, self.statistics
         statistics.rows, statistics.rejected = run.rows, run.rejected
         statistics.duplicates, statistics.suppressed_at_intake = run.duplicates, run.suppressed
         statistics.totals.update(self._store.counts(run.number))
+
+    def _crashed(self, error: BaseException) -> None:
+        """A task of ours died of a defect: the run ends with it instead of hanging."""
+        if not self._crash.done():
+            self._crash.set_exception(error)
 
     def _may_begin(self) -> bool:
         return not self._stopping and not self._disk_full
@@ -258,8 +277,8 @@ class Node:
         lane = Lane(
             site,
             source,
-            effective_limits([host for _, host in site.hosts], campaign.limits),
-            Pacer(self._options.pacing, retry=[float(seconds) for seconds in campaign.delivery.retry], now=now),
+            effective_limits(site, campaign.limits),
+            Pacer(campaign.delivery.retry, self._options.pacing),
             campaign.limits.domains,
             now=now,
         )
@@ -273,6 +292,7 @@ class Node:
             clock=self._clock,
             may_begin=self._may_begin,
             on_low=self._scheduler.wake,
+            on_crash=self._crashed,
         )
         return lane
 
@@ -299,16 +319,23 @@ class Node:
             if now >= next_look:
                 next_look = now + 1.0
                 await self._in_store(self._suppressions.refresh)
-                await self._look_at_disk(now)
+                await self._look_at_journal()
 
-    async def _look_at_disk(self, now: float) -> None:
+    async def _look_at_journal(self) -> None:
+        """Fold chunks that keep old segments alive; stop the flow while the disk is full, and go on by itself."""
+        stale = self._store.journal.stale_chunks()
+        if stale:
+            await self._scheduler.checkpoint(stale)
         full = self._recorder.full
+        if full:
+            full = not await self._in_store(self._recorder.make_room)
         if full != self._disk_full:
             self._disk_full = full
             self.statistics.problem = "paused: disk full" if full else ""
+            self._recorder.run_event("paused" if full else "resumed", "no room for the journal" if full else "")
             if not full:
                 for pool in self._pools.values():
                     pool.kick()
 
-    async def _in_store(self, function: Callable[..., object], *arguments: object) -> object:
+    async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

@@ -34,7 +34,6 @@ class Transport(Struct, frozen=True, kw_only=True):
     tls: TlsMode
     implicit_tls: bool = False
     verify: bool = False
-    ehlo: str
     credentials: Credentials | None = None
     window: int = 1
     timeouts: Timeouts = Timeouts()
@@ -59,6 +58,7 @@ class Pool:
         clock: Clock,
         may_begin: Callable[[], bool],
         on_low: Callable[[], None],
+        on_crash: Callable[[BaseException], None],
     ) -> None:
         self.lane = lane
         self._transport = transport
@@ -69,7 +69,9 @@ class Pool:
         self._clock = clock
         self._may_begin = may_begin
         self._on_low = on_low
+        self._on_crash = on_crash
         self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = 0.0
         self._openings: set[asyncio.Task[None]] = set()
         self._establishing: set[Connection] = set()
         self._without_tls: set[str] = set()
@@ -167,7 +169,7 @@ class Pool:
         if not lane.waiting:
             return
         open_now = len(lane.connections) + lane.opening
-        allowed = lane.pacer.connections_allowed(lane.limits.connections, now)
+        allowed = lane.pacer.connections_allowed(lane.limits.connections)
         wanted = min(allowed, 1 + (lane.waiting - 1) // RECIPIENTS_PER_CONNECTION)
         if any(connection.idle_since is not None for connection in lane.connections):
             return
@@ -181,16 +183,27 @@ class Pool:
             lane.opening += 1
             task = asyncio.get_running_loop().create_task(self._open())
             self._openings.add(task)
-            task.add_done_callback(self._openings.discard)
+            task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._openings.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_crash(error)
 
     def _schedule(self, seconds: float) -> None:
+        """Go on in `seconds`, unless that will happen earlier already."""
         loop = asyncio.get_running_loop()
         when = loop.time() + max(seconds, 0.001)
-        if self._wake is not None and not self._wake.cancelled():
-            if self._wake.when() <= when and self._wake.when() > loop.time():
+        if self._wake is not None:
+            if self._wake_at <= when:
                 return
             self._wake.cancel()
-        self._wake = loop.call_at(when, self._go_on)
+        self._wake_at = when
+        self._wake = loop.call_later(when - loop.time(), self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        self._go_on()
 
     async def _open(self) -> None:
         """Find a host that lets us in, in the order of RFC 5321 §5.1, and put the connection to work."""
@@ -228,7 +241,7 @@ class Pool:
             self.kick()
         else:
             lane.connections.add(connection)
-            lane.pacer.on_connected(self._clock.monotonic())
+            lane.pacer.on_connected()
             connection.pump()
 
     def _unreachable(self, failure: tuple[Stage, Reply | None, Reason, str, str | None]) -> None:
@@ -236,22 +249,20 @@ class Pool:
         lane = self.lane
         if lane.connections:
             # Others are open and work: the receiver allows this many for now.
-            lane.pacer.on_connection_refused_busy(len(lane.connections), self._clock.monotonic())
+            lane.pacer.on_connection_refused_busy(self._clock.monotonic(), len(lane.connections))
             return
         if self._clock.monotonic() < lane.pacer.paused_until:
             return
         self._courier.unreachable(lane, stage, reply, reason, explanation, host)
 
-    async def _try(
-        self, host: str, address: str
-    ) -> Connection | tuple[Stage, Reply | None, Reason, str, str | None]:
+    async def _try(self, host: str, address: str) -> Connection | tuple[Stage, Reply | None, Reason, str, str | None]:
         transport = self._transport
         tls: TlsMode = transport.tls
         if tls == "opportunistic" and address in self._without_tls:
             tls = "none"
         context = self._context(tls)
         handshake = Handshake(
-            ehlo_name=transport.ehlo,
+            ehlo_name=self.lane.source.ehlo or "localhost",
             tls="none" if transport.implicit_tls else tls,
             encrypted=transport.implicit_tls,
             credentials=transport.credentials,

@@ -17,7 +17,8 @@ from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
 from bulkmail.model.message import Message
 from bulkmail.store.journal import Journal
 from bulkmail.store.outcomes import Outcome
-from bulkmail.store.suppressions import NewSuppression, Suppressions
+from bulkmail.store.runs import Run
+from bulkmail.store.suppressions import Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
 
@@ -32,7 +33,7 @@ class Recorder:
     def __init__(
         self,
         *,
-        run: str,
+        run: Run,
         journal: Journal,
         event_log: EventLog,
         suppressions: Suppressions,
@@ -41,7 +42,8 @@ class Recorder:
         sync_thread: Executor,
         store_thread: Executor,
     ) -> None:
-        self._run = run
+        self._run = run.id
+        self._run_number = run.number
         self._journal = journal
         self._event_log = event_log
         self._suppressions = suppressions
@@ -50,9 +52,10 @@ class Recorder:
         self._sync_thread = sync_thread
         self._store_thread = store_thread
         self._events: list[Event] = []
-        self._suppress: list[NewSuppression] = []
+        self._suppress: list[Suppression] = []
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
+        self._closing = False
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
         self.subscriber: Callable[[Sequence[Event]], None] | None = None
 
@@ -60,6 +63,10 @@ class Recorder:
     def full(self) -> bool:
         """True where the disk has no room for another journal segment: nothing new may be begun."""
         return self._journal.full
+
+    def make_room(self) -> bool:
+        """Try again to get room on a full disk; True where there is some. May be called from any thread."""
+        return self._journal.prepare() and not self._journal.full
 
     def intents(self, messages: Sequence[Message]) -> None:
         """The last bytes of these messages are about to be written (what makes a doubt known after a crash)."""
@@ -104,8 +111,9 @@ class Recorder:
         )
         chunk = active.chunk
         before = chunk.outcomes.get(index).disposition
-        self._journal.outcome(chunk.number, index, outcome)
+        # The column first: a fold begun after this record has it then.
         chunk.outcomes.set(index, outcome)
+        self._journal.outcome(chunk.number, index, outcome)
         self._statistics.moved(before, disposition, site or "")
         self._events.append(
             Event(
@@ -135,7 +143,7 @@ class Recorder:
     def park(self, active: ActiveChunk, index: int, due: float) -> None:
         """Hand a recipient back without an attempt: its lane has no use for it before `due` (Unix seconds).
 
-        Not journalled: losing this costs an early try, nothing else.
+        From now on its time to expire runs. Not journalled: losing this costs an early try, nothing else.
         """
         outcomes = active.chunk.outcomes
         before = outcomes.get(index)
@@ -152,6 +160,7 @@ class Recorder:
                 text=before.text,
             ),
         )
+        outcomes.set_first_tried(index, self._clock.time())
         self._resolved(active)
 
     def note(self, event: Event) -> None:
@@ -200,31 +209,40 @@ class Recorder:
             )
         )
 
-    def suppress(self, entry: NewSuppression) -> None:
+    def suppress(self, entry: Suppression) -> None:
         """Put an address on the suppression list with the next sync."""
         self._suppress.append(entry)
         self._dirty.set()
 
     async def run_syncs(self) -> None:
-        """Sync, publish, suppress: every 50 ms while there is something. Ends only by cancellation or StateError."""
-        while True:
+        """Sync, publish, suppress: every 50 ms while there is something, until `close`. Raises StateError."""
+        while not self._closing:
             await self._dirty.wait()
-            await asyncio.sleep(SYNC_SECONDS)
-            await self.sync()
+            if not self._closing:
+                await asyncio.sleep(SYNC_SECONDS)
+            await self._sync()
 
-    async def sync(self) -> None:
-        """Make all recorded so far durable, then publish it. Raises StateError; never retried after that."""
+    def close(self) -> None:
+        """`run_syncs` makes all recorded so far durable, and returns."""
+        self._closing = True
+        self._dirty.set()
+
+    async def _sync(self) -> None:
+        """The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash."""
         self._dirty.clear()
+        self._journal.flush()
         events, self._events = self._events, []
         entries, self._suppress = self._suppress, []
         loop = asyncio.get_running_loop()
         try:
             offset = await loop.run_in_executor(self._sync_thread, self._publish, events)
         except OSError as error:
-            raise StateError(f"the event log cannot be written: {error}", hint="free the disk and send again") from error
-        self._journal.mark(offset)
+            raise StateError(
+                f"the event log cannot be written: {error}", hint="free the disk and send again"
+            ) from error
         if entries:
             await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
+        self._journal.mark(self._run_number, offset)
         if events and self.subscriber is not None:
             self.subscriber(events)
 

@@ -7,8 +7,11 @@ Nothing here depends on the number of recipients: rounds go over destinations, a
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from functools import partial
+from typing import TypeVar
 
 from bulkmail.clock import Clock
 from bulkmail.engine.courier import PARK_SECONDS, Courier
@@ -16,8 +19,10 @@ from bulkmail.engine.lane import LOW_WATER, Lane
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.work import FEW, ActiveChunk, Work
 from bulkmail.policy.route import Site
-from bulkmail.store.chunks import OpenChunk
-from bulkmail.store.store import Backlog, Store
+from bulkmail.store.chunks import Backlog, OpenChunk
+from bulkmail.store.store import Store
+
+T = TypeVar("T")
 
 # Chunks in memory; a chunk of a tail of small sites counts while more than FEW of it are outstanding.
 MAX_ACTIVE = 256
@@ -43,7 +48,9 @@ class Scheduler:
         put: Callable[[Lane, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
+        rng: random.Random,
     ) -> None:
+        self._rng = rng
         self._store = store
         self._run_number = run_number
         self._router = router
@@ -84,8 +91,6 @@ class Scheduler:
             await self._fold_idle()
             backlog = await self._in_store(self._store.backlog, self._run_number, self._clock.time())
             supplied, nap_seconds = await self._supply(backlog)
-            if self._stopping:
-                break
             if not self._active and not supplied and not self._idle:
                 if not backlog:
                     return True
@@ -94,6 +99,12 @@ class Scheduler:
             if not supplied or self._saturated:
                 await self._nap(nap_seconds)
         return False
+
+    async def checkpoint(self, numbers: Collection[int]) -> None:
+        """Fold these chunks where they are in memory; they stay there."""
+        chunks = [active.chunk for number, active in self._active.items() if number in numbers]
+        if chunks:
+            await self._in_store(self._store.fold, chunks)
 
     async def release_all(self) -> None:
         """Fold every chunk in memory, its untried recipients open again; for a stop."""
@@ -130,9 +141,7 @@ class Scheduler:
                     continue
             elif self._open_tails >= MAX_TAILS:
                 continue
-            chunk = await self._in_store(
-                self._store.claim, self._run_number, entry.destination, self._clock.time()
-            )
+            chunk = await self._in_store(self._store.claim, self._run_number, entry.destination, self._clock.time())
             if chunk is not None:
                 await self._hand_out(chunk)
                 supplied = True
@@ -140,9 +149,7 @@ class Scheduler:
 
     @property
     def _open_tails(self) -> int:
-        return sum(
-            not active.chunk.destination and active.outstanding > FEW for active in self._active.values()
-        )
+        return sum(not active.chunk.destination and active.outstanding > FEW for active in self._active.values())
 
     def _wait_of(self, domain: str) -> float:
         """Seconds until a lane for the domain may take another chunk; 0 where one may now, or none is known yet."""
@@ -158,7 +165,7 @@ class Scheduler:
 
     async def _hand_out(self, chunk: OpenChunk) -> None:
         """Spread a chunk's ready recipients over the lanes of their domains."""
-        active = ActiveChunk(chunk)
+        active = ActiveChunk(chunk, jitter=self._rng.random())
         self._active[chunk.number] = active
         ready = chunk.ready(self._clock.time())
         # One more, so that the chunk is not taken for idle before all of it is handed out.
@@ -201,7 +208,8 @@ class Scheduler:
             return
         for active in chunks:
             self._active.pop(active.chunk.number, None)
-        await self._in_store(self._store.fold, [active.chunk for active in chunks])
+        opened = [active.chunk for active in chunks]
+        await self._in_store(partial(self._store.fold, opened, release=[chunk.number for chunk in opened]))
 
-    async def _in_store(self, function: Callable[..., object], *arguments: object) -> object:
+    async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

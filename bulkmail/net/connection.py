@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             failure = HandshakeFailure(Stage.STARTTLS, reason=Reason.TLS, explanation="closed during TLS handshake")
             raise HandshakeError(failure)
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         self.tls = describe(transport.get_extra_info("ssl_object"))
         handshake.tls_started()
         self._write(handshake.outgoing())
@@ -166,6 +166,9 @@ class Connection(asyncio.Protocol):
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
+                if (error := self.transactions.error or self._parser.failure) is not None:
+                    self._finish(Reason.PROTOCOL, error)
+                    return
                 self.pump(answered=True)
             else:
                 self._handshake.answer(replies, pending_bytes=self._parser.pending)

@@ -25,7 +25,7 @@ def parse_ehlo(text: str) -> Capabilities:
     """
     lines = text.split("\n")
     first = lines[0].split()
-    keywords = {}
+    keywords: dict[str, list[str]] = {}
     for line in lines[1:]:
         words = line.replace("AUTH=", "AUTH ", 1).split() if line.upper().startswith("AUTH=") else line.split()
         if words:

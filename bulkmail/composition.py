@@ -1,0 +1,296 @@
+"""Put one send together: state directory, sandbox, content, keys, resolver, run and node."""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from bulkmail.address import parse_mailbox
+from bulkmail.clock import Clock, SystemClock
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.program import Program
+from bulkmail.dkim.signing import Signer, load_keys
+from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.node import Node, NodeOptions
+from bulkmail.engine.pinning import Pins, changes, named_files, pin
+from bulkmail.engine.pool import Transport
+from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
+from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
+from bulkmail.engine.statistics import Snapshot, Statistics
+from bulkmail.errors import CampaignError, RunConflict
+from bulkmail.events.log import EventLog
+from bulkmail.model.campaign import Campaign, EgressSource
+from bulkmail.model.delivery import Event, Summary
+from bulkmail.policy.pacing import PacingSettings
+from bulkmail.recipients.source import fingerprint
+from bulkmail.sandbox.keys import with_demo_keys
+from bulkmail.sandbox.process import SandboxProcess
+from bulkmail.smtp.handshake import Credentials
+from bulkmail.store.runs import Run, RunState
+from bulkmail.store.store import Store
+from bulkmail.store.suppressions import Suppressions
+
+# The sandbox's receivers count in seconds where providers count in minutes and hours.
+SANDBOX_PACING = PacingSettings().scaled(1 / 60)
+
+
+T = TypeVar("T")
+
+
+class Taken(StrEnum):
+    """How a send came to its run."""
+
+    NEW = "new"
+    RESUMED = "resumed"
+    FINISHED = "finished"
+
+
+class SendOptions(Struct, frozen=True, kw_only=True):
+    """What a caller may choose for one send; `signers` None means the cores less one, at least one."""
+
+    new_run: bool = False
+    limit: int | None = None
+    wait: bool = True
+    signers: int | None = None
+
+
+class Send:
+    """One send, as an async context manager: entering takes the state directory and finds or makes the run.
+
+    Then `execute` sends. `taken` says whether the run is new, resumed or finished already; `run` is the run;
+    `recovered` what a crash before had left, and `doubts` how many recipients of the run were in doubt.
+    Raises CampaignError and StateError on entering, before anything is written beyond the state directory.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        directory: Path,
+        *,
+        recipients: Iterable[Any] | AsyncIterable[Any] | None = None,
+        options: SendOptions | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.campaign = campaign
+        self.directory = directory
+        self.options = options or SendOptions()
+        self.sandbox: SandboxProcess | None = None
+        self.taken = Taken.NEW
+        self.recovered = Recovered()
+        self.doubts = 0
+        self._recipients = recipients
+        self._clock = clock or SystemClock()
+        self._stack = AsyncExitStack()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-store")
+        self._node: Node | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def execute(self) -> Summary:
+        """Send until every recipient is final, `stop` is called, or (with `wait` False) nothing is due."""
+        if self.taken is Taken.FINISHED:
+            return await self._in_thread(self._finished_summary)
+        assert self._node is not None
+        batches = None
+        if self.run.state is RunState.INTAKE:
+            if self._recipients is not None:
+                batches = iterable_batches(self._recipients)
+            else:
+                batches = file_batches(self.campaign.recipients, self._thread)
+        return await self._node.run(batches)
+
+    def stop(self) -> None:
+        """Begin nothing new; `execute` returns once the replies are in."""
+        if self._node is not None:
+            self._node.stop()
+
+    def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
+        """`subscriber` gets each event once it is durable."""
+        if self._node is not None:
+            self._node.subscribe(subscriber)
+
+    def snapshot(self) -> Snapshot | None:
+        return self._node.snapshot() if self._node is not None else None
+
+    # Beneath.
+
+    async def _open(self) -> None:
+        campaign = self.campaign
+        program = compile_for(campaign, self._recipients)
+        pins = pin(campaign, fingerprints(campaign), limit=self.options.limit)
+        store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
+        self._stack.push_async_callback(self._in_thread, store.close)
+        self.store = store
+        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
+        self._stack.push_async_callback(self._in_thread, suppressions.close)
+        self.recovered = await self._in_thread(publish_recovered, store, suppressions)
+        self.run = await self._in_thread(self._find_run, pins)
+        if self.taken is Taken.FINISHED:
+            return
+        if campaign.delivery.route == "sandbox":
+            campaign = with_demo_keys(campaign, self.directory / "sandbox" / "keys")
+        if self.taken is Taken.RESUMED:
+            self.doubts = await self._in_thread(settle_doubts, store, self.run, campaign.delivery.in_doubt, self._clock)
+        signer = load_keys(campaign.dkim)
+        if campaign.delivery.route == "sandbox":
+            self.sandbox = await self._stack.enter_async_context(
+                SandboxProcess(self.directory / "sandbox", seed=campaign.sandbox.seed)
+            )
+            for name, record in signer.records():
+                await self.sandbox.publish(name, record)
+        event_log = EventLog(store.events_path(self.run))
+        self._stack.callback(event_log.close)
+        self._node = self._make_node(campaign, program, signer, suppressions, event_log)
+
+    def _make_node(
+        self,
+        campaign: Campaign,
+        program: Program,
+        signer: Signer,
+        suppressions: Suppressions,
+        event_log: EventLog,
+    ) -> Node:
+        sandbox = self.sandbox
+        servers = (sandbox.dns_server,) if sandbox is not None else campaign.dns.servers
+        resolver = Resolver(servers, timeout_seconds=campaign.dns.timeout, clock=self._clock)
+        sources = egress_sources(campaign)
+        options = self.options
+        return Node(
+            campaign,
+            self.run,
+            store=self.store,
+            suppressions=suppressions,
+            event_log=event_log,
+            program=program,
+            signer=signer,
+            resolver=resolver,
+            transport=transport_of(campaign, port=sandbox.smtp_port if sandbox is not None else None),
+            sources=sources,
+            options=NodeOptions(
+                wait=options.wait,
+                limit=options.limit,
+                signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
+                pacing=SANDBOX_PACING if sandbox is not None else PacingSettings(),
+            ),
+            store_thread=self._thread,
+            clock=self._clock,
+            rng=random.Random(),
+        )
+
+    def _find_run(self, pins: Pins) -> Run:
+        store, name = self.store, self.campaign.campaign
+        latest = store.latest_run(name)
+        if latest is None or self.options.new_run:
+            if latest is not None and latest.state not in (RunState.FINISHED, RunState.CANCELLED):
+                store.set_state(latest.number, RunState.CANCELLED)
+            return self._create(pins)
+        if latest.state is RunState.FINISHED:
+            self.taken = Taken.FINISHED
+            return latest
+        if latest.state is RunState.CANCELLED:
+            return self._create(pins)
+        different = changes(latest.settings, pins)
+        if different:
+            raise RunConflict(
+                f"run {latest.id} is not finished and was started from another version of this campaign: "
+                f"{', '.join(different)} changed since",
+                hint="put that back to finish the run, or give it up and start anew with --new-run "
+                "(who has got this mail already will get it again)",
+            )
+        self.taken = Taken.RESUMED
+        return latest
+
+    def _create(self, pins: Pins) -> Run:
+        return self.store.create_run(
+            self.campaign.campaign,
+            content_hash=pins.content_hash,
+            recipients_hash=pins.recipients_hash,
+            settings=pins.encoded(),
+        )
+
+    def _finished_summary(self) -> Summary:
+        run = self.run
+        statistics = Statistics(self.campaign, run.id, now=0.0)
+        statistics.rows, statistics.rejected = run.rows, run.rejected
+        statistics.duplicates, statistics.suppressed_at_intake = run.duplicates, run.suppressed
+        statistics.totals.update(self.store.counts(run.number))
+        return msgspec.structs.replace(statistics.summary("finished", 0.0), seconds=0.0, messages_per_second=0.0)
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def _close(self) -> None:
+        await self._stack.aclose()
+        self._thread.shutdown()
+
+
+def compile_for(campaign: Campaign, recipients: object | None = None) -> Program:
+    """The campaign's content, checked against the columns of its recipients where those are known."""
+    columns = columns_of(campaign.recipients) if recipients is None else None
+    return compile_content(campaign, columns=columns)
+
+
+def fingerprints(campaign: Campaign) -> dict[str, str]:
+    """Digests of all files that a run is pinned to, by key."""
+    return {key: fingerprint(path) for key, path in named_files(campaign).items()}
+
+
+def egress_sources(campaign: Campaign) -> tuple[EgressSource, ...]:
+    """The campaign's sources, or one that leaves the address to the system; each with a name to greet with."""
+    fallback = default_ehlo(campaign)
+    sources = campaign.delivery.sources or (EgressSource(),)
+    return tuple(source if source.ehlo else msgspec.structs.replace(source, ehlo=fallback) for source in sources)
+
+
+def default_ehlo(campaign: Campaign) -> str:
+    """This host's name where it is a full one (RFC 5321 §2.3.5), else `mail.` and the sender's domain."""
+    name = socket.gethostname()
+    return name if "." in name.strip(".") else f"mail.{parse_mailbox(campaign.from_).address.domain}"
+
+
+def transport_of(campaign: Campaign, *, port: int | None = None) -> Transport:
+    """How the campaign's connections are made; raises CampaignError where the relay's password is not set."""
+    delivery = campaign.delivery
+    if delivery.route != "relay" or delivery.relay is None:
+        return Transport(port=port or delivery.port, tls=delivery.tls, window=delivery.window)
+    relay = delivery.relay
+    credentials = None
+    if relay.username is not None and relay.password_env is not None:
+        password = os.environ.get(relay.password_env)
+        if password is None:
+            raise CampaignError(
+                f"the environment variable {relay.password_env} is not set",
+                file=campaign.file,
+                path="delivery.relay.password_env",
+                hint=f"export {relay.password_env}=... before sending",
+            )
+        credentials = Credentials(relay.username, password)
+    return Transport(
+        port=relay.port,
+        tls="none" if relay.tls == "none" else "required",
+        implicit_tls=relay.tls == "implicit",
+        verify=credentials is not None or delivery.tls == "verified",
+        credentials=credentials,
+        window=delivery.window,
+    )

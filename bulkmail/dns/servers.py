@@ -1,0 +1,57 @@
+"""The DNS servers to ask: from the campaign, or from the system."""
+
+import socket
+
+import dns.resolver
+from msgspec import Struct
+
+from bulkmail.errors import CampaignError
+
+
+class Server(Struct, frozen=True):
+    """A DNS server: `text` for people, `family` and `address` for a socket."""
+
+    text: str
+    family: int
+    address: tuple[str | int | bytes, ...]
+
+
+def parse_server(text: str, *, default_port: int, path: str) -> Server:
+    """`ip`, `ip:port` or `[ip6]:port`. Raises `CampaignError` at `path`."""
+    host, port = text, str(default_port)
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise _no_server(text, path)
+        port = rest[1:] if rest else port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise _no_server(text, path)
+    try:
+        found = socket.getaddrinfo(host or "?", int(port), type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    except (socket.gaierror, UnicodeError, ValueError):
+        raise _no_server(text, path) from None
+    family, _, _, _, address = found[0]
+    return Server(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", family, address)
+
+
+def system_servers(resolv_conf: str, *, default_port: int) -> list[Server]:
+    """The `nameserver` lines of `resolv_conf`. Raises `CampaignError` when there are none."""
+    try:
+        addresses = [str(address) for address in dns.resolver.Resolver(resolv_conf).nameservers]
+    except dns.resolver.NoResolverConfiguration:
+        addresses = []
+    if not addresses:
+        raise CampaignError(
+            f"no DNS server is known: {resolv_conf} names none",
+            path="dns.servers",
+            hint='name one in the campaign file, such as dns: {servers: ["127.0.0.1"]}',
+        )
+    return [parse_server(address, default_port=default_port, path=resolv_conf) for address in addresses]
+
+
+def _no_server(text: str, path: str) -> CampaignError:
+    return CampaignError(
+        f"{text!r} is not a DNS server", path=path, hint="write it as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:53"
+    )

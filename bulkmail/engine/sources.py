@@ -1,0 +1,58 @@
+"""Rows of a campaign's recipients in batches: from its files, or from an iterable of the caller's."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from itertools import islice
+from typing import Any
+
+from bulkmail.engine.intake import Row
+from bulkmail.model.campaign import RecipientSource
+from bulkmail.recipients.objects import from_async_iterable, from_iterable
+from bulkmail.recipients.source import open_source
+
+BATCH_ROWS = 2_000
+
+
+def columns_of(sources: Sequence[RecipientSource]) -> tuple[str, ...] | None:
+    """The columns that templates may use: those of all sources together; None where one cannot tell (JSON Lines).
+
+    Raises CampaignError where a source has no header, no address column or cannot be read.
+    """
+    columns: dict[str, None] = {}
+    known = True
+    for source in sources:
+        reader = open_source(source)
+        known = known and bool(reader.columns)
+        columns |= dict.fromkeys(reader.columns)
+    return tuple(columns) if known and columns else None
+
+
+async def file_batches(sources: Sequence[RecipientSource], thread: Executor) -> AsyncIterator[Sequence[Row]]:
+    """All rows of the sources in order, read on `thread`."""
+    loop = asyncio.get_running_loop()
+    for source in sources:
+        rows = iter(open_source(source))
+        while batch := await loop.run_in_executor(thread, _read, rows):
+            yield batch
+
+
+async def iterable_batches(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Sequence[Row]]:
+    """Rows of Recipient, dict or str items; a synchronous iterable is read on the loop."""
+    if not isinstance(items, AsyncIterable):
+        rows = iter(from_iterable(items))
+        while batch := _read(rows):
+            yield batch
+        return
+    gathered: list[Row] = []
+    async for row in from_async_iterable(items):
+        gathered.append(row)
+        if len(gathered) == BATCH_ROWS:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered
+
+
+def _read(rows: Iterator[Row]) -> list[Row]:
+    return list(islice(rows, BATCH_ROWS))

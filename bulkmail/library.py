@@ -1,0 +1,121 @@
+"""The engine as a library: `Engine` for asyncio programs, `send` for scripts."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvloop
+
+from bulkmail.composition import Send, SendOptions
+from bulkmail.config.load import load_campaign
+from bulkmail.engine.statistics import Snapshot
+from bulkmail.model.campaign import Campaign
+from bulkmail.model.delivery import Event, Summary
+from bulkmail.model.recipient import Recipient
+from bulkmail.store.locate import state_for_campaign
+
+RecipientLike = Recipient | Mapping[str, object] | str
+Recipients = Iterable[RecipientLike] | AsyncIterable[RecipientLike]
+
+
+class Engine:
+    """Sends campaigns, one at a time, from one state directory.
+
+        async with bulkmail.Engine(state="state") as engine:
+            async for event in engine.send("campaigns/spring.yaml"):
+                ...
+        print(engine.summary)
+
+    `state` is the state directory; left out, each campaign's own is used, as the command line does (beside the
+    campaign file or above it). `signers` is the number of composing and signing threads.
+    """
+
+    def __init__(self, state: str | Path | None = None, *, signers: int | None = None) -> None:
+        self._state = Path(state) if state is not None else None
+        self._signers = signers
+        self._send: Send | None = None
+        self.summary: Summary | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def send(
+        self,
+        campaign: Campaign | str | Path,
+        *,
+        recipients: Recipients | None = None,
+        new_run: bool = False,
+        limit: int | None = None,
+        wait: bool = True,
+    ) -> AsyncIterator[Event]:
+        """Send, or go on with, a run of the campaign; yields each event once it is durable.
+
+        `recipients` replace those of the file: Recipient, dict (with the address under `email` or `address`) or str
+        items. A run that is resumed before they were all taken in needs the same ones in the same order again; after
+        that they are not looked at. Events wait in memory for a slow consumer. Leaving the loop early stops the send
+        in order. `summary` is set at the end.
+
+        Raises CampaignError for bad input, StateError where the state directory cannot be used.
+        """
+        if not isinstance(campaign, Campaign):
+            campaign = load_campaign(campaign, recipients_required=recipients is None)
+        options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=self._signers)
+        directory = state_for_campaign(campaign.file, self._state)
+        self.summary = None
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+        def publish(events: Sequence[Event]) -> None:
+            for event in events:
+                queue.put_nowait(event)
+
+        async with Send(campaign, directory, recipients=recipients, options=options) as sending:
+            self._send = sending
+            sending.subscribe(publish)
+            execution = asyncio.create_task(sending.execute())
+            execution.add_done_callback(lambda _: queue.put_nowait(None))
+            try:
+                while (event := await queue.get()) is not None:
+                    yield event
+            finally:
+                sending.stop()
+                try:
+                    self.summary = await execution
+                finally:
+                    self._send = None
+
+    def stop(self) -> None:
+        """Begin no new message; the send under way ends once the replies are in, resumable."""
+        if self._send is not None:
+            self._send.stop()
+
+    def snapshot(self) -> Snapshot | None:
+        """How the send under way stands; None between sends."""
+        return self._send.snapshot() if self._send is not None else None
+
+
+def send(
+    campaign: Campaign | str | Path,
+    *,
+    state: str | Path | None = None,
+    recipients: Recipients | None = None,
+    new_run: bool = False,
+    limit: int | None = None,
+    wait: bool = True,
+) -> Summary:
+    """Send a campaign and wait for its end; for scripts without an event loop. See `Engine.send`."""
+
+    async def run() -> Summary:
+        async with Engine(state) as engine:
+            async for _ in engine.send(campaign, recipients=recipients, new_run=new_run, limit=limit, wait=wait):
+                pass
+        assert engine.summary is not None
+        return engine.summary
+
+    return uvloop.run(run())

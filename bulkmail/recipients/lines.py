@@ -1,0 +1,91 @@
+"""The lines of a list file as UTF-8, whatever it was saved as: plain or gzip, with or without a byte order mark."""
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from bulkmail.errors import CampaignError
+
+# The longest piece of a line held in memory; a longer row is refused whole.
+MAX_LINE_BYTES = 1 << 20
+
+_BUFFER_BYTES = 1 << 17
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@contextmanager
+def reading(path: str) -> Iterator[Iterator[bytes]]:
+    """The lines of a file with their line ends. Raises CampaignError, also in the middle of the iteration.
+
+    A line longer than MAX_LINE_BYTES arrives in pieces, of which only the last ends in a line feed.
+    """
+    try:
+        with _opened(path) as stream:
+            yield _lines(stream, path)
+    except OSError as error:
+        raise CampaignError(f"cannot be read: {error.strerror or error}", file=path) from None
+
+
+def _opened(path: str) -> BinaryIO:
+    with open(path, "rb") as file:
+        start = file.read(2)
+    is_gzip, named_gzip = start == _GZIP_MAGIC, Path(path).suffix.lower() == ".gz"
+    if not start:
+        raise CampaignError("the file is empty", file=path)
+    if is_gzip and not named_gzip:
+        raise CampaignError("is gzip, which its name does not say", file=path, hint=f"rename it to {path}.gz")
+    if named_gzip and not is_gzip:
+        raise CampaignError("is not gzip, though its name ends in .gz", file=path)
+    if is_gzip:
+        # Buffered once more, because readline of GzipFile itself is Python and costs as much as parsing the row.
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(path, "rb")), _BUFFER_BYTES))
+    return open(path, "rb", buffering=_BUFFER_BYTES)
+
+
+def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
+    count = 0
+    try:
+        for line in _pieces(stream, path):
+            count += 1
+            yield line
+    except EOFError:
+        raise CampaignError("the gzip data ends too early", file=path, line=count + 1, hint="copy it again") from None
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise CampaignError(f"the gzip data is damaged: {error}", file=path, line=count + 1) from None
+    except UnicodeDecodeError as error:
+        raise CampaignError(f"is not valid UTF-16: {error.reason}", file=path, line=count + 1) from None
+
+
+def _pieces(stream: BinaryIO, path: str) -> Iterator[bytes]:
+    head = cast(io.BufferedReader, stream).peek(_BUFFER_BYTES)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        # Lone surrogates are let through here, so that the row they stand in is refused and no other.
+        text = io.TextIOWrapper(stream, "utf-16", "surrogatepass", newline="\n")
+        pieces = iter(partial(text.readline, MAX_LINE_BYTES), "")
+        return (piece.encode("utf-8", "surrogatepass") for piece in pieces)
+    if head.startswith(codecs.BOM_UTF8):
+        stream.read(len(codecs.BOM_UTF8))
+    if b"\n" not in head and b"\r" in head.rstrip(b"\r"):
+        raise CampaignError("the lines end in bare carriage returns", file=path, hint="save it with line feeds")
+    return iter(partial(stream.readline, MAX_LINE_BYTES), b"")
+
+
+def decoded(line: bytes, rest: Iterator[bytes]) -> tuple[str, str | None]:
+    """The line as text, and why it cannot be used, if it cannot; `rest` gives the other pieces of too long a line."""
+    if len(line) >= MAX_LINE_BYTES and not line.endswith(b"\n"):
+        for piece in rest:
+            if piece.endswith(b"\n"):
+                break
+        return "\n", "the row is longer than 1 MiB"
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        # Replaced, so that the rest of the row can be told from its neighbours.
+        return line.decode("utf-8", "replace"), f"byte 0x{line[error.start]:02X} is not UTF-8"
+    return text, "a NUL byte" if "\0" in text else None

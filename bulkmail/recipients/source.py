@@ -1,0 +1,52 @@
+"""Opening a recipient list: what kind of file it is, its columns, its rows, its fingerprint."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+
+from bulkmail.errors import CampaignError
+from bulkmail.model.campaign import RecipientSource
+from bulkmail.model.recipient import Recipient, RejectedRow
+from bulkmail.recipients.objects import find_address_key, read_objects
+from bulkmail.recipients.table import read_layout, read_rows
+
+
+class RowReader:
+    """The rows of one list, in order, as often as it is iterated; between iterations no file is open.
+
+    `columns` are the names that templates use, () where the file does not say (JSON Lines). Iterating raises
+    CampaignError where the file can no longer be read at all; a row that no mail can be made of is a RejectedRow.
+    """
+
+    def __init__(self, source: RecipientSource) -> None:
+        self.source = source
+        self._rows: Callable[[], Iterator[Recipient | RejectedRow]]
+        name = source.file.lower().removesuffix(".gz")
+        if name.endswith(".csv"):
+            layout = read_layout(source)
+            self.columns: tuple[str, ...] = tuple(filter(None, layout.names))
+            self._rows = lambda: read_rows(source, layout)
+        elif name.endswith(".jsonl"):
+            address_key = find_address_key(source)
+            self.columns = ()
+            self._rows = lambda: read_objects(source, address_key)
+        else:
+            raise CampaignError("is neither .csv nor .jsonl, nor one of these with .gz", file=source.file)
+
+    def __iter__(self) -> Iterator[Recipient | RejectedRow]:
+        return self._rows()
+
+
+def open_source(source: RecipientSource) -> RowReader:
+    """The reader of a list whose header (or first objects) has been read. Raises CampaignError."""
+    return RowReader(source)
+
+
+def fingerprint(source: RecipientSource | str | os.PathLike[str]) -> str:
+    """A hash of the file's bytes (BLAKE2b, 32 hex digits): the same list has the same, whatever its name and time."""
+    path = source.file if isinstance(source, RecipientSource) else os.fspath(source)
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise CampaignError(f"cannot be read: {error.strerror or error}", file=path) from None
