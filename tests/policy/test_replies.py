@@ -1,7 +1,7 @@
 """Replies as well-known receivers and servers give them, and the reason each is to be given.
 
-A line: stage, code, enhanced code or `-`, text, `=`, the reasons that would be right, and `S` where the address is to be
-suppressed. Everything without `S` must not suppress.
+A line: stage, code, enhanced code or `-`, text, `=`, the reasons that would be right, and `S` where the address is to
+be suppressed. Everything without `S` must not suppress.
 """
 
 import json
@@ -192,9 +192,7 @@ def test_the_public_corpus_is_understood() -> None:
     wrong = []
     for entry in replies:
         verdict = judge(Stage.RCPT, reply_of(entry["text"]))
-        wanted = {
-            Reason[name.upper()] for label in entry["label"].split("|") for name in CORPUS_LABELS[label].split()
-        }
+        wanted = {Reason[name.upper()] for label in entry["label"].split("|") for name in CORPUS_LABELS[label].split()}
         if verdict.reason not in wanted:
             wrong.append(f"{entry['text']}: {verdict.reason.label} by {verdict.rule}, not {entry['label']}")
         assert not verdict.suppress or wanted & ADDRESS_IS_NO_GOOD, entry["text"]
