@@ -4,13 +4,37 @@
     Campaign, Recipient, load_campaign    what is sent, and to whom
     Event, Summary                        what became of it
 
-Everything else is private, however it is named.
+Everything else is private, however it is named. The names are loaded on first use: the command line starts quickly.
 """
 
-from bulkmail.config.load import load_campaign
-from bulkmail.library import Engine, send
-from bulkmail.model.campaign import Campaign
-from bulkmail.model.delivery import Event, Summary
-from bulkmail.model.recipient import Recipient
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bulkmail.config.load import load_campaign
+    from bulkmail.library import Engine, send
+    from bulkmail.model.campaign import Campaign
+    from bulkmail.model.delivery import Event, Summary
+    from bulkmail.model.recipient import Recipient
 
 __all__ = ["Campaign", "Engine", "Event", "Recipient", "Summary", "load_campaign", "send"]
+
+_HOMES = {
+    "Campaign": "bulkmail.model.campaign",
+    "Engine": "bulkmail.library",
+    "Event": "bulkmail.model.delivery",
+    "Recipient": "bulkmail.model.recipient",
+    "Summary": "bulkmail.model.delivery",
+    "load_campaign": "bulkmail.config.load",
+    "send": "bulkmail.library",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bulkmail' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,8 +10,6 @@ reply is never paired with another command than the one it answers.
 Not here: greeting, EHLO, STARTTLS and AUTH (bulkmail.smtp.handshake); timeouts and sockets (bulkmail.net).
 """
 
-from bulkmail.errors import ProtocolError
-
 cdef enum:
     # The values of bulkmail.model.delivery.Stage.
     MAIL = 7
@@ -63,6 +61,7 @@ cdef class Transactions:
     cdef readonly Py_ssize_t completed
     cdef readonly Py_ssize_t tail_bytes
     cdef readonly bint closing
+    cdef readonly str error
     cdef bint dirty
     cdef bint quitting
     cdef list out
@@ -141,13 +140,17 @@ cdef class Transactions:
     def answer(self, list replies not None):
         """Take replies in order of arrival; the results that follow: (message, stage, code, text) each.
 
-        Stage and code are those of the reply that decided: 2xx at MESSAGE is a delivery. Raises ProtocolError for a
-        reply that nothing asked for, or one that makes no sense for its command.
+        Stage and code are those of the reply that decided: 2xx at MESSAGE is a delivery. A reply that nothing asked
+        for, or one that makes no sense for its command, sets `error`; what follows it is not looked at. It raises
+        nothing, for the results before it must not be lost with it.
         """
         cdef list results = []
         cdef int code
         for code, text in replies:
             self.pair(code, text, results)
+            if self.error is not None:
+                self.closing = True
+                break
         return results
 
     def quit(self):
@@ -240,7 +243,8 @@ cdef class Transactions:
             if code == 421:
                 # RFC 5321 §3.8: a server may say 421 to nothing when it shuts down.
                 return
-            raise ProtocolError(f"a reply that nothing asked for: {code} {text[:200]!r}")
+            self.error = f"a reply that nothing asked for: {code} {text[:200]!r}"
+            return
         stage = self.stages[self.head]
         transaction = <Transaction> self.owners[self.head]
         self.owners[self.head] = None
@@ -276,19 +280,19 @@ cdef class Transactions:
                     transaction.stage = MESSAGE
                     self.finish(transaction, transaction.data, b".\r\n")
             elif positive:
-                self.closing = True
-                raise ProtocolError(f"{code} in reply to DATA, where 354 or a refusal belongs")
+                self.error = f"{code} in reply to DATA, where 354 or a refusal belongs"
             else:
                 self.fail(transaction, DATA, code, text, results)
                 self.drop(transaction)
         elif stage == MESSAGE:
+            if 300 <= code < 400:
+                # The message stays open, and so in doubt.
+                self.error = f"{code} in reply to the end of a message"
+                return
             self.drop(transaction)
             if positive and not transaction.failed:
                 self.completed += 1
                 results.append((transaction.message, MESSAGE, code, text))
-            elif 300 <= code < 400:
-                self.closing = True
-                raise ProtocolError(f"{code} in reply to the end of a message")
             else:
                 self.fail(transaction, MESSAGE, code, text, results)
         elif stage == RSET and not positive:

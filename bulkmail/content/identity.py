@@ -5,7 +5,8 @@ import binascii
 import struct
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from bulkmail.address import Address, AddressError, parse_address, parse_mailbox, wire_address
 from bulkmail.errors import CampaignError
@@ -18,7 +19,7 @@ MAX_LOCAL_PART = 64  # RFC 5321 §4.5.3.1.1
 LONGEST_RETURN_LOCAL = MAX_LOCAL_PART - TOKEN_LENGTH - 1
 
 
-class Position(NamedTuple):
+class Position(Struct, frozen=True):
     """Where a recipient stands."""
 
     run: int

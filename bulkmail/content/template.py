@@ -7,7 +7,7 @@ string and constant arguments.
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from jinja2 import meta, nodes
@@ -233,12 +233,14 @@ def literal_or_slot(node: nodes.Expr, mode: Mode) -> str | Slot | None:
 def constant_arguments(node: nodes.Filter) -> tuple[list[Any], dict[str, Any]] | None:
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         return None
-    values: list[nodes.Expr] = [*node.args, *(pair.value for pair in node.kwargs)]
+    # Jinja2 types these as pairs of str; they are Keyword nodes.
+    keywords = cast(list[nodes.Keyword], node.kwargs)
+    values = [*node.args, *(keyword.value for keyword in keywords)]
     if not all(isinstance(value, nodes.Const) and value.value is not None for value in values):
         return None
     constants = [value.as_const() for value in values]
-    positional = len(node.args)
-    return constants[:positional], dict(zip((pair.key for pair in node.kwargs), constants[positional:], strict=True))
+    names = [keyword.key for keyword in keywords]
+    return constants[: len(node.args)], dict(zip(names, constants[len(node.args) :], strict=True))
 
 
 def bound(function: Callable[..., Any], positional: list[Any], named: dict[str, Any]) -> Callable[[Any], Any]:

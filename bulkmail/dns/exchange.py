@@ -22,6 +22,7 @@ from bulkmail.errors import RemoteError
 _LEAST_TRIES = 3
 _UDP_PAYLOAD_BYTES = 1232  # fits every path unfragmented
 _DATAGRAM_BYTES = 16384  # room for servers that send more than they were asked to
+_PARSED_AT_ONCE_BYTES = 4096  # thousands of records would hold up the loop for 100 ms
 _WITHOUT_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
@@ -124,7 +125,11 @@ class Exchange:
             await loop.sock_connect(sock, server.address)
             await loop.sock_sendall(sock, len(wire).to_bytes(2, "big") + wire)
             length = int.from_bytes(await _receive(sock, 2), "big")
-            answer = _parse(await _receive(sock, length), raise_on_truncation=False)
+            data = await _receive(sock, length)
+            if length > _PARSED_AT_ONCE_BYTES:
+                answer = await asyncio.to_thread(_parse, data, raise_on_truncation=False)
+            else:
+                answer = _parse(data, raise_on_truncation=False)
             if not query.is_response(answer):
                 raise NoAnswer("answered another question over TCP")
             return answer

@@ -20,7 +20,7 @@ def relaxed_header(field: bytes, /) -> bytes:
     """
 
 def relaxed_headers(block: bytes, /) -> list[tuple[bytes, bytes]]:
-    r"""(lower-case name, `relaxed_header` of the field) of each field, in order; ends at an empty line, if there is one.
+    r"""(lower-case name, `relaxed_header` of the field) of each field, in order, up to an empty line or the end.
 
     Raises ValueError for a field that does not begin with a name and a colon.
     """

@@ -1,7 +1,7 @@
 """A set of addresses in 8 bytes each (over its load factor): open addressing over keyed 64-bit hashes."""
 
 def hash64(key: bytes, /) -> int:
-    """SipHash-1-3 of `key` under a fixed key, 1 to 2**64 - 1 (0 becomes 1). Stored values depend on it: it never changes."""
+    """SipHash-1-3 of `key` under a fixed key, 1 to 2**64 - 1 (0 becomes 1). Stored, so it never changes."""
 
 class AddressSet:
     """Byte strings, kept as their `hash64` alone: `in` can err towards True, once in 2**64 / len(set) questions.

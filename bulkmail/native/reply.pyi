@@ -1,12 +1,12 @@
 """Find the replies in the bytes an SMTP server sends (RFC 5321 §4.2), and the enhanced code in a reply's text."""
 
 def parse_reply(data: bytes, /) -> tuple[int, bytes] | None:
-    """(code, text) where `data` is exactly one whole one-line reply; None for anything else, which is for `ReplyParser`."""
+    """(code, text) of `data` that is exactly one whole one-line reply; None for anything else (then: `ReplyParser`)."""
 
 def enhanced_code(text: bytes, code: int, /) -> str | None:
-    """The `X.Y.Z` that a reply's text begins with (RFC 2034 §4, RFC 3463 §2), verbatim; blanks before it are passed over.
+    """The `X.Y.Z` that a reply's text begins with (RFC 2034 §4, RFC 3463 §2), verbatim; None where there is none.
 
-    None where there is none, or where its class is not the first digit of `code`.
+    None too where its class is not the first digit of `code`. Blanks before it are passed over.
     """
 
 class ReplyParser:

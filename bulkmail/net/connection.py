@@ -166,6 +166,9 @@ class Connection(asyncio.Protocol):
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
+                if (error := self.transactions.error or self._parser.failure) is not None:
+                    self._finish(Reason.PROTOCOL, error)
+                    return
                 self.pump(answered=True)
             else:
                 self._handshake.answer(replies, pending_bytes=self._parser.pending)

@@ -13,7 +13,7 @@ content. A connection that ends while the message is being written is stage `DAT
 from bulkmail.errors import InternalError
 from bulkmail.model.delivery import Reason, Reply, Stage
 from bulkmail.policy.rules import effect_of_failure, effect_of_reply, first_rule
-from bulkmail.policy.verdict import LaneAction, Subject, Verdict
+from bulkmail.policy.verdict import NO_REPLY, LaneAction, Subject, Verdict
 
 __all__ = ["LaneAction", "Subject", "Verdict", "judge"]
 
@@ -21,8 +21,8 @@ __all__ = ["LaneAction", "Subject", "Verdict", "judge"]
 def judge(stage: Stage, reply: Reply | None, failure: Reason = Reason.NONE) -> Verdict:
     """Decide on a reply that is no success, or on a `failure` without one.
 
-    With both, the reply decides (a 5yz before the connection died is still a 5yz). A reply of neither 4yz nor 5yz is one
-    that nothing asked for: the failure `PROTOCOL`. Raises InternalError with neither.
+    With both, the reply decides (a 5yz before the connection died is still a 5yz). A reply of neither 4yz nor 5yz is
+    one that nothing asked for: the failure `PROTOCOL`. Raises InternalError with neither.
     """
     if reply is not None and reply.code // 100 in (4, 5):
         return _judge_reply(stage, reply)
@@ -35,7 +35,7 @@ def judge(stage: Stage, reply: Reply | None, failure: Reason = Reason.NONE) -> V
         subject=effect.subject,
         disposition=effect.outcome,
         reason=failure,
-        rule="failure",
+        rule=NO_REPLY,
         charged=effect.charged,
         suppress=effect.suppress,
         lane=effect.lane,

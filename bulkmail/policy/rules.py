@@ -1,9 +1,9 @@
 """Compiles `replies.toml` and `effects.toml` and finds the first entry that fits a reply.
 
-A reply's text is brought to plain words first: capped, lower case, addresses dropped (a local part may read `blocked`),
-everything but letters, digits and inner apostrophes a space. A phrase is a run of such words that starts at a word and may
-end inside one (`reject` fits `rejected`, `reject.` does not); `*` stands for up to 80 characters. All matching is substring search, so
-its time grows with the length of the text and never explodes, whatever a server says.
+A reply's text is brought to plain words first: capped, lower case, addresses dropped (a local part may read
+`blocked`), everything but letters, digits and inner apostrophes a space. A phrase is a run of such words that starts
+at a word and may end inside one (`reject` fits `rejected`, `reject.` does not); `*` stands for up to 80 characters.
+All matching is substring search, so its time grows with the text's length and never explodes, whatever a server says.
 """
 
 import re

@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from bulkmail.model.delivery import Disposition, Reason
 
+NO_REPLY = "failure"
+
 
 class Subject(StrEnum):
     """Whom an answer is about, and so what may be tried next.
@@ -41,8 +43,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     `disposition` is the recipient's, who was being served. `charged`: this was an attempt of the recipient, whose next
     is due by the retry schedule; where False, the recipient goes back to its lane as if never taken (behind the others,
     so that one that always draws such an answer holds up nobody). `suppress`: never mail the address again.
-    `pause_seconds`: the least pause where `lane` is `PAUSE`, before scaling; 0 leaves it to the pacer. `rule`: the entry
-    of `replies.toml` that decided, or `failure`.
+    `pause_seconds`: the least pause where `lane` is `PAUSE`, before scaling; 0 leaves it to the pacer. `rule`: the
+    entry of `replies.toml` that decided, or `failure`.
     """
 
     subject: Subject

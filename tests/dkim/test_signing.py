@@ -230,3 +230,31 @@ def test_any_message_that_is_signed_verifies_and_tampering_shows(
     assert verdicts(message + b"\r\n.") == (False, False, False)
     assert verdicts(b"From: evil@example.net\r\n" + message) == (False, False, False)
     assert verdicts(message.replace(b"\r\nFrom:", b"\r\nFrom: x", 1)) == (False, False, False)
+
+
+def test_the_oracle_verifies_the_sample_of_rfc_8463() -> None:
+    # RFC 8463 appendix A.3.
+    message = b"""\
+DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=brisbane; t=1528637909; h=from : to :
+ subject : date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus
+ Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==
+From: Joe SixPack <joe@football.example.com>
+To: Suzie Q <suzie@shopping.example.net>
+Subject: Is dinner ready?
+Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)
+Message-ID: <20030712040037.46341.5F8J@football.example.com>
+
+Hi.
+
+We lost the game.  Are you hungry yet?
+
+Joe.
+""".replace(b"\n", b"\r\n")
+    zone = {"brisbane._domainkey.football.example.com": b"p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}
+    assert oracle.verify(message, zone.__getitem__) == [True]
+    assert oracle.verify(message.replace(b"Joe.", b"Jim."), zone.__getitem__) == [False]
+    assert oracle.verify(message.replace(b"dinner", b"supper"), zone.__getitem__) == [False]

@@ -1,6 +1,7 @@
 """SMTP replies: the native against its twin, on conversations split anywhere and on garbage."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -49,7 +50,7 @@ tangles = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(b"".join) | st.b
 
 def chunks(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def run(parser: Parser, parts: Iterable[bytes]) -> list[Replies | None]:

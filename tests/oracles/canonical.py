@@ -1,18 +1,22 @@
-"""DKIM's canonical forms by regular expressions: what `bulkmail.native.canonical` must agree with."""
+"""DKIM's canonical forms line by line: what `bulkmail.native.canonical` must agree with."""
 
 import re
 
 
+def without_empty_end(lines: list[bytes]) -> list[bytes]:
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
 def relaxed_body(body: bytes) -> bytes:
-    ended = body if body.endswith(b"\r\n") else body + b"\r\n"
-    lines = re.sub(rb"[ \t]+\r\n", b"\r\n", ended)
-    reduced = re.sub(rb"[ \t]+", b" ", lines)
-    kept = re.sub(rb"(?:\r\n)+\Z", b"", reduced)
-    return kept + b"\r\n" if kept else b""
+    lines = [re.sub(rb"[ \t]+", b" ", line.rstrip(b" \t")) for line in body.split(b"\r\n")]
+    return b"".join(line + b"\r\n" for line in without_empty_end(lines))
 
 
 def simple_body(body: bytes) -> bytes:
-    return re.sub(rb"(?:\r\n)+\Z", b"", body) + b"\r\n"
+    lines = without_empty_end(body.split(b"\r\n"))
+    return b"".join(line + b"\r\n" for line in lines) or b"\r\n"
 
 
 def relaxed_header(field: bytes) -> bytes:

@@ -2,8 +2,6 @@
 
 from collections import deque
 
-from bulkmail.errors import ProtocolError
-
 MAIL, RCPT, DATA, MESSAGE, RSET, QUIT = 7, 8, 9, 10, 11, 12
 
 
@@ -21,6 +19,7 @@ class Transactions:
         self.window = window if pipelining and chunking else 1
         self.submitted = self.completed = 0
         self.closing = self.dirty = self.quitting = False
+        self.error = None
         self.written: list[bytes] = []
         self.begun: list[object] = []
         self.flying: list[Delivery] = []
@@ -78,11 +77,15 @@ class Transactions:
                 self.closing = True
                 if code == 421:
                     continue
-                raise ProtocolError(code)
+                self.error = "nothing asked for it"
+                break
             stage, delivery = self.expected.popleft()
             if code == 421:
                 self.closing = True
             self.react(stage, delivery, code, text, results)
+            if self.error:
+                self.closing = True
+                break
         return results
 
     def react(self, stage, delivery, code, text, results):
@@ -112,19 +115,18 @@ class Transactions:
                 delivery.stage = MESSAGE
                 self.end(delivery, delivery.data + b".\r\n")
             elif good:
-                self.closing = True
-                raise ProtocolError(code)
+                self.error = "250 to DATA"
             else:
                 fail()
                 self.forget(delivery)
         elif stage == MESSAGE:
+            if code // 100 == 3:
+                self.error = "354 to a message"
+                return
             self.forget(delivery)
             if good and not delivery.failed:
                 self.completed += 1
                 results.append((delivery.message, stage, code, text))
-            elif code // 100 == 3:
-                self.closing = True
-                raise ProtocolError(code)
             else:
                 fail()
         elif stage == RSET and not good:

@@ -1,0 +1,102 @@
+"""What a DKIM signature costs: `pytest benchmarks/test_signing.py --benchmark-enable`.
+
+A message of 10 KB with the header lines of a newsletter. `sign` is the whole of it, from the bytes to the header line.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bulkmail.dkim import Signer, SigningKey
+from bulkmail.native.canonical import relaxed_body, relaxed_headers
+
+NOW = 1_700_000_000
+HEADER = (
+    b"From: Acme Garden <news@garden.example>\r\n"
+    b"To: ada@example.org\r\n"
+    b"Subject: Ada, your spring seeds are here\r\n"
+    b"Date: Mon, 01 Mar 2027 08:15:00 +0000\r\n"
+    b"Message-ID: <aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@garden.example>\r\n"
+    b"Reply-To: care@garden.example\r\n"
+    b"MIME-Version: 1.0\r\n"
+    b'Content-Type: multipart/alternative;\r\n boundary="=_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"\r\n'
+    b"List-Id: <news.garden.example>\r\n"
+    b"List-Unsubscribe: <https://garden.example/u/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa>,\r\n"
+    b" <mailto:unsubscribe@garden.example?subject=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa>\r\n"
+    b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    b"X-Campaign: spring\r\n"
+)
+BODY = b"".join(
+    b"<p class=3D'c%04d'>The first seeds of spring want  a warm sill and patience.</p>\r\n" % i for i in range(130)
+)
+BATCH = 64
+
+
+@pytest.fixture(scope="module")
+def rsa_key() -> SigningKey:
+    return SigningKey("garden.example", "s2027", rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+@pytest.fixture(scope="module")
+def ed25519_key() -> SigningKey:
+    return SigningKey("garden.example", "ed2027", Ed25519PrivateKey.generate())
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def test_relaxed_body_of_10_kb(benchmark: BenchmarkFixture) -> None:
+    assert len(benchmark(relaxed_body, BODY)) > 10_000
+
+
+def test_relaxed_headers(benchmark: BenchmarkFixture) -> None:
+    assert len(benchmark(relaxed_headers, HEADER)) == 12
+
+
+def test_body_hash_of_10_kb(benchmark: BenchmarkFixture) -> None:
+    assert len(benchmark(Signer.body_hash, BODY)) == 44
+
+
+def test_rsa_2048_alone(benchmark: BenchmarkFixture, rsa_key: SigningKey) -> None:
+    assert len(benchmark(rsa_key.sign_data, HEADER)) == 256
+
+
+def test_ed25519_alone(benchmark: BenchmarkFixture, ed25519_key: SigningKey) -> None:
+    assert len(benchmark(ed25519_key.sign_data, HEADER)) == 64
+
+
+def test_sign_with_rsa_2048(benchmark: BenchmarkFixture, rsa_key: SigningKey) -> None:
+    assert benchmark(Signer([rsa_key]).sign, HEADER, BODY, now=NOW)
+
+
+def test_sign_with_ed25519(benchmark: BenchmarkFixture, ed25519_key: SigningKey) -> None:
+    assert benchmark(Signer([ed25519_key]).sign, HEADER, BODY, now=NOW)
+
+
+def test_sign_with_ed25519_and_a_known_body(benchmark: BenchmarkFixture, ed25519_key: SigningKey) -> None:
+    signer = Signer([ed25519_key])
+    known = signer.body_hash(BODY)
+    assert benchmark(signer.sign, HEADER, b"", now=NOW, body_hash=known)
+
+
+def test_sign_with_both(benchmark: BenchmarkFixture, rsa_key: SigningKey, ed25519_key: SigningKey) -> None:
+    assert benchmark(Signer([rsa_key, ed25519_key]).sign, HEADER, BODY, now=NOW).count(b"DKIM-Signature:") == 2
+
+
+def test_sign_64_with_rsa_2048_in_two_threads(
+    benchmark: BenchmarkFixture, rsa_key: SigningKey, threads: ThreadPoolExecutor
+) -> None:
+    signer = Signer([rsa_key])
+
+    def batch() -> int:
+        return sum(map(len, threads.map(lambda _: signer.sign(HEADER, BODY, now=NOW), repeat(None, BATCH))))
+
+    assert benchmark(batch) > BATCH * 256

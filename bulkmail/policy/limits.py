@@ -1,0 +1,166 @@
+"""How much a lane may send: the limits that hold for a site, and the buckets that keep to them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import TypeVar
+
+from msgspec import Struct
+
+from bulkmail.model.campaign import DomainLimits, Limits, SiteLimits
+from bulkmail.policy.route import Site, fitting_pattern, roll_ups
+from bulkmail.policy.rules import packaged_entries
+
+DEFAULT_CONNECTIONS = 10
+DEFAULT_MESSAGES_PER_CONNECTION = 100
+DEFAULT_MESSAGES_PER_SECOND = 100.0
+DEFAULT_CONNECTS_PER_SECOND = 20.0
+
+BURST_SECONDS = 0.1
+_CLOCK_SLACK_SECONDS = 1e-6  # what adding a short wait to a large clock reading may lose
+
+
+class EffectiveLimits(Struct, frozen=True, kw_only=True):
+    """What holds for one lane; None is no limit."""
+
+    connections: int = DEFAULT_CONNECTIONS
+    messages_per_connection: int = DEFAULT_MESSAGES_PER_CONNECTION
+    messages_per_second: float | None = DEFAULT_MESSAGES_PER_SECOND
+    connects_per_second: float | None = DEFAULT_CONNECTS_PER_SECOND
+
+
+def effective_limits(site: Site, limits: Limits) -> EffectiveLimits:
+    """Each limit of a site on its own: the first that says something of
+
+    1. the campaign's `sites` whose pattern fits all of the site's best hosts, the longest pattern first;
+    2. what we know of the provider, but never more than the campaign's `default`;
+    3. the campaign's `default`;
+    4. the built-in default.
+    """
+    own = tuple(_own_limits(site, limits.sites))
+    known = provider_limits().get(site.name, _NOTHING_KNOWN) if site.pattern else _NOTHING_KNOWN
+    default = limits.default
+    return EffectiveLimits(
+        connections=_chosen(
+            (entry.connections for entry in own), known.connections, default.connections, DEFAULT_CONNECTIONS
+        ),
+        messages_per_connection=_chosen(
+            (entry.messages_per_connection for entry in own),
+            known.messages_per_connection,
+            default.messages_per_connection,
+            DEFAULT_MESSAGES_PER_CONNECTION,
+        ),
+        messages_per_second=_chosen(
+            (entry.messages for entry in own), known.messages, default.messages, DEFAULT_MESSAGES_PER_SECOND
+        ),
+        connects_per_second=_chosen(
+            (entry.connects for entry in own), known.connects, default.connects, DEFAULT_CONNECTS_PER_SECOND
+        ),
+    )
+
+
+class TokenBucket:
+    """Lets through `rate` a second and at most `burst` at once: in any `t` seconds, at most `burst + rate * t`.
+
+    It keeps one number, when the bucket will be full again (the generic cell rate algorithm, ITU-T I.371): nothing is
+    to be refilled, rates far below one a second lose nothing to rounding, and `wait_seconds` is exact.
+    """
+
+    __slots__ = ("_burst", "_full_at", "_interval", "_own_burst")
+
+    def __init__(self, rate_per_second: float, burst: float | None = None, now: float = 0.0) -> None:
+        """`burst` is at least 1; left out, what `BURST_SECONDS` of the rate are. `now` is monotonic seconds."""
+        self._own_burst = burst
+        self._full_at = now
+        self._interval, self._burst = self._checked(rate_per_second)
+
+    @property
+    def rate_per_second(self) -> float:
+        return 1.0 / self._interval
+
+    def take(self, now: float) -> bool:
+        """Take one if there is one."""
+        return self.take_up_to(now, 1) == 1
+
+    def take_up_to(self, now: float, wanted: int) -> int:
+        """Take as many as there are, `wanted` at most; how many."""
+        full_at = max(self._full_at, now)
+        held = self._burst - (full_at - now - _CLOCK_SLACK_SECONDS) / self._interval
+        taken = max(0, min(wanted, int(held)))
+        self._full_at = full_at + taken * self._interval
+        return taken
+
+    def wait_seconds(self, now: float) -> float:
+        """How long until `take` says yes; 0 for now."""
+        return max(0.0, self._full_at - now - (self._burst - 1.0) * self._interval)
+
+    def set_rate(self, rate_per_second: float, now: float) -> None:
+        """Change the rate; what was taken beyond it stays to be made good, at the new rate."""
+        owed = max(0.0, self._full_at - now) / self._interval
+        self._interval, self._burst = self._checked(rate_per_second)
+        self._full_at = now + owed * self._interval
+
+    def _checked(self, rate_per_second: float) -> tuple[float, float]:
+        if not rate_per_second > 0:
+            raise ValueError(f"a rate must be above 0 a second, not {rate_per_second}")
+        burst = rate_per_second * BURST_SECONDS if self._own_burst is None else self._own_burst
+        return 1.0 / rate_per_second, max(1.0, burst)
+
+
+class DomainBuckets:
+    """The narrower rates of single recipient domains inside a lane; a domain without one always passes."""
+
+    __slots__ = ("_buckets",)
+
+    def __init__(self, domains: Mapping[str, DomainLimits], now: float) -> None:
+        self._buckets = {
+            domain.lower(): TokenBucket(limits.messages, now=now)
+            for domain, limits in domains.items()
+            if limits.messages is not None
+        }
+
+    def take(self, domain: str, now: float) -> bool:
+        """Take one for `domain` (lower case, A-label) if there is one."""
+        bucket = self._buckets.get(domain)
+        return bucket is None or bucket.take(now)
+
+    def wait_seconds(self, domain: str, now: float) -> float:
+        bucket = self._buckets.get(domain)
+        return 0.0 if bucket is None else bucket.wait_seconds(now)
+
+
+class ProviderLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[[provider]]` of `providers.toml`."""
+
+    site: str
+    connections: int | None = None
+    messages_per_connection: int | None = None
+    messages: float | None = None
+    connects: float | None = None
+
+
+_NOTHING_KNOWN = ProviderLimits(site="")
+_Number = TypeVar("_Number", int, float)
+
+
+@cache
+def provider_limits() -> dict[str, ProviderLimits]:
+    """`providers.toml` by site name, read once."""
+    return {entry.site: entry for entry in packaged_entries("providers.toml", "provider", ProviderLimits)}
+
+
+def _own_limits(site: Site, by_pattern: Mapping[str, SiteLimits]) -> Iterator[SiteLimits]:
+    """The campaign's limits for this site, the longest pattern first; one of a provider's patterns means all of it."""
+    of_provider = next((entry.hosts for entry in roll_ups() if site.pattern and entry.name == site.name), ())
+    for pattern in sorted(by_pattern, key=lambda text: (-len(text), text)):
+        if pattern.lower() in of_provider or all(fitting_pattern(host, (pattern,)) for host in site.best_hosts):
+            yield by_pattern[pattern]
+
+
+def _chosen(
+    own: Iterable[_Number | None], known: _Number | None, default: _Number | None, built_in: _Number
+) -> _Number:
+    for value in own:
+        if value is not None:
+            return value
+    given = [value for value in (known, default) if value is not None]
+    return min(given, default=built_in)
