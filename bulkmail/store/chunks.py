@@ -1,0 +1,189 @@
+"""Chunks: at most 1,000 recipients of one destination, stored, claimed and closed together."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from bulkmail.errors import StateError
+from bulkmail.model.delivery import Disposition
+from bulkmail.store import codec
+from bulkmail.store.database import Database
+from bulkmail.store.outcomes import COUNTED, OutcomeColumn
+
+MAX_RECIPIENTS = 0x10000  # an index has 16 bits in journal and token
+MAX_CHUNKS = 0xFFFFFFFF
+COUNT_COLUMNS = ", ".join(disposition.label for disposition in COUNTED)
+_SET_COUNTS = ", ".join(f"{disposition.label} = ?" for disposition in COUNTED)
+
+
+class NewChunk(Struct, frozen=True):
+    """Recipients to be stored: `rows[i]` holds the fields of `addresses[i]`; neither has a line feed.
+
+    `destination` is the domain of all of them, "" where they differ.
+    """
+
+    destination: str
+    list_name: str | None
+    addresses: list[str]
+    rows: list[bytes]
+
+
+class Backlog(Struct, frozen=True):
+    """What waits for one destination, without the chunks that are open.
+
+    `next_due` is the earliest due time (Unix seconds) of the chunks that are not ready yet.
+    """
+
+    destination: str
+    chunks_ready: int
+    recipients_open: int
+    next_due: float | None
+
+
+class OpenChunk:
+    """A claimed chunk: its recipients, and their outcomes so far, which its owner sets."""
+
+    __slots__ = ("addresses", "destination", "folded_changes", "list_name", "number", "outcomes", "rows", "run")
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        run: int,
+        destination: str,
+        list_name: str | None,
+        addresses: list[str],
+        rows: list[bytes],
+        outcomes: OutcomeColumn,
+    ) -> None:
+        self.number = number
+        self.run = run
+        self.destination = destination
+        self.list_name = list_name
+        self.addresses = addresses
+        self.rows = rows
+        self.outcomes = outcomes
+        self.folded_changes = outcomes.changes
+
+    def ready(self, now: float) -> list[int]:
+        """Indexes of the recipients that may be tried at `now` (Unix seconds)."""
+        return self.outcomes.ready(now)
+
+    @property
+    def open_count(self) -> int:
+        """Recipients not final."""
+        counts = self.outcomes.counts()
+        return counts[Disposition.OPEN] + counts[Disposition.DEFERRED]
+
+
+def insert_chunks(database: Database, run: int, chunks: Sequence[NewChunk]) -> list[int]:
+    """Their numbers. Part of the caller's transaction."""
+    number = 1 + database.value("SELECT coalesce(max(number), 0) FROM chunk")
+    if number + len(chunks) > MAX_CHUNKS:
+        raise StateError(f"{database.path}: full: chunk numbers are used up", hint="start a new state directory")
+    numbers = list(range(number, number + len(chunks)))
+    for number, chunk in zip(numbers, chunks, strict=True):
+        size = len(chunk.addresses)
+        if size != len(chunk.rows) or size > MAX_RECIPIENTS:
+            raise ValueError(f"a chunk of {size} addresses and {len(chunk.rows)} rows")
+        database.connection.execute(
+            "INSERT INTO chunk (number, run, destination, list, size, remaining, due) VALUES (?, ?, ?, ?, ?, ?, 0.0)",
+            (number, run, chunk.destination, chunk.list_name, size, size),
+        )
+        database.connection.execute(
+            "INSERT INTO payload (chunk, addresses, rows) VALUES (?, ?, ?)",
+            (
+                number,
+                codec.pack_lines([address.encode() for address in chunk.addresses]),
+                codec.pack_lines(chunk.rows),
+            ),
+        )
+    return numbers
+
+
+def backlog(database: Database, run: int, now: float) -> list[Backlog]:
+    """By destination, in no order; `temp.open_chunk` names the chunks to leave out."""
+    return [
+        Backlog(*row)
+        for row in database.rows(
+            "SELECT destination, sum(due <= ?1), sum(remaining), min(CASE WHEN due > ?1 THEN due END) FROM chunk"
+            " WHERE run = ?2 AND due IS NOT NULL AND number NOT IN (SELECT number FROM temp.open_chunk)"
+            " GROUP BY destination",
+            (now, run),
+        )
+    ]
+
+
+def next_chunk(database: Database, run: int, destination: str, now: float) -> OpenChunk | None:
+    """The chunk that has been due longest, of those not in `temp.open_chunk`."""
+    row = database.row(
+        "SELECT chunk.number, chunk.list, size, addresses, rows, records, texts FROM chunk"
+        " JOIN payload ON payload.chunk = chunk.number LEFT JOIN outcome ON outcome.chunk = chunk.number"
+        " WHERE chunk.number = (SELECT number FROM chunk WHERE run = ? AND destination = ? AND due <= ?"
+        " AND number NOT IN (SELECT number FROM temp.open_chunk) ORDER BY due, number LIMIT 1)",
+        (run, destination, now),
+    )
+    if row is None:
+        return None
+    number, list_name, size, addresses, rows, records, texts = row
+    what = chunk_name(database, number)
+    return OpenChunk(
+        number=number,
+        run=run,
+        destination=destination,
+        list_name=list_name,
+        addresses=decode_addresses(addresses, size, what),
+        rows=codec.unpack_lines(rows, size, what),
+        outcomes=OutcomeColumn.decode(size, records, texts, what),
+    )
+
+
+def write_outcomes(database: Database, columns: Iterable[tuple[int, OutcomeColumn]]) -> None:
+    """Store the outcomes, counts and due time of each numbered chunk. Part of the caller's transaction."""
+    for number, column in columns:
+        # One copy is counted and stored, whatever is set meanwhile.
+        copy = column.copy()
+        counts = copy.counts()
+        database.connection.execute(
+            f"UPDATE chunk SET {_SET_COUNTS}, remaining = ?, due = ? WHERE number = ?",
+            (
+                *(counts[disposition] for disposition in COUNTED),
+                counts[Disposition.OPEN] + counts[Disposition.DEFERRED],
+                copy.next_due(),
+                number,
+            ),
+        )
+        database.connection.execute(
+            "INSERT OR REPLACE INTO outcome (chunk, records, texts) VALUES (?, ?, ?)", (number, *copy.encode())
+        )
+
+
+def read_column(database: Database, number: int) -> OutcomeColumn | None:
+    """The stored outcomes of a chunk; None if there is no such chunk."""
+    row = database.row(
+        "SELECT size, records, texts FROM chunk LEFT JOIN outcome ON chunk = number WHERE number = ?", (number,)
+    )
+    if row is None:
+        return None
+    size, records, texts = row
+    return OutcomeColumn.decode(size, records, texts, chunk_name(database, number))
+
+
+def read_addresses(database: Database, number: int) -> list[str]:
+    row = database.row("SELECT addresses, size FROM payload JOIN chunk ON number = chunk WHERE chunk = ?", (number,))
+    if row is None:
+        raise codec.damaged(chunk_name(database, number), "its recipients are missing")
+    blob, size = row
+    return decode_addresses(blob, size, chunk_name(database, number))
+
+
+def decode_addresses(blob: bytes, size: int, what: str) -> list[str]:
+    addresses = codec.unpack(blob, size, what).decode().split("\n")
+    if len(addresses) != size:
+        raise codec.damaged(what, f"{len(addresses)} addresses where {size} are expected")
+    return addresses
+
+
+def chunk_name(database: Database, number: int) -> str:
+    """A chunk as messages call it."""
+    return f"{database.path}: chunk {number}"

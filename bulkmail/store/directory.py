@@ -1,0 +1,73 @@
+"""Own one state directory: its paths, its lock, and the refusal of a second owner."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from bulkmail.errors import StateError, StateInUse
+
+LOCK = "lock"
+DATABASE = "queue.db"
+JOURNAL = "journal"
+EVENTS = "events"
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory and its folders, open to its owner alone: it holds addresses and a secret."""
+    for folder in (path, path / JOURNAL, path / EVENTS):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"{folder}: cannot be made a state directory: {error.strerror}", hint="choose another with --state"
+            ) from None
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the creation and removal of files in `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class DirectoryLock:
+    """The one owner's claim on a directory: an flock on `lock`, with the owner's pid inside.
+
+    The kernel drops the flock with the process, however it ends; a pid left in the file means nothing by itself.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._descriptor: int | None = None
+        path = directory / LOCK
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"{path}: {error.strerror}", hint="choose another directory with --state") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _written_pid(descriptor)
+            os.close(descriptor)
+            owner = "another process" if pid is None else f"process {pid}"
+            raise StateInUse(
+                f"{directory}: in use by {owner}", pid=pid, hint="wait for it to end, or choose another with --state"
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise StateError(f"{path}: cannot be locked: {error.strerror}", hint="keep it on a local disk") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _written_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 20, 0).strip()
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,160 @@
+"""The embedded store: one directory, one owner; chunks are taken in, claimed and folded here."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bulkmail.clock import Clock
+from bulkmail.errors import InternalError
+from bulkmail.model.delivery import Disposition, Reason
+from bulkmail.store import chunks, directory, runs
+from bulkmail.store.chunks import NewChunk, OpenChunk
+from bulkmail.store.database import Database
+from bulkmail.store.directory import DirectoryLock, make_directory
+from bulkmail.store.journal import SEGMENT_BYTES, Journal
+from bulkmail.store.outcomes import Outcome, OutcomeColumn
+from bulkmail.store.recovery import RecoveryReport, recover
+from bulkmail.store.runs import IntakeProgress, Run, RunState
+from bulkmail.store.view import StoreView
+
+
+class Store(StoreView):
+    """A state directory with its lock. All methods belong to one thread; `journal` says what belongs to another.
+
+    `recovered` is what opening found of an earlier process.
+    """
+
+    def __init__(self, path: Path, lock: DirectoryLock, database: Database, *, clock: Clock, **journal: Any) -> None:
+        live: dict[int, OutcomeColumn] = {}
+        super().__init__(database, live)
+        self._path = path
+        self._lock = lock
+        self._clock = clock
+        self._open: dict[int, OpenChunk] = {}
+        self.secret: bytes = database.value("SELECT value FROM meta WHERE name = 'secret'")
+        self.recovered: RecoveryReport
+        self.recovered, first = recover(database, path / directory.JOURNAL)
+        self.journal = Journal(path / directory.JOURNAL, first=first, **journal)
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Clock, segment_bytes: int = SEGMENT_BYTES, **journal: Any) -> "Store":
+        """Make or open the directory `path`, and bring what an earlier process left in the journal into its tables.
+
+        StateInUse if another process has it, DiskFull if there is no room for the journal. `journal` are further
+        arguments of `Journal`.
+        """
+        make_directory(path)
+        lock = DirectoryLock(path)
+        try:
+            database = Database(path / directory.DATABASE)
+            try:
+                directory.fsync_directory(path)
+                return cls(path, lock, database, clock=clock, segment_bytes=segment_bytes, **journal)
+            except BaseException:
+                database.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def close(self) -> None:
+        """Fold what is open, sync and let go. What the disk refuses now stays in the journal for the next owner."""
+        try:
+            try:
+                if not self.journal.failed:
+                    self.fold(list(self._open.values()))
+            finally:
+                marked = self.journal.marked
+                if self.journal.close() and marked:
+                    with self._database.transaction() as connection:
+                        connection.execute("DELETE FROM unpublished")
+        finally:
+            self._database.close()
+            self._lock.release()
+
+    def events_path(self, run: Run) -> Path:
+        """The file of the run's event log."""
+        return self._path / directory.EVENTS / f"{run.id}.ndjson"
+
+    def create_run(self, campaign: str, content_hash: str, recipients_hash: str, settings: bytes) -> Run:
+        """A new run in state `INTAKE`."""
+        return runs.create_run(
+            self._database, campaign, content_hash, recipients_hash, settings, created=self._clock.time()
+        )
+
+    def set_state(self, run: int, state: RunState) -> Run:
+        return runs.set_state(self._database, run, state, self._clock.time())
+
+    def ingest(self, run: int, new: Sequence[NewChunk], progress: IntakeProgress) -> list[int]:
+        """Store chunks and the intake's progress together, durably; the chunks' numbers."""
+        with self._database.transaction():
+            runs.set_progress(self._database, run, progress)
+            return chunks.insert_chunks(self._database, run, new)
+
+    def claim(self, run: int, destination: str, now: float) -> OpenChunk | None:
+        """Open the chunk of `destination` that has been due longest; None if there is none.
+
+        Nothing is written: a claim that is never folded was never made.
+        """
+        chunk = chunks.next_chunk(self._database, run, destination, now)
+        if chunk is not None:
+            self._database.rows("INSERT INTO temp.open_chunk VALUES (?)", (chunk.number,))
+            self._open[chunk.number] = chunk
+            self._live[chunk.number] = chunk.outcomes
+        return chunk
+
+    def fold(self, opened: Sequence[OpenChunk], *, release: Iterable[int] = ()) -> None:
+        """Store the outcomes of these chunks durably, in one transaction; then close those in `release` (numbers).
+
+        A closed chunk may be claimed again when due, and is done when all its recipients are final. Outcomes may be
+        set meanwhile by another thread, but not of a chunk to be closed.
+        """
+        # Read before the columns: an outcome is set first and recorded then, so up to here all is in the columns.
+        position = self.journal.position
+        released = set(release)
+        for chunk in opened:
+            if self._open.get(chunk.number) is not chunk:
+                raise InternalError(f"chunk {chunk.number} is folded but not open")
+        if unknown := released - self._open.keys():
+            raise InternalError(f"chunks {sorted(unknown)} are released but not open")
+        changes = {chunk.number: chunk.outcomes.changes for chunk in opened}
+        changes |= {number: self._open[number].outcomes.changes for number in released}
+        changed = {number for number, count in changes.items() if self._open[number].folded_changes != count}
+        if changed:
+            # The journal first: after a power failure the tables must not know what it does not.
+            self.journal.sync()
+            with self._database.transaction():
+                chunks.write_outcomes(self._database, ((number, self._live[number]) for number in sorted(changed)))
+        for number in changed:
+            self._open[number].folded_changes = changes[number]
+        self.journal.folded(changes, position)
+        for number in released:
+            self._database.rows("DELETE FROM temp.open_chunk WHERE number = ?", (number,))
+            del self._open[number], self._live[number]
+
+    def settle_doubts(self, run: int, disposition: Disposition, *, time: float, due: float = 0.0) -> int:
+        """Give every recipient of the run at `IN_DOUBT` another disposition, durably; how many there were.
+
+        For what a crash left, so before anything of the run is claimed: InternalError if the journal has the chunk.
+        """
+        columns: dict[int, OutcomeColumn] = {}
+        doubts = self.doubts(run)
+        for doubt in doubts:
+            if doubt.chunk in self._open or self.journal.holds(doubt.chunk):
+                raise InternalError(f"chunk {doubt.chunk} is settled while it is sent")
+            column = columns.get(doubt.chunk)
+            if column is None:
+                column = columns[doubt.chunk] = self._stored(doubt.chunk)
+            before = column.get(doubt.index)
+            reason = Reason.NONE if disposition == Disposition.DELIVERED else before.reason
+            column.set(
+                doubt.index,
+                Outcome(disposition, before.attempt, reason, before.stage, time=time, due=due, text=before.text),
+            )
+        if columns:
+            with self._database.transaction():
+                chunks.write_outcomes(self._database, columns.items())
+        return len(doubts)
