@@ -1,15 +1,91 @@
-"""Own one state directory: its paths, its lock, and the refusal of a second owner."""
+"""Find and own a state directory: its place, its paths, its lock, and the refusal of a second owner."""
 
 import fcntl
 import os
 from pathlib import Path
 
+from msgspec import Struct
+
 from bulkmail.errors import StateError, StateInUse
 
+NAME = ".bulkmail"
+VARIABLE = "BULKMAIL_STATE"
+CAMPAIGNS = "campaigns"
 LOCK = "lock"
 DATABASE = "queue.db"
 JOURNAL = "journal"
 EVENTS = "events"
+
+
+class StateDirectory(Struct, frozen=True):
+    """The place of a state directory, which need not be there yet."""
+
+    path: Path
+
+    @property
+    def exists(self) -> bool:
+        """True where something has been stored in it."""
+        return (self.path / DATABASE).is_file()
+
+    def events_path(self, run: str) -> Path:
+        """The event log of a run, by its id."""
+        return self.path / EVENTS / f"{run}.ndjson"
+
+    def owner(self) -> int | None:
+        """The process that has the directory now, None where nobody has. Looks only, and takes no lock for it."""
+        path = self.path / LOCK
+        try:
+            text = path.read_text(encoding="ascii", errors="replace").strip()
+            if not text.isdigit():
+                return None
+            held = path.stat()
+            files = [os.stat(f"/proc/{text}/fd/{name}") for name in os.listdir(f"/proc/{text}/fd")]
+        except PermissionError:
+            return int(text)
+        except OSError:
+            return None
+        return int(text) if any(os.path.samestat(held, file) for file in files) else None
+
+
+def state_for_campaign(campaign_file: str | None, explicit: Path | None) -> StateDirectory:
+    """Where runs of a campaign file are remembered: `explicit`, else `$BULKMAIL_STATE`, else `.bulkmail` in the folder
+    of the file or the nearest above that has one, else to be made beside the file.
+
+    Never dependent on the current folder, or a run could be sent twice. StateError for a campaign without a file.
+    """
+    if (chosen := _chosen(explicit)) is not None:
+        return chosen
+    if campaign_file is None:
+        raise StateError("a campaign without a file has no place for its state", hint="name a state directory")
+    folder = Path(campaign_file).parent.resolve()
+    for above in (folder, *folder.parents):
+        if (above / NAME).is_dir():
+            return StateDirectory(above / NAME)
+    return StateDirectory(folder / NAME)
+
+
+def state_from_here(explicit: Path | None, folder: Path) -> StateDirectory:
+    """The state directory that somebody in `folder` means: `explicit`, else `$BULKMAIL_STATE`, else the nearest
+    `.bulkmail` in the folder or above, each time also in `campaigns/`. StateError where there is none.
+    """
+    if (chosen := _chosen(explicit)) is not None:
+        return chosen
+    folder = folder.resolve()
+    for above in (folder, *folder.parents):
+        for place in (above / NAME, above / CAMPAIGNS / NAME):
+            if place.is_dir():
+                return StateDirectory(place)
+    raise StateError(
+        f"{folder}: no state directory here, above or in {CAMPAIGNS}/",
+        hint="name the campaign file or --state DIR; the first `send` of a campaign makes one",
+    )
+
+
+def _chosen(explicit: Path | None) -> StateDirectory | None:
+    if explicit is not None:
+        return StateDirectory(explicit.absolute())
+    variable = os.environ.get(VARIABLE)
+    return StateDirectory(Path(variable).absolute()) if variable else None
 
 
 def make_directory(path: Path) -> None:
