@@ -36,15 +36,25 @@ class StateDirectory(Struct, frozen=True):
         path = self.path / LOCK
         try:
             text = path.read_text(encoding="ascii", errors="replace").strip()
-            if not text.isdigit():
-                return None
             held = path.stat()
-            files = [os.stat(f"/proc/{text}/fd/{name}") for name in os.listdir(f"/proc/{text}/fd")]
+        except OSError:
+            return None
+        if not text.isdigit():
+            return None
+        # The number outlives a killed process and may be another's by now: only who has the file open is the owner.
+        try:
+            files = os.listdir(f"/proc/{text}/fd")
         except PermissionError:
             return int(text)
         except OSError:
             return None
-        return int(text) if any(os.path.samestat(held, file) for file in files) else None
+        for name in files:
+            try:
+                if os.path.samestat(held, os.stat(f"/proc/{text}/fd/{name}")):
+                    return int(text)
+            except OSError:
+                continue
+        return None
 
 
 def state_for_campaign(campaign_file: str | None, explicit: Path | None) -> StateDirectory:
