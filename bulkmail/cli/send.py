@@ -67,9 +67,9 @@ def send(file: str, wishes: Wishes) -> int:
     if wishes.json:
         print_json(msgspec.to_builtins(sent.summary))
     elif sent.taken is Taken.FINISHED:
-        print_already_finished(file, sent.summary, sent.finished_at)
+        print_already_finished(file, directory, sent.summary, sent.finished_at)
     else:
-        print_summary(file, campaign, directory, wishes.state, sent.summary, sent.snapshot, sent.maildir)
+        print_summary(file, campaign, directory, sent.summary, sent.snapshot, sent.maildir)
     if wishes.json and sent.taken is Taken.FINISHED:
         err().print(f"run {sent.summary.run} is finished already; nothing was sent (--new-run sends once more)")
     return FINISHED if sent.summary.state == "finished" else STOPPED
