@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,13 +35,12 @@ from bulkmail.recipients.source import fingerprint
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
 from bulkmail.smtp.handshake import Credentials
-from bulkmail.store.directory import StateDirectory
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
 # The sandbox's receivers count in seconds where providers count in minutes and hours.
-SANDBOX_PACING = PacingSettings(scale=1 / 60)
+SANDBOX_PACING = PacingSettings().scaled(1 / 60)
 
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Send:
     def __init__(
         self,
         campaign: Campaign,
-        directory: StateDirectory,
+        directory: Path,
         *,
         recipients: Iterable[Any] | AsyncIterable[Any] | None = None,
         options: SendOptions | None = None,
@@ -135,24 +135,24 @@ class Send:
         campaign = self.campaign
         program = compile_for(campaign, self._recipients)
         pins = pin(campaign, fingerprints(campaign), limit=self.options.limit)
-        store = await self._in_thread(lambda: Store.open(self.directory.path, clock=self._clock))
+        store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
         self.run = await self._in_thread(self._find_run, pins)
         if self.taken is Taken.FINISHED:
             return
         if campaign.delivery.route == "sandbox":
-            campaign = with_demo_keys(campaign, self.directory.path / "sandbox" / "keys")
+            campaign = with_demo_keys(campaign, self.directory / "sandbox" / "keys")
         signer = load_keys(campaign.dkim)
         if campaign.delivery.route == "sandbox":
             self.sandbox = await self._stack.enter_async_context(
-                SandboxProcess(self.directory.path / "sandbox", seed=campaign.sandbox.seed)
+                SandboxProcess(self.directory / "sandbox", seed=campaign.sandbox.seed)
             )
             for name, record in signer.records():
                 await self.sandbox.publish(name, record)
-        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory.path))
+        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
         self._stack.push_async_callback(self._in_thread, suppressions.close)
-        event_log = EventLog(self.directory.events_path(self.run.id))
+        event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
         self._node = self._make_node(campaign, program, signer, suppressions, event_log)
 

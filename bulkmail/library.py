@@ -14,7 +14,7 @@ from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.recipient import Recipient
-from bulkmail.store.directory import state_for_campaign
+from bulkmail.store.locate import state_for_campaign
 
 RecipientLike = Recipient | Mapping[str, object] | str
 Recipients = Iterable[RecipientLike] | AsyncIterable[RecipientLike]

@@ -64,6 +64,7 @@ class Signer:
 
         `header` ends with the CRLF of its last line, `body` begins after the blank line. `now`: Unix seconds, for t=.
         `body_hash`: what `body_hash(body)` gave, where many messages share one body; `body` is not read then.
+        Raises `InternalError` unless the header has exactly one From.
         """
         if not self.keys:
             return b""

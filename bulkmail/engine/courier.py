@@ -4,7 +4,6 @@ Rules: a refusal that is about the lane leaves the recipient as it was and slows
 that meets the same recipient is taken as the recipient's own, so that one bad recipient never blocks the others.
 """
 
-import random
 from collections.abc import Callable, Sequence
 
 from bulkmail.address import comparison_key, parse_address
@@ -19,7 +18,7 @@ from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
 from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection, Left, Result
 from bulkmail.policy.disposition import judge
-from bulkmail.policy.retry import next_due
+from bulkmail.policy.retry import expired, next_due
 from bulkmail.policy.verdict import LaneAction, Verdict
 from bulkmail.smtp.replies import parse_text
 from bulkmail.store.suppressions import NewSuppression, Suppressions
@@ -38,8 +37,6 @@ class Courier:
         suppressions: Suppressions,
         *,
         clock: Clock,
-        rng: random.Random,
-        pause_scale: float = 1.0,
     ) -> None:
         self._retry = [float(seconds) for seconds in campaign.delivery.retry]
         self._expire_seconds = float(campaign.delivery.expire)
@@ -48,8 +45,6 @@ class Courier:
         self._recorder = recorder
         self._suppressions = suppressions
         self._clock = clock
-        self._rng = rng
-        self._pause_scale = pause_scale
         self.on_lane_changed: Callable[[Lane], None] = lambda lane: None
 
     # Replies.
@@ -65,12 +60,11 @@ class Courier:
 
     def lost(self, lane: Lane, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         """A connection ended with messages that have no result."""
-        now = self._clock.monotonic()
         between = all(stage == Stage.MAIL and not ended for _, stage, ended in left)
         if connection.completed and between:
             # Receivers close after so many messages without a word: a limit, not a failure.
             if reason is Reason.CONNECTION_LOST and connection.stage is not Stage.QUIT:
-                lane.pacer.on_closed_between(connection.completed, now)
+                lane.pacer.on_closed_between(connection.completed)
             for message, _, _ in reversed(left):
                 lane.ring.appendleft(message)
             return
@@ -108,10 +102,10 @@ class Courier:
         """No host of the lane's site let us in: the lane waits by the retry schedule, its recipients with it."""
         verdict = judge(stage, reply, reason)
         now = self._clock.monotonic()
-        if verdict.lane is LaneAction.NONE or reply is None:
-            lane.pacer.on_connect_failure(now)
+        if reply is None:
+            lane.pacer.on_connect_failure(now, verdict.reason)
         else:
-            self._slow(lane, verdict, now)
+            self._heard(lane, verdict, now)
         self._say_paused(lane, verdict.reason, stage, reply, explanation, host, now)
 
     def unroutable(self, active: ActiveChunk, indexes: Sequence[int], problem: Unroutable, domain: str) -> None:
@@ -170,7 +164,7 @@ class Courier:
         """Give up on a recipient that was first tried too long ago; it is concluded here."""
         outcome = active.chunk.outcomes.get(index)
         first = active.chunk.outcomes.first_tried(index)
-        if not first or self._clock.time() - first < self._expire_seconds:
+        if not first or not expired(self._clock.time(), first, self._expire_seconds):
             return False
         self._recorder.conclude(
             active,
@@ -189,6 +183,7 @@ class Courier:
         now = self._clock.monotonic()
         lane.accepted += 1
         lane.pacer.on_accepted(now)
+        lane.follow_pace(now)
         lane.state = ""
         self._recorder.conclude(
             message.chunk,
@@ -222,7 +217,7 @@ class Courier:
             lane.ring.append(message)
         if verdict.lane is not LaneAction.NONE:
             now = self._clock.monotonic()
-            self._slow(lane, verdict, now)
+            self._heard(lane, verdict, now, connection.completed)
             self._say_paused(lane, verdict.reason, stage, reply, explanation, connection.host, now)
 
     def _conclude_refused(
@@ -295,22 +290,16 @@ class Courier:
             return Disposition.BOUNCED, 0.0
         now = self._clock.time()
         first = active.chunk.outcomes.first_tried(index) or now
-        due = next_due(
-            now,
-            attempt,
-            self._retry,
-            first_tried=first,
-            expire_seconds=self._expire_seconds,
-            jitter=self._rng.random(),
-        )
+        due = next_due(now, attempt, self._retry, first, self._expire_seconds, active.jitter)
         if due is None:
             return Disposition.EXPIRED, 0.0
         return Disposition.DEFERRED, due
 
-    def _slow(self, lane: Lane, verdict: Verdict, now: float) -> None:
-        lane.pacer.on_refused(now, verdict)
-        if lane.messages is not None:
-            lane.messages.set_rate(lane.limits.messages_per_second * lane.pacer.rate_factor, now)
+    def _heard(self, lane: Lane, verdict: Verdict, now: float, sent_on_connection: int = 0) -> None:
+        lane.pacer.on_verdict(
+            now, verdict, open_connections=len(lane.connections), sent_on_connection=sent_on_connection
+        )
+        lane.follow_pace(now)
 
     def _say_paused(
         self,
@@ -339,7 +328,7 @@ class Courier:
                 source=lane.source.address,
                 host=host,
             )
-        if pause_seconds > PARK_SECONDS * self._pause_scale:
+        if pause_seconds > PARK_SECONDS:
             self.park(lane)
         self.on_lane_changed(lane)
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from bulkmail.engine.work import Work
 from bulkmail.model.campaign import DomainLimits, EgressSource
 from bulkmail.model.message import Message
-from bulkmail.policy.limits import EffectiveLimits, TokenBucket
+from bulkmail.policy.limits import DomainBuckets, EffectiveLimits, TokenBucket
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import Site
 
@@ -63,8 +63,8 @@ class Lane:
         self.touched = now
         self.messages = TokenBucket(limits.messages_per_second, now=now) if limits.messages_per_second else None
         self.connects = TokenBucket(limits.connects_per_second, now=now) if limits.connects_per_second else None
-        self._domain_limits = domain_limits
-        self._domains: dict[str, TokenBucket] = {}
+        self._domains = DomainBuckets(domain_limits, now)
+        self._rate = limits.messages_per_second
 
     @property
     def waiting(self) -> int:
@@ -93,8 +93,7 @@ class Lane:
             return None
         for _ in range(len(self.ring)):
             message = self.ring.popleft()
-            bucket = self._domain_bucket(message.domain, now)
-            if bucket is None or bucket.take(now):
+            if self._domains.take(message.domain, now):
                 if self.messages is not None:
                     self.messages.take(now)
                 self.touched = now
@@ -107,9 +106,8 @@ class Lane:
         wait = max(0.0, self.pacer.paused_until - now)
         if self.messages is not None:
             wait = max(wait, self.messages.wait_seconds(now))
-        if self._domains and self.ring:
-            buckets = (self._domain_bucket(message.domain, now) for message in self.ring)
-            wait = max(wait, min(0.0 if bucket is None else bucket.wait_seconds(now) for bucket in buckets))
+        if self.ring:
+            wait = max(wait, min(self._domains.wait_seconds(message.domain, now) for message in self.ring))
         return wait
 
     def connect_wait_seconds(self, now: float) -> float:
@@ -118,16 +116,15 @@ class Lane:
             wait = max(wait, self.connects.wait_seconds(now))
         return wait
 
-    def _domain_bucket(self, domain: str, now: float) -> TokenBucket | None:
-        if not self._domain_limits:
-            return None
-        bucket = self._domains.get(domain)
-        if bucket is None:
-            limit = self._domain_limits.get(domain)
-            if limit is None or limit.messages is None:
-                return None
-            bucket = self._domains[domain] = TokenBucket(limit.messages, now=now)
-        return bucket
+    def follow_pace(self, now: float) -> None:
+        """Bring the bucket to the rate that the pacer allows now."""
+        limit = self.limits.messages_per_second
+        if self.messages is None or limit is None:
+            return
+        rate = self.pacer.rate(limit)
+        if rate != self._rate:
+            self._rate = rate
+            self.messages.set_rate(rate, now)
 
     def statistics(self, now: float) -> LaneStatistics:
         return LaneStatistics(

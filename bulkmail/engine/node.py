@@ -91,7 +91,7 @@ class Node:
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-sync")
         self.statistics = Statistics(campaign, run.id, now=clock.monotonic())
         self._recorder = Recorder(
-            run=run.id,
+            run=run,
             journal=store.journal,
             event_log=event_log,
             suppressions=suppressions,
@@ -107,7 +107,6 @@ class Node:
             self._recorder,
             suppressions,
             clock=clock,
-            rng=rng,
         )
         identity = Identity(store.secret)
         self._composer = Composer(
@@ -122,6 +121,7 @@ class Node:
             put=self._put,
             store_thread=store_thread,
             clock=clock,
+            rng=rng,
         )
         self._recorder.on_progress = self._scheduler.progressed
         self._courier.on_lane_changed = self._lane_changed
@@ -273,8 +273,8 @@ class Node:
         lane = Lane(
             site,
             source,
-            effective_limits([host for _, host in site.hosts], campaign.limits),
-            Pacer(self._options.pacing, retry=[float(seconds) for seconds in campaign.delivery.retry], now=now),
+            effective_limits(site, campaign.limits),
+            Pacer(campaign.delivery.retry, self._options.pacing),
             campaign.limits.domains,
             now=now,
         )
@@ -315,13 +315,20 @@ class Node:
             if now >= next_look:
                 next_look = now + 1.0
                 await self._in_store(self._suppressions.refresh)
-                await self._look_at_disk(now)
+                await self._look_at_journal()
 
-    async def _look_at_disk(self, now: float) -> None:
+    async def _look_at_journal(self) -> None:
+        """Fold chunks that keep old segments alive; stop the flow while the disk is full, and go on by itself."""
+        stale = self._store.journal.stale_chunks()
+        if stale:
+            await self._scheduler.checkpoint(stale)
         full = self._recorder.full
+        if full:
+            full = not await self._in_store(self._recorder.make_room)
         if full != self._disk_full:
             self._disk_full = full
             self.statistics.problem = "paused: disk full" if full else ""
+            self._recorder.run_event("paused" if full else "resumed", "no room for the journal" if full else "")
             if not full:
                 for pool in self._pools.values():
                     pool.kick()

@@ -168,7 +168,7 @@ class Pool:
         if not lane.waiting:
             return
         open_now = len(lane.connections) + lane.opening
-        allowed = lane.pacer.connections_allowed(lane.limits.connections, now)
+        allowed = lane.pacer.connections_allowed(lane.limits.connections)
         wanted = min(allowed, 1 + (lane.waiting - 1) // RECIPIENTS_PER_CONNECTION)
         if any(connection.idle_since is not None for connection in lane.connections):
             return
@@ -234,7 +234,7 @@ class Pool:
             self.kick()
         else:
             lane.connections.add(connection)
-            lane.pacer.on_connected(self._clock.monotonic())
+            lane.pacer.on_connected()
             connection.pump()
 
     def _unreachable(self, failure: tuple[Stage, Reply | None, Reason, str, str | None]) -> None:
@@ -242,7 +242,7 @@ class Pool:
         lane = self.lane
         if lane.connections:
             # Others are open and work: the receiver allows this many for now.
-            lane.pacer.on_connection_refused_busy(len(lane.connections), self._clock.monotonic())
+            lane.pacer.on_connection_refused_busy(self._clock.monotonic(), len(lane.connections))
             return
         if self._clock.monotonic() < lane.pacer.paused_until:
             return

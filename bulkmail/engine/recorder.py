@@ -17,6 +17,7 @@ from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
 from bulkmail.model.message import Message
 from bulkmail.store.journal import Journal
 from bulkmail.store.outcomes import Outcome
+from bulkmail.store.runs import Run
 from bulkmail.store.suppressions import NewSuppression, Suppressions
 
 SYNC_SECONDS = 0.05
@@ -32,7 +33,7 @@ class Recorder:
     def __init__(
         self,
         *,
-        run: str,
+        run: Run,
         journal: Journal,
         event_log: EventLog,
         suppressions: Suppressions,
@@ -41,7 +42,8 @@ class Recorder:
         sync_thread: Executor,
         store_thread: Executor,
     ) -> None:
-        self._run = run
+        self._run = run.id
+        self._run_number = run.number
         self._journal = journal
         self._event_log = event_log
         self._suppressions = suppressions
@@ -61,6 +63,10 @@ class Recorder:
     def full(self) -> bool:
         """True where the disk has no room for another journal segment: nothing new may be begun."""
         return self._journal.full
+
+    def make_room(self) -> bool:
+        """Try again to get room on a full disk; True where there is some. May be called from any thread."""
+        return self._journal.prepare() and not self._journal.full
 
     def intents(self, messages: Sequence[Message]) -> None:
         """The last bytes of these messages are about to be written (what makes a doubt known after a crash)."""
@@ -105,8 +111,9 @@ class Recorder:
         )
         chunk = active.chunk
         before = chunk.outcomes.get(index).disposition
-        self._journal.outcome(chunk.number, index, outcome)
+        # The column first: a fold begun after this record has it then.
         chunk.outcomes.set(index, outcome)
+        self._journal.outcome(chunk.number, index, outcome)
         self._statistics.moved(before, disposition, site or "")
         self._events.append(
             Event(
@@ -136,7 +143,7 @@ class Recorder:
     def park(self, active: ActiveChunk, index: int, due: float) -> None:
         """Hand a recipient back without an attempt: its lane has no use for it before `due` (Unix seconds).
 
-        Not journalled: losing this costs an early try, nothing else.
+        From now on its time to expire runs. Not journalled: losing this costs an early try, nothing else.
         """
         outcomes = active.chunk.outcomes
         before = outcomes.get(index)
@@ -153,6 +160,7 @@ class Recorder:
                 text=before.text,
             ),
         )
+        outcomes.set_first_tried(index, self._clock.time())
         self._resolved(active)
 
     def note(self, event: Event) -> None:
@@ -222,6 +230,7 @@ class Recorder:
     async def _sync(self) -> None:
         """The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash."""
         self._dirty.clear()
+        self._journal.flush()
         events, self._events = self._events, []
         entries, self._suppress = self._suppress, []
         loop = asyncio.get_running_loop()
@@ -233,7 +242,7 @@ class Recorder:
             ) from error
         if entries:
             await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
-        self._journal.mark(offset)
+        self._journal.mark(self._run_number, offset)
         if events and self.subscriber is not None:
             self.subscriber(events)
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from bulkmail.dns.resolver import DnsOutcome, Resolver
+from bulkmail.dns.answers import DnsOutcome
+from bulkmail.dns.resolver import Resolver
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Reason
 from bulkmail.policy.route import Site, drop_self, forbidden_address, host_order, site_of
@@ -51,7 +52,7 @@ class Router:
 
     def hosts(self, site: Site) -> list[str]:
         """Host names in the order to try them: by preference, shuffled among equals (RFC 5321 §5.1)."""
-        return [host for _, host in host_order(site.hosts, self._rng)]
+        return list(host_order(site.hosts, self._rng))
 
     async def addresses(self, host: str) -> tuple[str, ...] | Unroutable:
         """The addresses of one host that may be connected to, IPv4 and IPv6 in the resolver's order."""

@@ -7,8 +7,10 @@ Nothing here depends on the number of recipients: rounds go over destinations, a
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import TypeVar
 
 from bulkmail.clock import Clock
@@ -17,8 +19,8 @@ from bulkmail.engine.lane import LOW_WATER, Lane
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.work import FEW, ActiveChunk, Work
 from bulkmail.policy.route import Site
-from bulkmail.store.chunks import OpenChunk
-from bulkmail.store.store import Backlog, Store
+from bulkmail.store.chunks import Backlog, OpenChunk
+from bulkmail.store.store import Store
 
 T = TypeVar("T")
 
@@ -46,7 +48,9 @@ class Scheduler:
         put: Callable[[Lane, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
+        rng: random.Random,
     ) -> None:
+        self._rng = rng
         self._store = store
         self._run_number = run_number
         self._router = router
@@ -97,6 +101,12 @@ class Scheduler:
             if not supplied or self._saturated:
                 await self._nap(nap_seconds)
         return False
+
+    async def checkpoint(self, numbers: Collection[int]) -> None:
+        """Fold these chunks where they are in memory; they stay there."""
+        chunks = [active.chunk for number, active in self._active.items() if number in numbers]
+        if chunks:
+            await self._in_store(self._store.fold, chunks)
 
     async def release_all(self) -> None:
         """Fold every chunk in memory, its untried recipients open again; for a stop."""
@@ -157,7 +167,7 @@ class Scheduler:
 
     async def _hand_out(self, chunk: OpenChunk) -> None:
         """Spread a chunk's ready recipients over the lanes of their domains."""
-        active = ActiveChunk(chunk)
+        active = ActiveChunk(chunk, jitter=self._rng.random())
         self._active[chunk.number] = active
         ready = chunk.ready(self._clock.time())
         # One more, so that the chunk is not taken for idle before all of it is handed out.
@@ -200,7 +210,8 @@ class Scheduler:
             return
         for active in chunks:
             self._active.pop(active.chunk.number, None)
-        await self._in_store(self._store.fold, [active.chunk for active in chunks])
+        opened = [active.chunk for active in chunks]
+        await self._in_store(partial(self._store.fold, opened, release=[chunk.number for chunk in opened]))
 
     async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

@@ -10,13 +10,15 @@ class ActiveChunk:
     """An open chunk whose ready recipients were handed to lanes; it may be folded once none is outstanding.
 
     `refusals` counts, per index, how often a lane-wide refusal or a lost connection met this recipient: a lane that
-    refuses everybody is paused, but one recipient that makes a lane look bad must not hold the others up.
+    refuses everybody is paused, but one recipient that makes a lane look bad must not hold the others up. `jitter`
+    (0 to 1) spreads the retries of chunks; within a chunk they stay together.
     """
 
-    __slots__ = ("chunk", "outstanding", "refusals")
+    __slots__ = ("chunk", "jitter", "outstanding", "refusals")
 
-    def __init__(self, chunk: OpenChunk) -> None:
+    def __init__(self, chunk: OpenChunk, *, jitter: float) -> None:
         self.chunk = chunk
+        self.jitter = jitter
         self.outstanding = 0
         self.refusals: dict[int, int] = {}
 

@@ -116,6 +116,12 @@ class OutcomeColumn:
         """Unix seconds of the first attempt's outcome, 0.0 before it."""
         return float(_STAMP.unpack_from(self._records, self._offset(index) + _FIRST)[0])
 
+    def set_first_tried(self, index: int, time: float) -> None:
+        """Let the time to expire run from `time` (Unix seconds), unless it runs already."""
+        if not self.first_tried(index):
+            _STAMP.pack_into(self._records, self._offset(index) + _FIRST, time)
+            self.changes += 1
+
     def attempt(self, index: int) -> int:
         return int(_RECORD.unpack_from(self._records, self._offset(index))[4])
 

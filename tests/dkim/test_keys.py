@@ -164,7 +164,8 @@ def test_a_selector_that_is_none_is_refused(selector: str) -> None:
 
 def test_a_record_name_longer_than_the_dns_allows_is_refused() -> None:
     with pytest.raises(CampaignError, match="longer than a DNS name"):
-        SigningKey(".".join(["x" * 60] * 4), "selector", rsa_key(1024))
+        SigningKey(".".join(["x" * 57] * 4), "s" * 11, rsa_key(1024))
+    assert len(SigningKey(".".join(["x" * 57] * 4), "s" * 10, rsa_key(1024)).record_name) == 253
 
 
 def test_a_domain_in_unicode_becomes_its_a_label() -> None:

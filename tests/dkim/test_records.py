@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bulkmail.dkim import SigningKey, published_key_problem
@@ -11,6 +12,7 @@ from tests.dkim.material import ed25519_key, rsa_key
 RSA = SigningKey("garden.example", "s2027", rsa_key(2048))
 ED25519 = SigningKey("garden.example", "ed2027", ed25519_key())
 P = RSA.public_base64
+SAME_SIZE = SigningKey("garden.example", "s2027", rsa.generate_private_key(65537, 2048)).public_base64
 OTHER = SigningKey("garden.example", "s2027", rsa_key(1024)).public_base64
 
 
@@ -55,6 +57,7 @@ def test_an_rsa_key_published_without_its_algorithm_is_the_same_key() -> None:
         (f"v=DKIM1; s=tlsrpt; p={P}", "s=tlsrpt"),
         (f"v=DKIM1; t=s:y; p={P}", "test mode"),
         (f"v=DKIM1; p={OTHER}", "another key (1024 bits)"),
+        (f"v=DKIM1; p={SAME_SIZE}", "another key (2048 bits)"),
         (f"v=DKIM1; p={P[:200]}", "cut"),
         (f"v=DKIM1; p={P[:201]}", "base64"),
         (f"v=DKIM1; p={P}%", "base64"),

@@ -27,9 +27,10 @@ def test_mx_hosts_come_by_preference_then_by_name_in_lower_case(run: Run) -> Non
     run(scenario)
 
 
-def test_a_host_listed_twice_keeps_its_best_preference(run: Run) -> None:
+def test_a_host_listed_more_than_once_keeps_its_best_preference(run: Run) -> None:
     async def scenario(net: Net) -> None:
-        net.server.on("MX", GARDEN, records(*mx("30 a.example.", "10 b.example.", "5 a.example.")))
+        lines = mx("30 a.example.", "10 b.example.", "5 a.example.", "20 a.example.")
+        net.server.on("MX", GARDEN, records(*lines))
         found = await net.resolver.mail_hosts(GARDEN)
         assert found.hosts == (MxHost(5, "a.example"), MxHost(10, "b.example"))
 
