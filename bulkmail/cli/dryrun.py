@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bulkmail.cli.output import err, out, print_json, safe
+from bulkmail.cli.places import has_state
 from bulkmail.cli.rows import Tally, tally
 from bulkmail.cli.specimen import make_specimen, signer_at_hand
 from bulkmail.cli.summary import print_counts
@@ -16,7 +17,8 @@ from bulkmail.content.program import Program
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
 from bulkmail.store.database import Database
-from bulkmail.store.directory import DATABASE, StateDirectory, state_for_campaign
+from bulkmail.store.directory import DATABASE
+from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.suppressions import Suppressions
 
 REJECTIONS = 5
@@ -66,8 +68,8 @@ def dry_run(file: str, *, json: bool, state: Path | None, limit: int | None) -> 
     sys.stdout.buffer.flush()
 
 
-def _tally(campaign: Campaign, program: Program, directory: StateDirectory, limit: int | None) -> Tally:
-    if not directory.exists:
+def _tally(campaign: Campaign, program: Program, directory: Path, limit: int | None) -> Tally:
+    if not has_state(directory):
         return tally(campaign, program, limit=limit)
-    with Suppressions(Database(directory.path / DATABASE, readonly=True)) as suppressions:
+    with Suppressions(Database(directory / DATABASE, readonly=True)) as suppressions:
         return tally(campaign, program, suppressed=suppressions.contains, limit=limit)

@@ -6,8 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from bulkmail.errors import StateError
-from bulkmail.store.directory import StateDirectory, state_for_campaign, state_from_here
+from bulkmail.errors import BulkmailError
+from bulkmail.store.locate import state_for_campaign, state_from_here
 
 
 def program() -> str:
@@ -29,17 +29,17 @@ def near(path: Path) -> str:
     return relative if len(relative) < len(str(path)) else str(path)
 
 
-def command(*words: str, directory: StateDirectory, campaign: str | None = None) -> str:
+def command(*words: str, directory: Path, campaign: str | None = None) -> str:
     """`bulkmail WORDS`, with --state where it would not find `directory` by itself."""
     line = [program(), *map(shlex.quote, words)]
     if not _found(directory, campaign):
-        line.append(f"--state {shlex.quote(near(directory.path))}")
+        line.append(f"--state {shlex.quote(near(directory))}")
     return " ".join(line)
 
 
-def _found(directory: StateDirectory, campaign: str | None) -> bool:
+def _found(directory: Path, campaign: str | None) -> bool:
     try:
-        found = state_for_campaign(campaign, None) if campaign is not None else state_from_here(None, Path.cwd())
-    except StateError:
+        found = state_for_campaign(campaign) if campaign is not None else state_from_here(Path.cwd())
+    except BulkmailError:
         return False
-    return os.path.realpath(found.path) == os.path.realpath(directory.path)
+    return os.path.realpath(found) == os.path.realpath(directory)

@@ -20,7 +20,7 @@ from bulkmail.content.program import body_text
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.recipient import Recipient, RejectedRow
-from bulkmail.store.directory import state_for_campaign
+from bulkmail.store.locate import state_for_campaign
 
 
 def preview(

@@ -16,6 +16,7 @@ from msgspec import Struct
 from bulkmail.cli.display import Display, shown
 from bulkmail.cli.errors import FINISHED, STOPPED
 from bulkmail.cli.output import err, local_time, print_json
+from bulkmail.cli.places import has_state
 from bulkmail.cli.rows import count_lines
 from bulkmail.cli.summary import print_already_finished, print_summary
 from bulkmail.composition import Send, SendOptions, Taken
@@ -23,7 +24,7 @@ from bulkmail.config.load import load_campaign
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
-from bulkmail.store.directory import StateDirectory, state_for_campaign
+from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.runs import RunState
 from bulkmail.store.view import StoreView
 
@@ -75,7 +76,7 @@ def send(file: str, wishes: Wishes) -> int:
     return FINISHED if sent.summary.state == "finished" else STOPPED
 
 
-async def _send(campaign: Campaign, directory: StateDirectory, wishes: Wishes) -> Sent | None:
+async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | None:
     options = SendOptions(new_run=wishes.new_run, limit=wishes.limit, wait=wishes.wait, signers=wishes.signers)
     stopper = Stopper(asyncio.current_task())
     try:
@@ -166,7 +167,7 @@ class Stopper:
             pass
 
 
-def _agreed(campaign: Campaign, directory: StateDirectory, wishes: Wishes) -> bool:
+def _agreed(campaign: Campaign, directory: Path, wishes: Wishes) -> bool:
     """Ask before many real messages, where there is somebody to ask."""
     if campaign.delivery.route == "sandbox" or wishes.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
@@ -182,10 +183,10 @@ def _agreed(campaign: Campaign, directory: StateDirectory, wishes: Wishes) -> bo
     return typer.confirm(f"Send {campaign.campaign} to about {rows:,} recipients, {way}?", err=True)
 
 
-def _begun(campaign: Campaign, directory: StateDirectory) -> bool:
+def _begun(campaign: Campaign, directory: Path) -> bool:
     """True where the latest run has begun to send, or has ended: nothing new is decided then."""
-    if not directory.exists:
+    if not has_state(directory):
         return False
-    with StoreView.open_readonly(directory.path) as view:
+    with StoreView.open_readonly(directory) as view:
         run = view.latest_run(campaign.campaign)
     return run is not None and run.state in (RunState.SENDING, RunState.FINISHED)

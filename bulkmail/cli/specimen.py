@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -15,7 +16,6 @@ from bulkmail.model.campaign import Campaign
 from bulkmail.model.recipient import Recipient
 from bulkmail.native.stuffing import stuff
 from bulkmail.sandbox.keys import with_demo_keys
-from bulkmail.store.directory import StateDirectory
 
 
 class Specimen(Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ def make_specimen(program: Program, signer: Signer, recipient: Recipient, *, now
     )
 
 
-def signer_at_hand(campaign: Campaign, directory: StateDirectory) -> tuple[Signer, str | None]:
+def signer_at_hand(campaign: Campaign, directory: Path) -> tuple[Signer, str | None]:
     """The campaign's signer; of the sandbox's own keys only those that a send has made. Then also what is missing.
 
     Nothing is written. Raises CampaignError for a key that cannot be used.
@@ -56,7 +56,7 @@ def signer_at_hand(campaign: Campaign, directory: StateDirectory) -> tuple[Signe
     if campaign.delivery.route != "sandbox":
         return load_keys(campaign.dkim), None
     absent = [key for key in campaign.dkim if not os.path.lexists(key.key)]
-    folder = directory.path / "sandbox" / "keys"
+    folder = directory / "sandbox" / "keys"
     if absent and not folder.is_dir():
         there = tuple(key for key in campaign.dkim if key not in absent)
         return load_keys(there), "not signed: the sandbox makes the missing DKIM key with the first send"

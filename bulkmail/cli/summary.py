@@ -13,7 +13,6 @@ from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
-from bulkmail.store.directory import StateDirectory
 from bulkmail.store.view import StoreView
 
 OUTCOMES = ("delivered", "deferred", "bounced", "expired", "in_doubt", "suppressed", "rejected", "duplicates")
@@ -24,7 +23,7 @@ SITES = 10
 def print_summary(
     file: str,
     campaign: Campaign,
-    directory: StateDirectory,
+    directory: Path,
     summary: Summary,
     snapshot: Snapshot | None,
     maildir: Path | None,
@@ -50,7 +49,7 @@ def print_summary(
     console.print(_next(file, directory, summary, reasons, maildir))
 
 
-def print_already_finished(file: str, directory: StateDirectory, summary: Summary, finished: float | None) -> None:
+def print_already_finished(file: str, directory: Path, summary: Summary, finished: float | None) -> None:
     """Nothing was sent, and why."""
     console = out()
     when = f" at {local_time(finished)}" if finished is not None else ""
@@ -107,8 +106,8 @@ def commands(lines: Iterable[tuple[str, str]]) -> Text:
     return Text("\n").join(Text.assemble((f"  {line:<{width}}", "cyan"), (f"  {what}", "dim")) for line, what in pairs)
 
 
-def _reasons(directory: StateDirectory, campaign: str) -> list[ReasonCount]:
-    with StoreView.open_readonly(directory.path) as view:
+def _reasons(directory: Path, campaign: str) -> list[ReasonCount]:
+    with StoreView.open_readonly(directory) as view:
         run = view.latest_run(campaign)
         return count_reasons(not_delivered(view, run.number)) if run is not None else []
 
@@ -131,7 +130,7 @@ def _sites(snapshot: Snapshot, columns: int) -> Text:
 
 
 def _next(
-    file: str, directory: StateDirectory, summary: Summary, reasons: list[ReasonCount], maildir: Path | None
+    file: str, directory: Path, summary: Summary, reasons: list[ReasonCount], maildir: Path | None
 ) -> Text:
     lines = []
     if summary.state != "finished":
