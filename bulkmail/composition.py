@@ -24,6 +24,7 @@ from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import Pins, changes, named_files, pin
 from bulkmail.engine.pool import Transport
+from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.errors import CampaignError, RunConflict
@@ -66,7 +67,8 @@ class SendOptions(Struct, frozen=True, kw_only=True):
 class Send:
     """One send, as an async context manager: entering takes the state directory and finds or makes the run.
 
-    Then `execute` sends. `taken` says whether the run is new, resumed or finished already; `run` is the run.
+    Then `execute` sends. `taken` says whether the run is new, resumed or finished already; `run` is the run;
+    `recovered` what a crash before had left, and `doubts` how many recipients of the run were in doubt.
     Raises CampaignError and StateError on entering, before anything is written beyond the state directory.
     """
 
@@ -84,6 +86,8 @@ class Send:
         self.options = options or SendOptions()
         self.sandbox: SandboxProcess | None = None
         self.taken = Taken.NEW
+        self.recovered = Recovered()
+        self.doubts = 0
         self._recipients = recipients
         self._clock = clock or SystemClock()
         self._stack = AsyncExitStack()
@@ -138,11 +142,16 @@ class Send:
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
+        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
+        self._stack.push_async_callback(self._in_thread, suppressions.close)
+        self.recovered = await self._in_thread(publish_recovered, store, suppressions)
         self.run = await self._in_thread(self._find_run, pins)
         if self.taken is Taken.FINISHED:
             return
         if campaign.delivery.route == "sandbox":
             campaign = with_demo_keys(campaign, self.directory / "sandbox" / "keys")
+        if self.taken is Taken.RESUMED:
+            self.doubts = await self._in_thread(settle_doubts, store, self.run, campaign.delivery.in_doubt, self._clock)
         signer = load_keys(campaign.dkim)
         if campaign.delivery.route == "sandbox":
             self.sandbox = await self._stack.enter_async_context(
@@ -150,8 +159,6 @@ class Send:
             )
             for name, record in signer.records():
                 await self.sandbox.publish(name, record)
-        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
-        self._stack.push_async_callback(self._in_thread, suppressions.close)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
         self._node = self._make_node(campaign, program, signer, suppressions, event_log)

@@ -21,7 +21,7 @@ from bulkmail.policy.disposition import judge
 from bulkmail.policy.retry import expired, next_due
 from bulkmail.policy.verdict import LaneAction, Verdict
 from bulkmail.smtp.replies import parse_text
-from bulkmail.store.suppressions import NewSuppression, Suppressions
+from bulkmail.store.suppressions import Suppression, Suppressions
 
 # A lane that pauses for longer gives its recipients back to the store, so that chunks can close.
 PARK_SECONDS = 5.0
@@ -337,9 +337,9 @@ class Courier:
     ) -> None:
         address = active.chunk.addresses[index]
         self._recorder.suppress(
-            NewSuppression(
+            Suppression(
+                key=comparison_key(parse_address(address)),
                 address=address,
-                scope="all",
                 reason=verdict.reason.label,
                 source=f"{self._campaign}: {reply or explanation}"[:300],
                 time=self._clock.time(),

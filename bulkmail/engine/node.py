@@ -140,12 +140,16 @@ class Node:
         """
         loop = asyncio.get_running_loop()
         await self._in_store(self._load_totals)
+        if self._run.state is RunState.INTAKE:
+            # What an interrupted intake said of rows that it did not store will be said again.
+            self._event_log.truncate(self._run.events_offset)
         syncs = loop.create_task(self._recorder.run_syncs())
         sweeps = loop.create_task(self._sweep())
         work = loop.create_task(self._work(batches))
         finished = False
         try:
-            await asyncio.wait([syncs, sweeps, work, self._crash], return_when=asyncio.FIRST_COMPLETED)
+            watched: list[asyncio.Future[Any]] = [syncs, sweeps, work, self._crash]
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             for task in (syncs, sweeps, self._crash):
                 if task.done():
                     await task

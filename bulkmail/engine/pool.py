@@ -71,6 +71,7 @@ class Pool:
         self._on_low = on_low
         self._on_crash = on_crash
         self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = 0.0
         self._openings: set[asyncio.Task[None]] = set()
         self._establishing: set[Connection] = set()
         self._without_tls: set[str] = set()
@@ -190,13 +191,19 @@ class Pool:
             self._on_crash(error)
 
     def _schedule(self, seconds: float) -> None:
+        """Go on in `seconds`, unless that will happen earlier already."""
         loop = asyncio.get_running_loop()
         when = loop.time() + max(seconds, 0.001)
-        if self._wake is not None and not self._wake.cancelled():
-            if self._wake.when() <= when and self._wake.when() > loop.time():
+        if self._wake is not None:
+            if self._wake_at <= when:
                 return
             self._wake.cancel()
-        self._wake = loop.call_at(when, self._go_on)
+        self._wake_at = when
+        self._wake = loop.call_later(when - loop.time(), self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        self._go_on()
 
     async def _open(self) -> None:
         """Find a host that lets us in, in the order of RFC 5321 §5.1, and put the connection to work."""

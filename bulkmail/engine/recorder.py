@@ -18,7 +18,7 @@ from bulkmail.model.message import Message
 from bulkmail.store.journal import Journal
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import Run
-from bulkmail.store.suppressions import NewSuppression, Suppressions
+from bulkmail.store.suppressions import Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
 
@@ -52,7 +52,7 @@ class Recorder:
         self._sync_thread = sync_thread
         self._store_thread = store_thread
         self._events: list[Event] = []
-        self._suppress: list[NewSuppression] = []
+        self._suppress: list[Suppression] = []
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
         self._closing = False
@@ -209,7 +209,7 @@ class Recorder:
             )
         )
 
-    def suppress(self, entry: NewSuppression) -> None:
+    def suppress(self, entry: Suppression) -> None:
         """Put an address on the suppression list with the next sync."""
         self._suppress.append(entry)
         self._dirty.set()

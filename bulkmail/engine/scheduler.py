@@ -91,8 +91,6 @@ class Scheduler:
             await self._fold_idle()
             backlog = await self._in_store(self._store.backlog, self._run_number, self._clock.time())
             supplied, nap_seconds = await self._supply(backlog)
-            if self._stopping:
-                break
             if not self._active and not supplied and not self._idle:
                 if not backlog:
                     return True

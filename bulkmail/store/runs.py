@@ -47,6 +47,7 @@ class Run(Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     suppressed: int = 0
     watermark: int = 0
+    events_offset: int = 0
     settings: bytes = b""
 
 
@@ -58,6 +59,7 @@ class IntakeProgress(Struct, frozen=True, kw_only=True):
     duplicates: int
     suppressed: int
     watermark: int
+    events_offset: int
 
 
 def all_runs(database: Database) -> list[Run]:
@@ -117,7 +119,7 @@ def set_state(database: Database, number: int, state: RunState, now: float) -> R
 def set_progress(database: Database, number: int, progress: IntakeProgress) -> None:
     """Part of the transaction that stores the rows counted. StateError unless the run takes rows in."""
     changed = database.connection.execute(
-        "UPDATE run SET rows = ?, rejected = ?, duplicates = ?, suppressed = ?, watermark = ?"
+        "UPDATE run SET rows = ?, rejected = ?, duplicates = ?, suppressed = ?, watermark = ?, events_offset = ?"
         " WHERE number = ? AND state = 'intake'",
         (
             progress.rows,
@@ -125,6 +127,7 @@ def set_progress(database: Database, number: int, progress: IntakeProgress) -> N
             progress.duplicates,
             progress.suppressed,
             progress.watermark,
+            progress.events_offset,
             number,
         ),
     ).rowcount

@@ -25,6 +25,7 @@ CREATE TABLE run (
     duplicates INTEGER NOT NULL DEFAULT 0,
     suppressed INTEGER NOT NULL DEFAULT 0,
     watermark INTEGER NOT NULL DEFAULT 0,
+    events_offset INTEGER NOT NULL DEFAULT 0,
     settings BLOB NOT NULL,
     UNIQUE (campaign, counter)
 );

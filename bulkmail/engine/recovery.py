@@ -1,0 +1,98 @@
+"""After a crash: publish what the journal knew and the event log lacks, and settle what is in doubt."""
+
+from collections import defaultdict
+
+from msgspec import Struct
+
+from bulkmail.address import comparison_key, parse_address
+from bulkmail.clock import Clock, rfc3339
+from bulkmail.events.log import EventLog, read_events
+from bulkmail.model.campaign import InDoubtPolicy
+from bulkmail.model.delivery import Disposition, Event, Reason, Reply
+from bulkmail.policy.disposition import judge
+from bulkmail.store.runs import Run
+from bulkmail.store.store import Store
+from bulkmail.store.suppressions import Suppression, Suppressions
+from bulkmail.store.view import RecipientOutcome
+
+
+class Recovered(Struct, frozen=True):
+    """What was made good: events published late, and recipients that were in doubt, by run number."""
+
+    events: int = 0
+    doubts: dict[int, list[str]] = {}
+
+
+def publish_recovered(store: Store, suppressions: Suppressions) -> Recovered:
+    """Bring the event logs of all runs, and the suppressions, up to what the journal had when the process died."""
+    report = store.recovered
+    by_run: defaultdict[int, list[RecipientOutcome]] = defaultdict(list)
+    for found in report.events_to_publish:
+        by_run[found.run].append(found)
+    published = 0
+    for number, outcomes in by_run.items():
+        run = store.run(number)
+        log = EventLog(store.events_path(run))
+        try:
+            start = min(report.events_offsets.get(number, 0), log.offset)
+            known = {
+                (event.recipient, event.attempt, event.disposition)
+                for event in read_events(store.events_path(run), start)
+            }
+            missing = [event for found in outcomes if _key(event := _event(run, found)) not in known]
+            log.append(missing)
+            log.sync()
+            suppressions.add_many(entry for found in outcomes if (entry := _suppression(run, found)) is not None)
+            store.journal.mark(number, log.offset)
+        finally:
+            log.close()
+        published += len(missing)
+    doubts: defaultdict[int, list[str]] = defaultdict(list)
+    for doubt in report.doubts:
+        doubts[doubt.run].append(doubt.address)
+    return Recovered(published, dict(doubts))
+
+
+def settle_doubts(store: Store, run: Run, policy: InDoubtPolicy, clock: Clock) -> int:
+    """Do with the run's recipients in doubt what the campaign says; how many there were."""
+    now = clock.time()
+    if policy == "hold":
+        return len(store.doubts(run.number))
+    disposition = Disposition.DEFERRED if policy == "resend" else Disposition.DELIVERED
+    return store.settle_doubts(run.number, disposition, time=now, due=now)
+
+
+def _key(event: Event) -> tuple[str | None, int | None, str | None]:
+    return event.recipient, event.attempt, event.disposition
+
+
+def _event(run: Run, found: RecipientOutcome) -> Event:
+    in_doubt = found.disposition is Disposition.IN_DOUBT
+    return Event(
+        time=rfc3339(found.time),
+        event="in_doubt" if in_doubt else "attempt",
+        run=run.id,
+        recipient=found.address,
+        attempt=found.attempts or None,
+        disposition=found.disposition.label,
+        code=found.code or None,
+        reply=found.text or None,
+        stage=found.stage.label if found.stage else None,
+        reason=found.reason.label if found.reason else None,
+    )
+
+
+def _suppression(run: Run, found: RecipientOutcome) -> Suppression | None:
+    """The suppression that should have followed a bounce, by the same rules as it would have then."""
+    if found.disposition is not Disposition.BOUNCED:
+        return None
+    reply = Reply(code=found.code, text=found.text) if found.code else None
+    if not judge(found.stage, reply, Reason.NONE if reply else found.reason).suppress:
+        return None
+    return Suppression(
+        key=comparison_key(parse_address(found.address)),
+        address=found.address,
+        reason=found.reason.label,
+        source=f"{run.campaign}: {found.text}"[:300],
+        time=found.time,
+    )
