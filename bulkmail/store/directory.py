@@ -68,6 +68,36 @@ class DirectoryLock:
             self._descriptor = None
 
 
+def owner_of(directory: Path) -> int | None:
+    """The process that has the directory now, None where nobody has. Looks only: no lock is taken for it."""
+    path = directory / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        pid = _written_pid(descriptor)
+        held = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if pid is None or pid == os.getpid():
+        return None
+    # The number outlives a killed process and may be another's by now: only who has the file open is the owner.
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        return pid
+    except OSError:
+        return None
+    for name in names:
+        try:
+            if os.path.samestat(held, os.stat(f"/proc/{pid}/fd/{name}")):
+                return pid
+        except OSError:
+            continue
+    return None
+
+
 def _written_pid(descriptor: int) -> int | None:
     text = os.pread(descriptor, 20, 0).strip()
     return int(text) if text.isdigit() else None

@@ -1,0 +1,186 @@
+"""One frame of the live display: a snapshot of a run as lines of a given width."""
+
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
+from math import ceil
+
+from msgspec import Struct
+from rich.style import Style
+from rich.text import Text
+
+from bulkmail.cli.output import COLOURS, safe, shortened, span
+from bulkmail.engine.lane import LaneStatistics
+from bulkmail.engine.statistics import Snapshot
+from bulkmail.model.delivery import Summary
+
+SITES = 10
+NOTES = 3
+WIDE = 120
+DIM, BOLD = Style(dim=True), Style(bold=True)
+_NUMBERS = (("delivered", 9), ("deferred", 8), ("bounced", 7), ("conns", 5), ("waiting", 7))
+
+
+class SiteRow(Struct):
+    """One site over all its lanes; `state` in full, `short` in a few characters."""
+
+    site: str
+    delivered: int = 0
+    deferred: int = 0
+    bounced: int = 0
+    connections: int = 0
+    waiting: int = 0
+    paused_seconds: float = 0.0
+    said: str = ""
+
+    @property
+    def volume(self) -> int:
+        return self.delivered + self.deferred + self.bounced + self.waiting
+
+    @property
+    def short(self) -> str:
+        if self.paused_seconds > 0:
+            return f"paused {span(ceil(self.paused_seconds))}"
+        return "slowed" if self.said else ""
+
+    @property
+    def state(self) -> str:
+        return ": ".join(part for part in (self.short, self.said) if part)
+
+
+def final(summary: Summary) -> int:
+    """Recipients for whom nothing more will be tried."""
+    return summary.recipients - summary.deferred
+
+
+def site_rows(snapshot: Snapshot, count: int = SITES) -> list[SiteRow]:
+    """The sites with most recipients, in an order that changes little from frame to frame."""
+    lanes: dict[str, list[LaneStatistics]] = {}
+    for lane in snapshot.lanes:
+        lanes.setdefault(lane.site, []).append(lane)
+    rows = []
+    for site in snapshot.sites.keys() | lanes.keys():
+        counted = snapshot.sites.get(site)
+        row = SiteRow(site or "(no site)")
+        if counted is not None:
+            row.delivered, row.deferred, row.bounced = counted.delivered, counted.deferred, counted.bounced
+        for lane in lanes.get(site, ()):
+            row.connections += lane.connections
+            row.waiting += lane.waiting + lane.ready
+            if lane.state and (lane.paused_seconds > 0 or not row.said):
+                row.said = lane.state.partition(": ")[2] or lane.state
+            row.paused_seconds = max(row.paused_seconds, lane.paused_seconds)
+        rows.append(row)
+    return nlargest(count, rows, key=lambda row: (row.volume, row.site))
+
+
+def eta(snapshot: Snapshot) -> str:
+    """When all is done at the present rate, or what is waited for."""
+    if snapshot.phase != "sending" or not snapshot.open:
+        return ""
+    in_hand = sum(lane.waiting + lane.ready + lane.connections for lane in snapshot.lanes)
+    if snapshot.rate_per_second >= 0.5 and in_hand:
+        return f"{span(snapshot.open / snapshot.rate_per_second)} left"
+    return "" if in_hand else "waiting for the next tries"
+
+
+def counts(summary: Summary) -> list[tuple[str, int]]:
+    """What is worth a word: the four that matter always, the others when there are any."""
+    always = ("delivered", "deferred", "bounced")
+    names = (*always, "expired", "in_doubt", "suppressed", "rejected", "duplicates")
+    return [(name, count) for name in names if (count := getattr(summary, name)) or name in always]
+
+
+class Frame:
+    """Makes frames of one run. The number of lines never falls, so that nothing jumps."""
+
+    def __init__(self, campaign: str, run: str) -> None:
+        self._campaign = campaign
+        self._run = run
+        self._lines = 0
+
+    def lines(self, snapshot: Snapshot, rows: Sequence[SiteRow], columns: int, height: int) -> Text:
+        """The frame; `rows` as `site_rows` gave them, perhaps a moment ago."""
+        columns = max(columns, 40)
+        lines = [
+            self._title(snapshot),
+            self._bar(snapshot, columns),
+            *self._counts(snapshot.summary, columns),
+            Text(),
+        ]
+        if snapshot.problem:
+            lines.insert(1, Text(shortened(snapshot.problem, columns), Style(color="red", bold=True)))
+        room = max(height - len(lines) - 3, 0)
+        lines += _site_lines(rows[:room], len(snapshot.sites), columns)
+        if columns < WIDE:
+            notes = [row for row in rows if row.state and row.said][: min(NOTES, max(room - len(rows), 0))]
+            lines += [Text(shortened(f"{row.site}: {row.said}", columns), DIM) for row in notes]
+        self._lines = min(max(self._lines, len(lines)), max(height - 1, 1))
+        lines += [Text()] * (self._lines - len(lines))
+        return Text("\n", no_wrap=True, overflow="ellipsis").join(lines[: self._lines])
+
+    def _title(self, snapshot: Snapshot) -> Text:
+        return Text.assemble((self._campaign, BOLD), "  ", (f"run {self._run}", DIM), "  ", snapshot.phase)
+
+    def _bar(self, snapshot: Snapshot, columns: int) -> Text:
+        summary = snapshot.summary
+        done, total = final(summary), summary.recipients
+        if snapshot.phase == "reading recipients":
+            return Text(f"{total:,} rows read")
+        share = done / total if total else 1.0
+        figures = f" {done:,} of {total:,}  {int(share * 100):>3} %  {snapshot.rate_per_second:,.0f}/s"
+        figures = f"{figures}  {eta(snapshot)}".rstrip()
+        # Room for the longest figures there can be, or the bar would change its length with each frame.
+        width = max(columns - (2 * len(f"{total:,}") + 36), 10)
+        filled = share * width
+        whole = int(filled)
+        bar = Text("━" * whole, Style(color="green"))
+        bar.append(("╸" if filled - whole >= 0.5 else "━") if whole < width else "", Style(color="bright_black"))
+        bar.append("━" * (width - whole - 1), Style(color="bright_black"))
+        return bar.append(figures)
+
+    def _counts(self, summary: Summary, columns: int) -> list[Text]:
+        lines = [Text()]
+        for name, count in counts(summary):
+            word = name.replace("_", " ")
+            if lines[-1].cell_len + len(word) + len(f"{count:,}") + 3 > columns:
+                lines.append(Text())
+            if lines[-1]:
+                lines[-1].append("   ")
+            lines[-1].append(f"{word} ", DIM).append(f"{count:,}", Style(color=COLOURS[name], bold=bool(count)))
+        return lines
+
+
+def _site_lines(rows: Sequence[SiteRow], sites: int, columns: int) -> Iterable[Text]:
+    numbers = sum(width + 1 for _, width in _NUMBERS)
+    name_width = max(16, min(40, (columns - numbers) * 3 // 5)) if columns < WIDE else 40
+    state_width = max(columns - name_width - numbers - 2, 0)
+    head = f"{'site':<{name_width}}" + "".join(f" {title:>{width}}" for title, width in _NUMBERS)
+    yield Text(f"{head}  state"[:columns], DIM)
+    for row in rows:
+        line = Text(shortened(row.site, name_width))
+        line.pad_right(name_width - line.cell_len)
+        for (title, width), value in zip(
+            _NUMBERS, (row.delivered, row.deferred, row.bounced, row.connections, row.waiting), strict=True
+        ):
+            style = Style(color=COLOURS.get(title)) if value else DIM
+            line.append(" ").append(f"{value if value < 10_000_000 else f'{value // 1_000_000}M':>{width}}", style)
+        state = row.state if columns >= WIDE else row.short
+        line.append("  ").append(shortened(state, state_width), Style(color="yellow"))
+        yield line
+    if sites > len(rows):
+        yield Text(f"and {sites - len(rows):,} more sites", DIM)
+
+
+def plain_line(snapshot: Snapshot) -> str:
+    """The frame of where there is no terminal: one line."""
+    summary = snapshot.summary
+    if snapshot.phase == "reading recipients":
+        return f"{summary.run}: reading recipients: {summary.recipients:,} rows"
+    parts = [f"{name.replace('_', ' ')} {count:,}" for name, count in counts(summary)]
+    parts.append(f"{snapshot.rate_per_second:,.0f}/s")
+    parts += filter(None, (eta(snapshot), snapshot.problem))
+    paused = [row for row in site_rows(snapshot) if row.paused_seconds > 0]
+    if paused:
+        parts.append(f"paused: {', '.join(row.site for row in paused[:3])}{', ...' if len(paused) > 3 else ''}")
+    figures = f"{final(summary):,}/{summary.recipients:,} final"
+    return safe(f"{summary.run}: {snapshot.phase}: {figures}, {', '.join(parts)}")

@@ -1,0 +1,288 @@
+"""The command line, whole: its verbs, their arguments and options. What a verb does is in the module of its name.
+
+Verbs are imported when they are called, so that help and completion stay quick.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bulkmail.cli.errors import reported
+
+app = typer.Typer(
+    name="bulkmail",
+    help="Send templated mail to very many recipients, and say of each what became of it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+suppress = typer.Typer(help="Addresses that get no mail: add, remove, look up, import, export.", no_args_is_help=True)
+app.add_typer(suppress, name="suppress")
+
+CampaignFile = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")]
+MaybeCampaign = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only runs of this campaign file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, for programs.")]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="The state directory. Default: $BULKMAIL_STATE, else the .bulkmail found from the campaign file upwards, "
+        "else one beside it.",
+    ),
+]
+Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One or more addresses.")]
+List = Annotated[
+    str | None, typer.Option("--list", metavar="NAME", help="Only for this list. Default: for all mail.")
+]
+
+
+class Part(StrEnum):
+    """What `preview` shows."""
+
+    HEADERS = "headers"
+    HTML = "html"
+    TEXT = "text"
+    SOURCE = "source"
+    ALL = "all"
+
+
+class Keep(StrEnum):
+    """What `sandbox` keeps of the mail it takes."""
+
+    NONE = "none"
+    LOG = "log"
+    MAILDIR = "maildir"
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name=program_name())
+
+
+def program_name() -> str:
+    """How this program was called, for usage lines."""
+    return "python -m bulkmail" if Path(sys.argv[0]).name == "__main__.py" else "bulkmail"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"bulkmail {version('bulkmail')}")
+        except PackageNotFoundError:
+            print("bulkmail (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Send templated mail to very many recipients, and say of each what became of it."""
+
+
+@app.command()
+def send(
+    campaign: CampaignFile,
+    json: Json = False,
+    state: State = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, write nothing: counts, and the first message.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first rows of the recipients.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many real messages.")] = False,
+    new_run: Annotated[
+        bool, typer.Option("--new-run", help="Start another run, even though all have got this mail already.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for retries, or stop when nothing is due now.")
+    ] = True,
+    signers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that compose and sign. Default: one less than the cores.")
+    ] = None,
+) -> None:
+    """Send a campaign, or go on with its run that was stopped.
+
+    Exit codes: 0 every recipient is final, 3 stopped with deliveries open (call again to go on), 2 the input is
+    wrong, 1 internal error. Ctrl-C stops in order, twice at once.
+    """
+    with reported():
+        if dry_run:
+            from bulkmail.cli import dryrun
+
+            dryrun.dry_run(campaign, json=json, state=state, limit=limit)
+        else:
+            from bulkmail.cli import send as verb
+
+            wishes = verb.Wishes(
+                json=json, state=state, limit=limit, yes=yes, new_run=new_run, wait=wait, signers=signers
+            )
+            raise typer.Exit(verb.send(campaign, wishes))
+
+
+@app.command()
+def check(
+    campaign: Annotated[str | None, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of campaign files.")] = False,
+    json: Json = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no DNS server.")] = False,
+) -> None:
+    """Find what is wrong with a campaign before anybody gets mail.
+
+    Exit codes: 0 no errors, 2 errors.
+    """
+    if campaign is None and not schema:
+        raise typer.BadParameter("name a campaign file, or give --schema", param_hint="CAMPAIGN")
+    with reported():
+        from bulkmail.cli import check as verb
+
+        if campaign is None or schema:
+            verb.print_schema()
+        else:
+            raise typer.Exit(verb.check(campaign, json=json, offline=offline))
+
+
+@app.command()
+def preview(
+    campaign: CampaignFile,
+    row: Annotated[int | None, typer.Option(min=1, help="The recipient in this row, counted from 1.")] = None,
+    address: Annotated[str | None, typer.Option(help="The recipient with this address.")] = None,
+    part: Annotated[Part, typer.Option(help="What to print.")] = Part.SOURCE,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write message.eml, body.html, images and body.txt there.")
+    ] = None,
+    state: State = None,
+) -> None:
+    """Show one recipient's message, exactly as it is sent (without --row or --address: the first)."""
+    if row is not None and address is not None:
+        raise typer.BadParameter("give --row or --address, not both")
+    with reported():
+        from bulkmail.cli import preview as verb
+
+        verb.preview(campaign, row=row, address=address, part=part.value, folder=out, state=state)
+
+
+@app.command()
+def status(campaign: MaybeCampaign = None, state: State = None, json: Json = False) -> None:
+    """How the runs stand, also while one is sending."""
+    with reported():
+        from bulkmail.cli import status as verb
+
+        verb.status(campaign, state=state, json=json)
+
+
+@app.command()
+def report(
+    campaign: MaybeCampaign = None,
+    run: Annotated[str | None, typer.Option(metavar="ID", help="This run. Default: the latest.")] = None,
+    state: State = None,
+    json: Json = False,
+    undelivered: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a CSV of everybody who did not get the mail, and why; - for stdout."),
+    ] = None,
+) -> None:
+    """What became of a run: counts, sites, reasons with an example of each, and who got no mail."""
+    with reported():
+        from bulkmail.cli import report as verb
+
+        verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered)
+
+
+@app.command()
+def why(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="A recipient.")],
+    campaign: MaybeCampaign = None,
+    state: State = None,
+) -> None:
+    """What happened to one address, attempt by attempt, and what happens next."""
+    with reported():
+        from bulkmail.cli import why as verb
+
+        verb.why(address, campaign, state=state)
+
+
+@suppress.command()
+def add(
+    addresses: Addresses,
+    list: List = None,
+    reason: Annotated[str, typer.Option(help="Why, in your words.")] = "manual",
+    state: State = None,
+) -> None:
+    """Send these addresses nothing more, from this moment on."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.add(addresses, list_name=list, reason=reason, state=state)
+
+
+@suppress.command()
+def remove(addresses: Addresses, list: List = None, state: State = None) -> None:
+    """Take these addresses off again (with --list: only that list's entry)."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.remove(addresses, list_name=list, state=state)
+
+
+@suppress.command("check")
+def check_suppression(addresses: Addresses, list: List = None, state: State = None) -> None:
+    """Say of each address whether it is suppressed, since when and why."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.check(addresses, list_name=list, state=state)
+
+
+@suppress.command("import")
+def import_file(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="CSV with a column address; scope, reason, source, time if any.")
+    ],
+    list: List = None,
+    reason: Annotated[str, typer.Option(help="Why, for rows that do not say.")] = "imported",
+    state: State = None,
+) -> None:
+    """Add the addresses of a CSV file, such as `export` writes; all of them or, on an error, none."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.import_file(file, list_name=list, reason=reason, state=state)
+
+
+@suppress.command()
+def export(list: List = None, state: State = None) -> None:
+    """Print all entries as CSV: address,scope,reason,source,time."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.export(list_name=list, state=state)
+
+
+@app.command()
+def sandbox(
+    seed: Annotated[int, typer.Option(help="Another seed, other mailboxes.")] = 1,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where mail and log are kept. Default: a temporary folder.")
+    ] = None,
+    smtp_port: Annotated[int, typer.Option(min=0, max=65535, help="Of all exchangers; 0: a free one.")] = 0,
+    dns_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the DNS server; 0: a free one.")] = 0,
+    keep: Annotated[Keep, typer.Option(help="What to keep of the mail.")] = Keep.MAILDIR,
+    profiles: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Receivers of your own instead of the built-in ones.")
+    ] = None,
+) -> None:
+    """Run the small internet of the sandbox until Ctrl-C: a DNS server and mail exchangers on this machine."""
+    with reported():
+        from bulkmail.cli import sandbox as verb
+
+        verb.run_sandbox(
+            folder, seed=seed, keep=keep.value, profiles=profiles, smtp_port=smtp_port, dns_port=dns_port
+        )

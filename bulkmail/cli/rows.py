@@ -1,0 +1,102 @@
+"""Read all rows of a campaign the way a send does, without sending: who would get mail, and who not and why."""
+
+import gzip
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
+from bulkmail.content.program import Program
+from bulkmail.model.campaign import Campaign
+from bulkmail.model.recipient import Recipient, RejectedRow
+from bulkmail.native.hashset import AddressSet
+from bulkmail.recipients.source import open_source
+
+# Of rejected rows, so many are kept to be shown.
+SHOWN = 20
+_BLOCK = 1 << 20
+
+
+class Tally(Struct):
+    """What became of the rows read so far; `first` is the first recipient who would get mail."""
+
+    rows: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    suppressed: int = 0
+    accepted: int = 0
+    rejections: list[RejectedRow] = []
+    repeats: list[RejectedRow] = []
+    first: Recipient | None = None
+
+
+def rows_of(campaign: Campaign) -> Iterator[Recipient | RejectedRow]:
+    """The rows of all sources, in order. Raises CampaignError."""
+    for source in campaign.recipients:
+        yield from open_source(source)
+
+
+def tally(
+    campaign: Campaign,
+    program: Program,
+    *,
+    suppressed: Callable[[str, str | None], bool] = lambda key, list_name: False,
+    limit: int | None = None,
+) -> Tally:
+    """Judge each row as a send would; `suppressed` is asked with comparison key and list. Raises CampaignError."""
+    result = Tally()
+    seen = AddressSet()
+    for row in rows_of(campaign):
+        if result.rows == limit:
+            break
+        result.rows += 1
+        judged = _judge(row, program)
+        if isinstance(judged, RejectedRow):
+            result.rejected += 1
+            if len(result.rejections) < SHOWN:
+                result.rejections.append(judged)
+        elif not seen.add(judged.encode()):
+            result.duplicates += 1
+            if len(result.repeats) < SHOWN:
+                result.repeats.append(
+                    RejectedRow(address=row.address, reason="stands further up", source=row.source, line=row.line)
+                )
+        elif suppressed(judged, row.list if isinstance(row, Recipient) else None):
+            result.suppressed += 1
+        else:
+            result.accepted += 1
+            if result.first is None and isinstance(row, Recipient):
+                result.first = row
+    return result
+
+
+def _judge(row: Recipient | RejectedRow, program: Program) -> str | RejectedRow:
+    """The comparison key of a row mail can be made of."""
+    if isinstance(row, RejectedRow):
+        return row
+    try:
+        address = parse_address(row.address)
+        problem = program.problem(row.fields)
+    except AddressError as error:
+        problem = str(error)
+    if problem is not None:
+        return RejectedRow(address=row.address, reason=problem, source=row.source, line=row.line)
+    return comparison_key(address)
+
+
+def wire_form(recipient: Recipient) -> str:
+    """The address as it stands in RCPT and To."""
+    return wire_address(parse_address(recipient.address))
+
+
+def count_lines(path: str) -> int:
+    """Lines of a list below the first, which is near the number of its rows and quickly had."""
+    lines = 0
+    last = b""
+    with gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            lines += block.count(b"\n")
+            last = block
+    if last and not last.endswith(b"\n"):
+        lines += 1
+    return max(lines - (".csv" in path.lower()), 0)

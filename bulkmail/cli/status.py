@@ -1,0 +1,140 @@
+"""`bulkmail status`: how the runs stand, whoever is sending them."""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from rich.text import Text
+
+from bulkmail.cli.output import COLOURS, local_time, out, print_json, span, table
+from bulkmail.cli.places import has_state, place
+from bulkmail.clock import SystemClock, rfc3339
+from bulkmail.errors import StateError
+from bulkmail.model.delivery import Disposition, Summary
+from bulkmail.store.directory import owner_of
+from bulkmail.store.runs import Run, RunState
+from bulkmail.store.view import StoreView
+
+
+class RunStatus(Struct, frozen=True, kw_only=True):
+    """One run as it stands; times as RFC 3339, `next_due` when the next recipient not being tried now is due."""
+
+    run: str
+    campaign: str
+    state: str
+    created: str
+    finished: str | None
+    recipients: int
+    rejected: int
+    duplicates: int
+    suppressed: int
+    delivered: int
+    deferred: int
+    bounced: int
+    expired: int
+    in_doubt: int
+    next_due: str | None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The whole answer; `sending_process` has the state directory now."""
+
+    directory: str
+    sending_process: int | None
+    runs: list[RunStatus]
+
+
+def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
+    """Print all runs, or the campaign's. Raises CampaignError and StateError."""
+    directory, name = place(campaign, state)
+    if not has_state(directory):
+        raise StateError(f"{directory}: nothing has been sent from here yet", hint="`send` a campaign first")
+    pid = owner_of(directory)
+    with StoreView.open_readonly(directory) as view:
+        runs = [run for run in view.runs() if name is None or run.campaign == name]
+        dues = {run.number: next_due(view, run) for run in runs}
+        summaries = {run.number: summary_of(view, run) for run in runs}
+    if json:
+        listed = [_status(run, summaries[run.number], dues[run.number]) for run in runs]
+        print_json(msgspec.to_builtins(Status(directory=str(directory), sending_process=pid, runs=listed)))
+        return
+    console = out()
+    console.print(f"{directory}: {f'process {pid} is sending' if pid else 'nobody is sending'}")
+    if not runs:
+        console.print(f"no run of {name} yet" if name else "no runs yet")
+        return
+    console.print()
+    now = SystemClock.time()
+    rows = [_row(run, summaries[run.number], dues[run.number], now, running=pid is not None) for run in runs]
+    head = ("run", "state", "recipients", "delivered", "deferred", "bounced", "expired", "in doubt", "when")
+    console.print(table(head, rows, columns=console.width, numbers=(2, 3, 4, 5, 6, 7)))
+
+
+def summary_of(view: StoreView, run: Run) -> Summary:
+    """The run's outcomes, as `send --json` counts them; without speed."""
+    counts = view.counts(run.number)
+    return Summary(
+        campaign=run.campaign,
+        run=run.id,
+        state=run.state.value,
+        recipients=run.rows,
+        rejected=run.rejected,
+        duplicates=run.duplicates,
+        suppressed=run.suppressed + counts[Disposition.SUPPRESSED],
+        delivered=counts[Disposition.DELIVERED],
+        deferred=counts[Disposition.DEFERRED] + counts[Disposition.OPEN],
+        bounced=counts[Disposition.BOUNCED],
+        expired=counts[Disposition.EXPIRED],
+        in_doubt=counts[Disposition.IN_DOUBT],
+    )
+
+
+def next_due(view: StoreView, run: Run) -> float | None:
+    """When the next recipient is due (Unix seconds, may be past); None where nobody is open."""
+    if run.state.ended:
+        return None
+    dues = [0.0 if entry.chunks_ready else entry.next_due for entry in view.backlog(run.number, SystemClock.time())]
+    return min((due for due in dues if due is not None), default=None)
+
+
+def _status(run: Run, summary: Summary, due: float | None) -> RunStatus:
+    return RunStatus(
+        run=run.id,
+        campaign=run.campaign,
+        state=run.state.value,
+        created=rfc3339(run.created),
+        finished=None if run.finished is None else rfc3339(run.finished),
+        recipients=summary.recipients,
+        rejected=summary.rejected,
+        duplicates=summary.duplicates,
+        suppressed=summary.suppressed,
+        delivered=summary.delivered,
+        deferred=summary.deferred,
+        bounced=summary.bounced,
+        expired=summary.expired,
+        in_doubt=summary.in_doubt,
+        next_due=None if due is None else rfc3339(max(due, SystemClock.time())),
+    )
+
+
+def _row(run: Run, summary: Summary, due: float | None, now: float, *, running: bool) -> list[str | Text]:
+    cells: list[str | Text] = [run.id, _state_word(run, running=running), f"{summary.recipients:,}"]
+    for name in ("delivered", "deferred", "bounced", "expired", "in_doubt"):
+        count = getattr(summary, name)
+        cells.append(Text(f"{count:,}", COLOURS[name] if count else "dim"))
+    if run.finished is not None:
+        cells.append(f"ended {local_time(run.finished)}")
+    elif due is None:
+        cells.append(f"begun {local_time(run.created)}")
+    else:
+        cells.append("next try now" if due <= now else f"next try in {span(due - now)}")
+    return cells
+
+
+def _state_word(run: Run, *, running: bool) -> str:
+    """A run that nobody sends is stopped, wherever it stands."""
+    if run.state.ended:
+        return run.state.value
+    if not running:
+        return "stopped"
+    return "reading" if run.state is RunState.INTAKE else "sending"
