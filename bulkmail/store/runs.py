@@ -59,7 +59,7 @@ class IntakeProgress(Struct, frozen=True, kw_only=True):
     duplicates: int
     suppressed: int
     watermark: int
-    events_offset: int
+    events_offset: int = 0
 
 
 def all_runs(database: Database) -> list[Run]:
