@@ -35,6 +35,7 @@ from bulkmail.address import (
         ("a@münchen.example", "a", "xn--mnchen-3ya.example"),
         ("a@MÜNCHEN.example", "a", "xn--mnchen-3ya.example"),
         ("a@mu\u0308nchen.example", "a", "xn--mnchen-3ya.example"),
+        ("a@J\u030c.example", "a", "xn--ska.example"),
         ("a@faß.example", "a", "xn--fa-hia.example"),
         ("a@例え.テスト", "a", "xn--r8jz45g.xn--zckzah"),
         ("用户@例え.テスト", "用户", "xn--r8jz45g.xn--zckzah"),

@@ -136,8 +136,7 @@ class _Rows:
                 self.keep_first_line_only()
                 yield []
             else:
-                if not self._again:
-                    return
+                return
 
     def keep_first_line_only(self) -> None:
         """Take the other lines of the row given last for rows of their own."""

@@ -69,7 +69,7 @@ def test_keys_are_named_as_templates_name_them(rows) -> None:
         ("", None, "l.jsonl: the file is empty"),
         ("\n[1]\n", None, "l.jsonl:1: the file has no JSON object; one object a line is needed"),
         (
-            '\n{"name": "A"}\n',
+            '\n{"name": "A"}\n{"name": "B"}\n',
             None,
             "l.jsonl:2: no key is called email or the like; the keys are name; "
             "name that of the address with the key address",

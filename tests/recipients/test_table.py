@@ -165,6 +165,18 @@ def test_two_forgotten_quotation_marks_that_close_each_other_are_found_by_the_wi
     ]
 
 
+def test_the_last_row_of_a_file_gives_its_lines_back_too(rows) -> None:
+    data = 'email,name\na@x.example,"Anna\nb@x.example,Bert",x\n'
+    assert brief(rows(data)) == [
+        (2, "a@x.example", "3 cells where the header has 2"),
+        (3, "b@x.example", "3 cells where the header has 2"),
+    ]
+    assert brief(rows(data.removesuffix('",x\n'))) == [
+        (2, "", "a quotation mark is not closed"),
+        (3, "b@x.example", {"name": "Bert"}),
+    ]
+
+
 def test_bad_bytes_in_a_line_given_back_are_remembered(rows) -> None:
     data = b'email,name\na@x.example,"Anna\nb@x.example,\xfc\nc@x.example,Cara\n'
     assert brief(rows(data)) == [
