@@ -170,7 +170,7 @@ class Pacer:
         self._probing = False
         self._pauses_in_row = 0
         self.pause_reason = Reason.NONE
-        if now >= self._grow_at and not self._at_full_pace:
+        if now >= self._grow_at:
             self._grow_at = now + self._settings.recover_seconds
             self._rate_factor = min(1.0, self._rate_factor + self._settings.rate_step)
             if self._connection_cap is not None:
@@ -240,10 +240,6 @@ class Pacer:
         self._messages_cap = count if self._messages_cap is None else min(count, self._messages_cap)
 
     # -- how
-
-    @property
-    def _at_full_pace(self) -> bool:
-        return self._rate_factor == 1.0 and self._connection_cap is None
 
     def _slow(self, now: float, asked_seconds: float, reason: Reason, open_connections: int | None) -> None:
         if now < self._quiet_until or self.paused(now):

@@ -95,6 +95,7 @@ class TestAtRcpt:
         ("line", "reason"),
         [
             ("450 4.2.0 Greylisted, see you in 300 seconds", Reason.GREYLISTED),
+            ("421 4.7.1 Greylisted", Reason.GREYLISTED),
             ("451 4.7.1 Please try again later", Reason.GREYLISTED),
             ("550 5.7.1 Greylisting in action", Reason.GREYLISTED),
             ("450 - -", Reason.GREYLISTED),
@@ -180,6 +181,10 @@ class TestBeforeRcpt:
     def test_a_busy_host_may_be_passed_over_for_the_next(self) -> None:
         verdict = said(Stage.GREETING, "421 - Service not available, closing transmission channel")
         assert (verdict.subject, verdict.lane) == (Subject.CONNECTION, LaneAction.SLOW)
+
+    def test_greylisting_before_any_recipient_makes_the_lane_wait(self) -> None:
+        verdict = said(Stage.MAIL, "450 4.7.1 Greylisted")
+        assert (verdict.reason, verdict.subject, verdict.lane) == (Reason.GREYLISTED, Subject.LANE, LaneAction.PAUSE)
 
     def test_refused_at_the_door_is_a_block(self) -> None:
         verdict = said(Stage.GREETING, "554 - Connection denied")

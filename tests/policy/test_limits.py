@@ -114,6 +114,13 @@ class TestTokenBucket:
         assert TokenBucket(5.0).take_up_to(0.0, 1000) == 1
         assert TokenBucket(5.0, 30).take_up_to(0.0, 1000) == 30
 
+    def test_a_burst_is_waited_for_only_when_it_is_used_up(self) -> None:
+        bucket = TokenBucket(10.0, 5, 0.0)
+        assert bucket.take_up_to(0.0, 4) == 4
+        assert bucket.wait_seconds(0.0) == 0.0
+        assert bucket.take(0.0)
+        assert bucket.wait_seconds(0.0) == pytest.approx(0.1)
+
     def test_idle_time_fills_no_more_than_the_burst(self) -> None:
         bucket = TokenBucket(10.0, 5, 0.0)
         assert bucket.take_up_to(1000.0, 100) == 5

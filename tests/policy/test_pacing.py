@@ -62,6 +62,11 @@ class TestSlow:
         assert pacer.rate(100.0) == 50.0
         assert pacer.statistics().slow_downs == 1
 
+    def test_the_next_cut_starts_from_the_last_when_more_are_still_open(self, pacer: Pacer) -> None:
+        pacer.on_slow(0.0, SLOW, open_connections=12)
+        pacer.on_slow(SETTINGS.signal_seconds, SLOW, open_connections=12)
+        assert pacer.connections_allowed(10) == 3
+
     def test_one_connection_and_some_rate_are_always_left(self, pacer: Pacer) -> None:
         for cut in range(20):
             pacer.on_slow(10.0 * cut, SLOW, open_connections=1)
@@ -149,6 +154,12 @@ class TestPause:
         pacer.on_accepted(121.0)
         assert pacer.connections_allowed(10) == 3
 
+    def test_a_lane_that_was_down_to_one_connection_stays_there_after_a_pause(self, pacer: Pacer) -> None:
+        pacer.on_connection_refused_busy(0.0, 1)
+        pacer.on_paused(1.0, PAUSE)
+        pacer.on_accepted(62.0)
+        assert pacer.connections_allowed(10) == 1
+
     def test_a_refusal_of_one_recipient_ends_the_probe_too(self, pacer: Pacer) -> None:
         pacer.on_paused(0.0, PAUSE)
         pacer.on_verdict(1.0, OWN_FAULT, open_connections=1)
@@ -197,6 +208,12 @@ class TestDoubt:
     def test_a_block_on_a_lane_that_took_nothing_yet_is_believed_at_once(self, pacer: Pacer) -> None:
         pacer.on_paused(0.0, DOUBTFUL)
         assert pacer.paused(0.1)
+
+    def test_what_was_taken_before_a_pause_speaks_for_nobody_after_it(self, pacer: Pacer) -> None:
+        pacer.on_accepted(0.0)
+        pacer.on_paused(1.0, PAUSE)
+        pacer.on_paused(62.0, DOUBTFUL)
+        assert pacer.paused_until == 182.0
 
     def test_a_block_before_any_recipient_is_believed_at_once(self, pacer: Pacer) -> None:
         pacer.on_accepted(0.0)
@@ -264,6 +281,11 @@ class TestMessagesPerConnection:
         assert pacer.paused(19.0)
         assert pacer.pause_reason is Reason.CONNECTION_LOST
 
+    def test_a_rate_cut_without_a_cap_on_connections_recovers_without_one(self, pacer: Pacer) -> None:
+        pacer.on_closed_between(0.0, 0)
+        pacer.on_accepted(60.0)
+        assert (pacer.rate(16.0), pacer.statistics().connection_cap) == (9.0, None)
+
     def test_a_server_that_says_its_limit_is_believed_at_once(self, pacer: Pacer) -> None:
         said = judge(Stage.MAIL, Reply(code=421, text="Too many messages in this session"))
         pacer.on_verdict(0.0, said, open_connections=4, sent_on_connection=15)
@@ -292,8 +314,12 @@ class TestMessagesPerConnection:
 
     def test_a_421_to_a_fresh_connection_slows_and_teaches_no_count(self, pacer: Pacer) -> None:
         pacer.on_verdict(0.0, ENDED, open_connections=4)
-        assert pacer.rate(100.0) == 50.0
+        assert (pacer.rate(100.0), pacer.connections_allowed(10)) == (50.0, 2)
         assert pacer.statistics().messages_per_connection is None
+
+    def test_a_site_that_asks_for_less_after_some_messages_is_slowed(self, pacer: Pacer) -> None:
+        pacer.on_verdict(0.0, SLOW, open_connections=4, sent_on_connection=5)
+        assert (pacer.rate(100.0), pacer.connections_allowed(10)) == (50.0, 2)
 
 
 class TestVerdicts:
@@ -331,7 +357,10 @@ class TestVerdicts:
         assert pacer.connections_allowed(10) == 2
         pacer.on_accepted(11.5)
         assert pacer.connections_allowed(10) == 3
-        assert (quick.slow_limit, quick.rate_step) == (SETTINGS.slow_limit, SETTINGS.rate_step)
+        for name in SETTINGS.__struct_fields__:
+            ratio = getattr(quick, name) / getattr(SETTINGS, name)
+            timed = name.endswith("_seconds") or name == "verdict_scale"
+            assert ratio == pytest.approx(1 / 60 if timed else 1.0), name
 
 
 class TestAgainstReceivers:

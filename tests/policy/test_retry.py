@@ -48,6 +48,7 @@ def test_jitter_moves_the_time_by_up_to_an_eighth() -> None:
 
 def test_the_last_attempt_is_at_the_end_at_the_latest() -> None:
     assert next_due(START + 0.5, 1, (60.0,), START, 61.0) == START + 61.0
+    assert next_due(START + 1.0, 1, (60.0,), START, 61.0) == START + 61.0
     assert next_due(START + 1.5, 1, (60.0,), START, 61.0) is None
 
 

@@ -93,6 +93,7 @@ def test_hosts_that_are_no_better_than_ourselves_are_dropped() -> None:
     [
         ("mx.google.com", "*.google.com", True),
         ("a.b.google.com.", "*.GOOGLE.com", True),
+        ("a.google.com", "*.google.com", True),
         ("google.com", "*.google.com", False),
         ("evilgoogle.com", "*.google.com", False),
         (".google.com", "*.google.com", False),
