@@ -23,7 +23,7 @@ from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import Pins, changes, named_files, pin
-from bulkmail.engine.pool import Transport
+from bulkmail.engine.dialer import Transport
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
 from bulkmail.engine.statistics import Snapshot, Statistics

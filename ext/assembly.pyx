@@ -197,7 +197,10 @@ cdef class Assembler:
     """A program built once, by calling the methods in the order of the output, then run by `assemble` from any thread."""
 
     cdef Op *ops
-    cdef Py_ssize_t count, capacity, slots, bound
+    cdef Py_ssize_t count, capacity, slots
+    cdef Py_ssize_t fixed       # bytes that every message has
+    cdef Py_ssize_t bound       # the most that literals and line ends can become, defaults apart
+    cdef Py_ssize_t defaults    # the most that the defaults can become
     cdef list kept
     cdef bytearray pending
     cdef bint at_start
@@ -206,6 +209,7 @@ cdef class Assembler:
         self.ops = NULL
         self.count = self.capacity = self.slots = 0
         self.bound = 64
+        self.fixed = self.defaults = 0
         self.kept = []
         self.pending = bytearray()
         self.at_start = False
@@ -250,7 +254,12 @@ cdef class Assembler:
     @property
     def static_size(self):
         """The most bytes that all but the values can become."""
-        return self.bound + sum([len(data) for data in self.kept])
+        return self.bound + self.defaults
+
+    @property
+    def fixed_size(self):
+        """How many bytes every message has at least."""
+        return self.fixed
 
     def assemble(self, list values not None):
         cdef tuple held = <tuple> PyList_AsTuple(values)
@@ -358,8 +367,11 @@ cdef class Assembler:
         op.size = PyBytes_GET_SIZE(data)
         if kind == TEXT:
             self.bound += room(op.size, False)
-        elif kind != SLOT:
+        elif kind == SLOT:
+            self.defaults += room(op.size, False)
+        else:
             self.bound += op.size
+            self.fixed += op.size
         return op
 
     cdef Py_ssize_t checked(self, Py_ssize_t index) except -1:

@@ -9,95 +9,116 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from scan cimport scan_count, scan_equal
+from scan cimport scan_count, scan_equal, scan_first
 
 cdef enum:
     BLOCK = 64
+    TWO_BLOCKS = 130     # and what `mark` reads behind them
+    FEW = 12             # runs of a block that are copied faster than its bytes one by one
     NOGIL_BYTES = 65536
     STACK_BYTES = 1024
-
-
-cdef struct Cursor:
-    # The bytes before the block: was the last white space, a CR; were the last two white space (bit 1: the last).
-    uint64_t after_space
-    uint64_t after_cr
-    uint64_t two_spaces
 
 
 cdef struct Marks:
     uint64_t space       # SP or HTAB
     uint64_t tab
-    uint64_t repeated    # white space after white space: left out
-    uint64_t trailing    # the LF of a line that ends with white space
+    uint64_t left_out    # white space before white space or before CRLF
 
 
-cdef inline Marks mark(const unsigned char *block, Cursor *cursor) noexcept nogil:
+cdef inline Marks mark(const unsigned char *block) noexcept nogil:
+    """What becomes of a block. Two bytes behind it are read."""
     cdef Marks marks
     cdef uint64_t cr = scan_equal(block, b"\r")
     cdef uint64_t lf = scan_equal(block, b"\n")
+    cdef unsigned char next = block[BLOCK], next_but_one = block[BLOCK + 1]
     marks.tab = scan_equal(block, b"\t")
     marks.space = scan_equal(block, b" ") | marks.tab
-    marks.repeated = marks.space & (marks.space << 1 | cursor.after_space)
-    marks.trailing = lf & (cr << 1 | cursor.after_cr) & (marks.space << 2 | cursor.two_spaces)
-    cursor.after_space = marks.space >> 63
-    cursor.after_cr = cr >> 63
-    cursor.two_spaces = marks.space >> 62
+    cdef uint64_t before_space = marks.space >> 1 | <uint64_t>(next == b" " or next == b"\t") << 63
+    cdef uint64_t before_cr = cr >> 1 | <uint64_t>(next == b"\r") << 63
+    cdef uint64_t two_before_lf = lf >> 2 | <uint64_t>(next == b"\n") << 62 | <uint64_t>(next_but_one == b"\n") << 63
+    marks.left_out = marks.space & (before_space | before_cr & two_before_lf)
     return marks
+
+
+cdef inline void pad(unsigned char *blocks, const unsigned char *data, Py_ssize_t length) noexcept nogil:
+    """The last two blocks, of which at most 65 bytes are data, filled up with a byte that means nothing."""
+    memset(blocks, 0, TWO_BLOCKS)
+    memcpy(blocks, data, length)
 
 
 cdef Py_ssize_t count_left_out(const unsigned char *data, Py_ssize_t length, bint *tabs) noexcept nogil:
     """How many bytes reduction leaves out; `tabs` becomes true where a kept byte changes."""
-    cdef Cursor cursor = Cursor(0, 0, 0)
     cdef Marks marks
-    cdef unsigned char last[BLOCK]
+    cdef unsigned char last[TWO_BLOCKS]
     cdef uint64_t tab = 0
-    cdef Py_ssize_t total = 0, at = 0
-    while at + BLOCK <= length:
-        marks = mark(data + at, &cursor)
+    cdef Py_ssize_t total = 0, at = 0, rest
+    while at + BLOCK + 2 <= length:
+        marks = mark(data + at)
         tab |= marks.tab
-        if marks.repeated | marks.trailing:
-            total += scan_count(marks.repeated) + scan_count(marks.trailing)
+        if marks.left_out:
+            total += scan_count(marks.left_out)
         at += BLOCK
-    memset(last, 0, BLOCK)
-    memcpy(last, data + at, length - at)
-    marks = mark(last, &cursor)
-    tabs[0] = (tab | marks.tab) != 0
-    return total + scan_count(marks.repeated) + scan_count(marks.trailing)
+    pad(last, data + at, length - at)
+    for rest in range(2):
+        marks = mark(last + rest * BLOCK)
+        tab |= marks.tab
+        total += scan_count(marks.left_out)
+    tabs[0] = tab != 0
+    return total
 
 
-cdef inline unsigned char *reduce(
+cdef inline unsigned char *keep_pieces(unsigned char *out, const unsigned char *block, uint64_t kept) noexcept nogil:
+    """Copy the kept bytes of a block without tabs, run by run. Each copy is of 64 bytes, read and written."""
+    cdef int skipped, run
+    while kept:
+        skipped = scan_first(kept)
+        kept >>= skipped
+        block += skipped
+        memcpy(out, block, BLOCK)
+        run = scan_first(~kept)
+        kept >>= run
+        block += run
+        out += run
+    return out
+
+
+cdef inline unsigned char *keep_bytes(
     unsigned char *out, const unsigned char *block, Py_ssize_t length, Marks marks
 ) noexcept nogil:
-    """Copy `length` bytes, white space reduced. What is written too far ahead is overwritten by the next byte."""
+    """Copy the kept ones of `length` bytes, tabs as spaces. The next byte overwrites the one that is left out."""
     cdef Py_ssize_t i
     for i in range(length):
-        if marks.trailing >> i & 1:
-            out -= 1
-            out[-1] = b"\r"
         out[0] = b" " if marks.space >> i & 1 else block[i]
-        out += 1 - (marks.repeated >> i & 1)
+        out += 1 - (marks.left_out >> i & 1)
     return out
 
 
 cdef unsigned char *write_reduced(
-    unsigned char *out, const unsigned char *data, Py_ssize_t length
+    unsigned char *out, const unsigned char *end, const unsigned char *data, Py_ssize_t length
 ) noexcept nogil:
-    cdef Cursor cursor = Cursor(0, 0, 0)
+    """Write the reduced form of data that does not end with white space; no byte at or behind `end` is touched."""
     cdef Marks marks
-    cdef unsigned char last[BLOCK]
+    cdef unsigned char last[TWO_BLOCKS]
     cdef Py_ssize_t at = 0
-    while at + BLOCK <= length:
-        marks = mark(data + at, &cursor)
-        if marks.repeated | marks.trailing | marks.tab:
-            out = reduce(out, data + at, BLOCK, marks)
-        else:
+    while at + BLOCK + 2 <= length:
+        marks = mark(data + at)
+        if (marks.left_out | marks.tab) == 0:
             memcpy(out, data + at, BLOCK)
             out += BLOCK
+        elif marks.tab == 0 and at + 2 * BLOCK <= length and end - out >= 2 * BLOCK and few_runs(~marks.left_out):
+            out = keep_pieces(out, data + at, ~marks.left_out)
+        else:
+            out = keep_bytes(out, data + at, BLOCK, marks)
         at += BLOCK
-    memset(last, 0, BLOCK)
-    memcpy(last, data + at, length - at)
-    marks = mark(last, &cursor)
-    return reduce(out, last, length - at, marks)
+    pad(last, data + at, length - at)
+    if length - at > BLOCK:
+        out = keep_bytes(out, last, BLOCK, mark(last))
+        return keep_bytes(out, last + BLOCK, length - at - BLOCK, mark(last + BLOCK))
+    return keep_bytes(out, last, length - at, mark(last))
+
+
+cdef inline bint few_runs(uint64_t kept) noexcept nogil:
+    return scan_count(kept & ~(kept << 1)) <= FEW
 
 
 cdef inline bint ends_line(const unsigned char *data, Py_ssize_t length) noexcept nogil:
@@ -135,9 +156,9 @@ def relaxed_body(bytes data not None, /) -> bytes:
     out = <unsigned char *>PyBytes_AS_STRING(result)
     if length > NOGIL_BYTES:
         with nogil:
-            out = write_reduced(out, source, kept)
+            out = write_reduced(out, out + kept - left_out, source, kept)
     else:
-        out = write_reduced(out, source, kept)
+        out = write_reduced(out, out + kept - left_out, source, kept)
     out[0] = b"\r"
     out[1] = b"\n"
     return result

@@ -61,10 +61,13 @@ cdef extern from *:
     """
     uint64_t siphash13(const char *data, size_t length) noexcept nogil
     uint64_t scale(uint64_t value, uint64_t range) noexcept nogil
+    void prefetch "__builtin_prefetch" (const void *address) noexcept nogil
 
 cdef enum:
+    AHEAD = 32           # keys whose slots are fetched at once
+    WINDOW = 8           # slots compared at once
     FIRST_CAPACITY = 64
-    SPARE_SLOTS = 64     # behind the last home slot, for what is pushed past it; the very last one stays empty
+    SPARE_SLOTS = 64     # behind the last home slot, for what is pushed past it; the last WINDOW stay empty
 
 # Odd, so that no two hashes become one; spreads values that are no hashes, such as 1, 2, 3.
 cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
@@ -73,6 +76,10 @@ cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
 cdef inline uint64_t hash_of(bytes key) noexcept:
     cdef uint64_t value = siphash13(PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
     return value if value else 1
+
+
+cdef inline uint64_t value_of(bytes key) noexcept:
+    return hash_of(key) * SPREAD
 
 
 def hash64(bytes key not None, /) -> int:
@@ -89,21 +96,18 @@ cdef class AddressSet:
     def __dealloc__(self):
         PyMem_RawFree(self.slots)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.count
 
     @property
     def memory_bytes(self) -> int:
         return object.__sizeof__(self) + self.total * sizeof(uint64_t)
 
-    def __contains__(self, bytes key not None):
-        if self.count == 0:
-            return False
-        cdef uint64_t value = hash_of(key) * SPREAD
-        return self.slots[self.search(value)] == value
+    def __contains__(self, bytes key not None) -> bool:
+        return self.holds(value_of(key))
 
     def add(self, bytes key not None, /) -> bool:
-        return self.insert(hash_of(key) * SPREAD)
+        return self.insert(value_of(key))
 
     def add_hash(self, uint64_t h, /) -> bool:
         if h == 0:
@@ -111,40 +115,79 @@ cdef class AddressSet:
         return self.insert(h * SPREAD)
 
     def discard(self, bytes key not None, /) -> None:
-        if self.count == 0:
-            return
-        cdef uint64_t value = hash_of(key) * SPREAD
-        cdef size_t at = self.search(value)
-        if self.slots[at] != value:
+        cdef uint64_t value = value_of(key)
+        if not self.holds(value):
             return
         # Everything behind that is not at home moves one slot forward.
-        cdef size_t end = at + 1
+        cdef size_t at = self.search(value), end = at + 1
         while self.slots[end] != 0 and scale(self.slots[end], self.capacity) < end:
             end += 1
         memmove(&self.slots[at], &self.slots[at + 1], (end - at - 1) * sizeof(uint64_t))
         self.slots[end - 1] = 0
         self.count -= 1
 
+    def contains_many(self, list keys not None, /) -> list[bool]:
+        cdef uint64_t values[AHEAD]
+        cdef Py_ssize_t first, i
+        cdef list found = []
+        for first in range(0, len(keys), AHEAD):
+            for i in range(self.approach(keys, first, values)):
+                found.append(self.holds(values[i]))
+        return found
+
+    def add_many(self, list keys not None, /) -> list[bool]:
+        cdef uint64_t values[AHEAD]
+        cdef Py_ssize_t first, i
+        cdef list new = []
+        for first in range(0, len(keys), AHEAD):
+            for i in range(self.approach(keys, first, values)):
+                new.append(self.insert(values[i]))
+        return new
+
+    cdef Py_ssize_t approach(self, list keys, Py_ssize_t first, uint64_t *values) except -1:
+        """The values of up to AHEAD keys, with the slots of all of them under way from memory at the same time."""
+        cdef Py_ssize_t count = min(len(keys) - first, <Py_ssize_t>AHEAD), i
+        for i in range(count):
+            key = keys[first + i]
+            if not isinstance(key, bytes):
+                raise TypeError(f"keys are bytes, not {type(key).__name__}")
+            values[i] = value_of(<bytes>key)
+            if self.total:
+                prefetch(&self.slots[scale(values[i], self.capacity)])
+                prefetch(&self.slots[scale(values[i], self.capacity) + WINDOW - 1])
+        return count
+
+    cdef inline bint holds(self, uint64_t value) noexcept:
+        return self.total != 0 and self.slots[self.search(value)] == value
+
     cdef inline size_t search(self, uint64_t value) noexcept:
-        """The slot of the value, or the one where it belongs. Ends at the last slot, which is always empty."""
-        cdef size_t at = scale(value, self.capacity)
-        while self.slots[at] - 1 < value - 1:
-            at += 1
-        return at
+        """The slot of the value, or the one where it belongs.
+
+        Compares a window at a time without branches: a loop that ends at a slot not yet come from memory is guessed
+        wrong, and stalls. The last WINDOW slots are always empty.
+        """
+        cdef const uint64_t *at = self.slots + scale(value, self.capacity)
+        cdef size_t smaller
+        cdef int i
+        while True:
+            smaller = 0
+            for i in range(WINDOW):
+                smaller += at[i] - 1 < value - 1
+            at += smaller
+            if smaller < WINDOW:
+                return at - self.slots
 
     cdef bint insert(self, uint64_t value) except -1:
         cdef size_t at, end
-        if self.total:
-            at = self.search(value)
-            if self.slots[at] == value:
-                return False
+        if self.holds(value):
+            return False
         if self.count >= self.limit:
-            self.rebuild(max(FIRST_CAPACITY, self.capacity + self.capacity // 2))
+            self.rebuild(max(<size_t>FIRST_CAPACITY, self.capacity + self.capacity // 2))
         while True:
             at = end = self.search(value)
             while self.slots[end] != 0:
                 end += 1
-            if end + 1 < self.total:
+            if end + WINDOW < self.total:
                 break
             self.rebuild(self.capacity)
         memmove(&self.slots[at + 1], &self.slots[at], (end - at) * sizeof(uint64_t))

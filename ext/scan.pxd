@@ -39,6 +39,8 @@ cdef extern from *:
     }
     #endif
     static inline int scan_count(uint64_t mask) { return __builtin_popcountll(mask); }
+    static inline int scan_first(uint64_t mask) { return __builtin_ctzll(mask); }
     """
     uint64_t scan_equal(const unsigned char *block, unsigned char byte) noexcept nogil
     int scan_count(uint64_t mask) noexcept nogil
+    int scan_first(uint64_t mask) noexcept nogil  # of a mask that is not zero

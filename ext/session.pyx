@@ -63,7 +63,7 @@ cdef class Transactions:
     cdef readonly bint closing
     cdef readonly str error
     cdef bint dirty
-    cdef bint quitting
+    cdef readonly bint quitting
     cdef list out
     cdef list begun
     cdef list open

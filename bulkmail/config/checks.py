@@ -174,7 +174,7 @@ def _check_domain(path: str, text: str, findings: Findings) -> str | None:
 
 def _check_delivery(delivery: Delivery, findings: Findings) -> None:
     if delivery.route == "relay" and delivery.relay is None:
-        findings.add("delivery.route", "the route relay needs the key relay beside it", hint="relay: {host: ...}")
+        findings.add("delivery.route", "the route relay needs the key relay beside it", hint="add relay: {host: ...}")
     if delivery.relay is not None:
         _check_relay(delivery.relay, findings)
     if not delivery.retry:

@@ -76,9 +76,9 @@ def described(node: Node) -> str:
     return noun[kind] + str(node.value) if kind in noun else quoted(str(node.value))
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, limit: int = 60) -> str:
     """Text of the user's in an error: on one line, without controls, not endless."""
-    shown = text if len(text) <= 60 else text[:57] + "..."
+    shown = text if len(text) <= limit else text[: limit - 3] + "..."
     return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) + '"'
 
 
@@ -162,7 +162,7 @@ def _translate(error: yaml.MarkedYAMLError, text: str, name: str) -> CampaignErr
     hint = None
     if "cannot start any token" in problem:
         if character == "\t":
-            message, hint = "a tab", "indent with spaces"
+            message, hint = "a tab where spaces are needed", "indent with spaces"
         else:
             message, hint = f'a value starts with "{character}"', "put the value in quotes"
     elif "{{" in here and re.search(r"(: |- )\{\{", here):

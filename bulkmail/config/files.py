@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bulkmail.config.document import quoted
-from bulkmail.config.findings import Findings, did_you_mean
+from bulkmail.config.findings import Findings, nearest
 from bulkmail.model.campaign import CampaignFile
 
 RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
@@ -20,8 +20,8 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         absolute = os.path.abspath(folder / value)
         problem = _problem(absolute, value)
         if problem and not (may_be_missing and problem == _ABSENT):
-            hint = _nearest(Path(absolute), value) if problem == _ABSENT else None
-            findings.add(path, f"{quoted(value)} {problem}", hint=hint)
+            hint = _like_it(Path(absolute), value) if problem == _ABSENT else None
+            findings.add(path, f"{quoted(value, 400)} {problem}", hint=hint)
         return absolute
 
     def all_found(values: tuple[str, ...], path: str) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
     for index, source in enumerate(campaign.recipients):
         path = f"recipients[{index}].file"
         if not source.file.lower().endswith(RECIPIENT_SUFFIXES):
-            findings.add(path, f"{quoted(source.file)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
+            findings.add(path, f"{quoted(source.file, 400)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
         recipients.append(replace(source, file=found(source.file, path)))
     # The sandbox makes a key where there is none yet, so that a first campaign runs without ceremony.
     keys_are_made = campaign.delivery.route == "sandbox"
@@ -74,15 +74,14 @@ def _problem(absolute: str, value: str) -> str | None:
     return None
 
 
-def _nearest(absolute: Path, value: str) -> str:
+def _like_it(absolute: Path, value: str) -> str:
     """The file that may be meant, as it would be written in the campaign."""
     folder = absolute.parent
     try:
         names = [entry.name for entry in folder.iterdir() if entry.is_file()]
     except OSError:
         return f"there is no folder {folder}"
-    near = did_you_mean(absolute.name, names)
-    if near is None:
+    meant = nearest(absolute.name, names)
+    if meant is None:
         return f"no file in {folder} has a name like it"
-    written_folder = os.path.dirname(value)
-    return near.replace('"', f'"{written_folder}/', 1) if written_folder else near
+    return f'did you mean "{os.path.join(os.path.dirname(value), meant)}"?'

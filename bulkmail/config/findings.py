@@ -1,6 +1,7 @@
 """What is wrong with one campaign file, collected so that a person sees all of it at once."""
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
@@ -54,10 +55,7 @@ def key_path(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str | None:
-    """A hint that names the nearest of the known words, if one is near."""
-    near = get_close_matches(word.lower()[:80], [name.lower() for name in known], n=1, cutoff=0.6)
-    if not near:
-        return None
-    name = next(name for name in known if name.lower() == near[0])
-    return f'did you mean "{name}"?'
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The one of the known words that is most like it, if any is."""
+    near = get_close_matches(word.lower()[:80], [name.lower() for name in known], n=1)
+    return next((name for name in known if name.lower() == near[0]), None) if near else None

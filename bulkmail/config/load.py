@@ -26,7 +26,7 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
     campaign = read_struct(root, CampaignFile, findings)
     check_meaning(campaign, findings)
     if recipients_required and not campaign.recipients:
-        findings.add("recipients", "no recipients", hint="- {file: recipients.csv}")
+        findings.add("recipients", "no recipients", hint="add - {file: recipients.csv}")
     campaign = with_absolute_paths(campaign, Path(path).parent, findings)
     findings.fail_if_any()
     limits = replace(

@@ -13,7 +13,7 @@ from msgspec import inspect
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from bulkmail.config.document import MERGE_TAG, described, kind_of, line_of, quoted
-from bulkmail.config.findings import Findings, did_you_mean, key_path
+from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.units import parse_bytes, parse_rate, parse_seconds
 from bulkmail.model.campaign import Name
 from bulkmail.model.units import ByteCount, PerSecond, Seconds
@@ -40,7 +40,7 @@ def read_struct(root: MappingNode, model: type[T], findings: Findings) -> T:
     """The model's value that the mapping describes. Raises CampaignError with everything that stands against it."""
     shape = inspect.type_info(model)
     assert isinstance(shape, inspect.StructType)
-    values = _Reader(findings).struct(root, shape, "")
+    values = _Reader(findings, _homes_of_keys(shape)).struct(root, shape, "")
     findings.fail_if_any()
     try:
         return msgspec.convert(values, model, dec_hook=_as_it_is)
@@ -55,6 +55,21 @@ def _as_it_is(_: type, value: Any) -> Any:
     return value
 
 
+def _homes_of_keys(shape: inspect.StructType, path: str = "") -> dict[str, str]:
+    """Every key of a section of its own, with the path of the section: where a key put in the wrong place belongs."""
+    homes: dict[str, str] = {}
+    for field in shape.fields:
+        inner = field.type
+        if isinstance(inner, inspect.UnionType):
+            inner = next(kind for kind in inner.types if not isinstance(kind, inspect.NoneType))
+        if isinstance(inner, inspect.StructType):
+            for key, home in _homes_of_keys(inner, key_path(path, field.encode_name)).items():
+                homes.setdefault(key, home)
+        if path:
+            homes[field.encode_name] = path
+    return homes
+
+
 def _key_names(msgspec_path: str) -> str:
     """`.delivery.retry[2]` + backtick, as msgspec ends its messages, to `delivery.retry[2]`."""
     return msgspec_path.rstrip("`").lstrip(".")
@@ -63,8 +78,9 @@ def _key_names(msgspec_path: str) -> str:
 class _Reader:
     """One pass over one file; `_WRONG` stands for a value whose error is recorded already."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, homes: dict[str, str]) -> None:
         self._findings = findings
+        self._homes = homes
         self._merged = 0
 
     def struct(self, node: Node, shape: inspect.StructType, path: str) -> Any:
@@ -73,17 +89,18 @@ class _Reader:
             keys = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
             return self._wrong(path, f"a mapping with the keys {keys} is needed, found {described(node)}")
         values = {}
+        meant = set()
         pairs = self._pairs(node, path)
         for key, value_node in pairs.items():
             field = next((field for field in shape.fields if field.encode_name == key), None)
             if field is None:
-                self._unknown(key, names, path)
+                meant.add(self._unknown(key, names, path))
                 continue
             value = self._optional(value_node, field, key_path(path, key))
             if value is not msgspec.UNSET:
                 values[key] = value
         for field in shape.fields:
-            if field.required and field.encode_name not in pairs:
+            if field.required and field.encode_name not in pairs and field.encode_name not in meant:
                 self._findings.add(path, f'the key "{field.encode_name}" is missing')
         return values
 
@@ -162,7 +179,8 @@ class _Reader:
     def _word(self, node: Node, shape: inspect.LiteralType, path: str) -> Any:
         words = [str(word) for word in shape.values]
         if not isinstance(node, ScalarNode) or node.value not in words:
-            hint = did_you_mean(node.value, words) if isinstance(node, ScalarNode) else None
+            meant = nearest(node.value, words) if isinstance(node, ScalarNode) else None
+            hint = f'did you mean "{meant}"?' if meant else None
             return self._wrong(path, f"one of {', '.join(words)} is needed, found {described(node)}", hint=hint)
         return node.value
 
@@ -232,11 +250,14 @@ class _Reader:
                 elif isinstance(key_node, ScalarNode) and key_node.value not in into:
                     into[key_node.value] = value_node
 
-    def _unknown(self, key: str, names: list[str], path: str) -> None:
-        hint = did_you_mean(key, names)
-        if hint is None:
-            hint = f"known here: {', '.join(names)}"
+    def _unknown(self, key: str, names: list[str], path: str) -> str | None:
+        """The key that was meant, if there is one like it; then it does not count as missing too."""
+        meant = nearest(key, names)
+        hint = f'did you mean "{meant}"?' if meant else f"known here: {', '.join(names)}"
+        if key not in names and self._homes.get(key, path) != path:
+            hint = f"it belongs in {self._homes[key]}"
         self._findings.add(key_path(path, key), "unknown key", hint=hint)
+        return meant
 
     def _wrong(self, path: str, message: str, *, hint: str | None = None) -> object:
         self._findings.add(path, message, hint=hint)

@@ -73,7 +73,7 @@ class Compiler:
         skeleton.body(body, tree)
         if not hasattr(tree, "template"):
             body.copy(b"\r\n")
-        self.refuse_oversize(header.static_size + body.static_size)
+        self.refuse_oversize(header.fixed_size + body.fixed_size)
         slots = [part for template in templates for part in template.parts or () if isinstance(part, Slot)]
         required = frozenset[str]().union(*(template.required for template in templates)) - BUILT_IN
         return Program(
@@ -217,7 +217,7 @@ class Compiler:
         if size > self.campaign.max_message_size:
             raise self.error(
                 "max_message_size",
-                f"the files of this campaign make a message of up to {size} bytes",
+                f"every message of this campaign has {size} bytes or more",
                 hint=f"the limit is {self.campaign.max_message_size}",
             )
 

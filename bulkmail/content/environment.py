@@ -6,12 +6,12 @@ printed, so that a hole in the data never becomes a blank in a mail.
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 from urllib.parse import quote
 
 from jinja2 import Undefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS
+from jinja2.filters import FILTERS, do_round
 from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
@@ -19,9 +19,10 @@ from jinja2.visitor import NodeTransformer
 
 from bulkmail.content.errors import ContentError, MissingField
 
-MAX_ITERATIONS = 100_000  # of all loops of one part together
+MAX_ITERATIONS = 10_000  # of all loops of one part together
 MAX_TEXT = 4 * 1024 * 1024  # characters that one expression may make
 MAX_NUMBER = 10**30
+MAX_PRECISION = 30
 
 # Filters that are functions of one string: slots with these need no Jinja2 at run time.
 PLAIN_FILTERS = ("capitalize", "d", "default", "e", "escape", "lower", "safe", "title", "trim", "upper", "urlencode")
@@ -58,7 +59,7 @@ class QuotedUrl(str):
 
 def percent_encode(value: Any) -> str:
     """A value as it may stand inside one path segment or query value of a URL (RFC 3986 §2.3)."""
-    return value if isinstance(value, QuotedUrl) else quote(str(value), safe="")
+    return value if isinstance(value, QuotedUrl) else quote(str(refuse_null(value)), safe="")
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
@@ -77,11 +78,10 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         self.filters = {name: FILTERS[name] for name in AVAILABLE_FILTERS}
-        self.filters["replace"] = replace
+        self.filters |= {"replace": replace, "round": rounded, COUNTED: counted, LIMITED: limited}
         if url:
             self.filters["urlencode"] = lambda value: QuotedUrl(FILTERS["urlencode"](value))
         self.tests = {name: TESTS[name] for name in ALLOWED_TESTS}
-        self.filters |= {COUNTED: counted, LIMITED: limited}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, LoopContext) and attribute in LOOP_ATTRIBUTES:
@@ -146,6 +146,12 @@ def replace(value: Any, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
+def rounded(value: Any, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> float:
+    if abs(precision) > MAX_PRECISION:
+        raise ContentError(f"round takes a precision of at most {MAX_PRECISION} digits")
+    return do_round(value, precision, method)
+
+
 def refuse_null(value: Any) -> Any:
     if value is None:
         raise ContentError("the template prints a null value")
@@ -177,6 +183,8 @@ def complaint_about(node: nodes.Node) -> str | None:
         name = node.name if isinstance(node, nodes.Name) else node.attr
         if name.startswith("_"):
             return f"{name}: names that begin with _ are not available in templates"
+        if name in ("self", "super"):
+            return f"{name} is not available in templates"
     if isinstance(node, nodes.Filter) and node.name not in AVAILABLE_FILTERS:
         return f"there is no filter {node.name}{nearest(node.name, AVAILABLE_FILTERS)}"
     if isinstance(node, nodes.Test) and node.name not in ALLOWED_TESTS:
@@ -215,21 +223,30 @@ def walk(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 class Meter(NodeTransformer):
-    """Puts every loop and every concatenation under its limit."""
+    """Puts every loop under its limit, and every expression that can make text longer than what it is made from."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         self.generic_visit(node)
         node.iter = filtered(node.iter, COUNTED)
         return node
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:
+    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.AssignBlock:
+        self.generic_visit(node)
+        node.filter = filtered(node.filter, LIMITED, beside=node)
+        return node
+
+    def visit_growing(self, node: nodes.Expr) -> nodes.Filter:
         self.generic_visit(node)
         return filtered(node, LIMITED)
 
+    visit_Call = visit_Concat = visit_Filter = visit_growing
 
-def filtered(node: nodes.Node, name: str) -> nodes.Filter:
+
+def filtered(node: nodes.Node | None, name: str, *, beside: nodes.Node | None = None) -> nodes.Filter:
+    """`node | name`, at the place of `beside` in the source where there is no node (the body of a block)."""
+    place = cast(nodes.Node, node or beside)
     return nodes.Filter(
-        cast(nodes.Expr, node), name, [], [], None, None, lineno=node.lineno, environment=node.environment
+        cast(nodes.Expr, node), name, [], [], None, None, lineno=place.lineno, environment=place.environment
     )
 
 

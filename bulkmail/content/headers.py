@@ -22,7 +22,7 @@ WORD_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 ATTRIBUTE_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{|}~")
 QUOTED = [chr(byte) if byte in WORD_BYTES else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)]
 QUOTED_SIZE = [len(text) for text in QUOTED]
-LONGEST_CHARACTER = 12  # columns of four bytes in the Q encoding
+MAX_NAME = ENCODED_LINE - len(": =?utf-8?q??=") - 12  # leaves a line room for one character of four bytes
 
 # Written by the program, or by whoever relays: not the campaign's to set.
 STRUCTURAL = {
@@ -44,8 +44,8 @@ STRUCTURAL_FAMILIES = ("content-", "arc-", "resent-", "authentication-results", 
 
 def name_problem(name: str) -> str | None:
     """Why a campaign may not set this header; None where it may."""
-    if not NAME.fullmatch(name) or len(name) > 60:
-        return f"{name!r} is not a header name (RFC 5322 §2.2: printable ASCII without a colon)"
+    if not NAME.fullmatch(name) or len(name) > MAX_NAME:
+        return f"{name!r} is not a header name: up to {MAX_NAME} printable ASCII characters without a colon"
     if name.lower() in STRUCTURAL:
         return f"{name} may not be set here: {STRUCTURAL[name.lower()]}"
     if name.lower().startswith(STRUCTURAL_FAMILIES):
@@ -93,16 +93,13 @@ def fold(name: str, text: str) -> str:
 def encoded_words(text: str, *, first_room: int = ENCODED_WORD) -> Iterator[str]:
     """RFC 2047 words of at most 75 characters, each of whole characters.
 
-    The first is at most `first_room` long; where that leaves no room it is empty: the value starts on the next line.
+    The first is at most `first_room` long, which is enough for one character whatever the header's name.
     """
     data = text.encode()
     quoted = sum(map(QUOTED_SIZE.__getitem__, data)) <= (len(data) + 2) // 3 * 4
     cut = quoted_cut if quoted else base64_cut
     opening = "=?utf-8?q?" if quoted else "=?utf-8?b?"
     room = min(first_room, ENCODED_WORD) - len(opening) - 2
-    if room < LONGEST_CHARACTER:
-        yield ""
-        room = ENCODED_WORD - len(opening) - 2
     start = 0
     while start < len(data):
         end = cut(data, start, room)

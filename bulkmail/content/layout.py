@@ -6,6 +6,7 @@ from typing import Any
 
 from bulkmail.content import headers
 from bulkmail.content.errors import ContentError, MissingField
+from bulkmail.content.identity import TOKEN_LENGTH
 from bulkmail.content.template import Slot, Template
 from bulkmail.native.assembly import Assembler
 
@@ -83,6 +84,8 @@ class Layout:
 
     def uri(self, key: str, template: Template) -> int:
         text = self.text(template)
+        if always_good(template):
+            return self.add(text)
 
         def checked(values: Values) -> str:
             uri = text(values)
@@ -92,3 +95,16 @@ class Layout:
             return uri
 
         return self.add(checked)
+
+
+def always_good(template: Template) -> bool:
+    """True where a URI is made of literals, which the compiler has seen, and tokens."""
+    length = 0
+    for part in template.parts or ():
+        if isinstance(part, str):
+            length += len(part)
+        elif part.name == "token" and part.convert is None:
+            length += TOKEN_LENGTH
+        else:
+            return False
+    return template.parts is not None and length <= MAX_URI

@@ -181,8 +181,8 @@ class Skeleton(Struct, frozen=True, kw_only=True):
 
 def file_header(file: File) -> bytes:
     charset = ""
-    if file.content_type.startswith("text/"):
-        charset = "; charset=utf-8" if is_utf8(file.data) else "; charset=unknown-8bit"
+    if file.content_type.startswith("text/") and is_utf8(file.data):
+        charset = "; charset=utf-8"
     lines = [f"Content-Type: {file.content_type}{charset}", "Content-Transfer-Encoding: base64"]
     kind = "attachment"
     if file.content_id is not None:

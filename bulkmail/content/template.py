@@ -32,6 +32,8 @@ from bulkmail.content.environment import (
 from bulkmail.content.errors import ContentError
 from bulkmail.errors import CampaignError
 
+# Beside its own errors Jinja2 lets Python's limits through: nesting, number of digits, blocks in blocks.
+UNREADABLE = (MemoryError, RecursionError, SyntaxError, ValueError)
 BUILT_IN = frozenset(("address", "campaign", "message_id", "token", "unsubscribe_url"))
 
 
@@ -143,6 +145,8 @@ def parse_template(
         names = frozenset(meta.find_undeclared_variables(tree))
     except jinja2.TemplateSyntaxError as error:
         raise source.error(error.message or "the template cannot be read", line=error.lineno) from None
+    except UNREADABLE as error:
+        raise source.error(f"the template cannot be read: {error}") from None
     refuse_names(tree, source, BUILT_IN - built_in, "is not available here")
     if known is not None:
         choice = sorted({*known, *built_in})
@@ -156,6 +160,8 @@ def parse_template(
         code = environment.compile(Meter().visit(tree), filename=source.file or source.path or "template")
     except jinja2.TemplateSyntaxError as error:
         raise source.error(error.message or "the template cannot be compiled", line=error.lineno) from None
+    except UNREADABLE as error:
+        raise source.error(f"the template cannot be compiled: {error}") from None
     jinja = jinja2.Template.from_code(environment, code, {})
     return Template(source=source, names=names, parts=None, jinja=jinja)
 

@@ -1,4 +1,4 @@
-"""Compose and sign messages in batches on threads, ahead of need, into the rings of their lanes."""
+"""Compose and sign messages in batches on threads, ahead of need, into the rings of their exchanges."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ from bulkmail.content.errors import ContentError
 from bulkmail.content.identity import Identity
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
-from bulkmail.engine.lane import Lane
+from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.message import Message
 
@@ -32,8 +32,8 @@ class ComposeFailure(Struct, frozen=True):
 class Composer:
     """Turns work into ready messages: the row is rendered, hashed and signed on a signing thread.
 
-    A batch takes from as many lanes as needed, so that a tail of small sites costs no more than one big one.
-    `on_ready(lane)` is called on the loop when a lane's ring has got something, `on_failure` for each bad row.
+    A batch takes from as many exchanges as needed, so that a tail of small sites costs no more than one big one.
+    `on_ready(exchange)` is called on the loop when a exchange's ring has got something, `on_failure` for each bad row.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class Composer:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
         self._busy = 0
-        self._hungry: deque[Lane] = deque()
-        self._queued: set[Lane] = set()
+        self._hungry: deque[Exchange] = deque()
+        self._queued: set[Exchange] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.on_ready: Callable[[Lane], None] = lambda lane: None
-        self.on_failure: Callable[[Lane, ComposeFailure], None] = lambda lane, failure: None
+        self.on_ready: Callable[[Exchange], None] = lambda exchange: None
+        self.on_failure: Callable[[Exchange, ComposeFailure], None] = lambda exchange, failure: None
         self.on_crash: Callable[[BaseException], None] = lambda error: None
 
-    def request(self, lane: Lane) -> None:
-        """The lane may need more ready messages."""
-        if lane.composable > 0 and lane not in self._queued:
-            self._queued.add(lane)
-            self._hungry.append(lane)
+    def request(self, exchange: Exchange) -> None:
+        """The exchange may need more ready messages."""
+        if exchange.composable > 0 and exchange not in self._queued:
+            self._queued.add(exchange)
+            self._hungry.append(exchange)
         while self._hungry and self._busy < self._threads:
             batch = self._gather()
             if not batch:
@@ -79,37 +79,37 @@ class Composer:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.shutdown()
 
-    def _gather(self) -> list[tuple[Lane, Work]]:
-        batch: list[tuple[Lane, Work]] = []
+    def _gather(self) -> list[tuple[Exchange, Work]]:
+        batch: list[tuple[Exchange, Work]] = []
         while self._hungry and len(batch) < BATCH:
-            lane = self._hungry.popleft()
-            self._queued.discard(lane)
-            for _ in range(min(lane.composable, BATCH - len(batch))):
-                lane.composing += 1
-                batch.append((lane, lane.backlog.popleft()))
-            if lane.composable > 0:
-                self._queued.add(lane)
-                self._hungry.append(lane)
+            exchange = self._hungry.popleft()
+            self._queued.discard(exchange)
+            for _ in range(min(exchange.composable, BATCH - len(batch))):
+                exchange.composing += 1
+                batch.append((exchange, exchange.backlog.popleft()))
+            if exchange.composable > 0:
+                self._queued.add(exchange)
+                self._hungry.append(exchange)
         return batch
 
-    async def _run(self, batch: list[tuple[Lane, Work]]) -> None:
+    async def _run(self, batch: list[tuple[Exchange, Work]]) -> None:
         loop = asyncio.get_running_loop()
         try:
             composed = await loop.run_in_executor(self._pool, self.compose, [work for _, work in batch])
         finally:
             self._busy -= 1
-        touched: dict[Lane, None] = {}
-        for (lane, _), result in zip(batch, composed, strict=True):
-            lane.composing -= 1
+        touched: dict[Exchange, None] = {}
+        for (exchange, _), result in zip(batch, composed, strict=True):
             if isinstance(result, Message):
-                lane.ring.append(result)
-                touched[lane] = None
+                exchange.composed(result)
+                touched[exchange] = None
             else:
-                self.on_failure(lane, result)
-        for lane in touched:
-            self.on_ready(lane)
-        for lane in touched:
-            self.request(lane)
+                exchange.composed(None)
+                self.on_failure(exchange, result)
+        for exchange in touched:
+            self.on_ready(exchange)
+        for exchange in touched:
+            self.request(exchange)
 
     def compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
         """Render and sign a batch; called on a signing thread, touches nothing but its arguments."""

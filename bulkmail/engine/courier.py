@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from bulkmail.address import comparison_key, parse_address
 from bulkmail.clock import Clock
 from bulkmail.engine.composer import ComposeFailure
+from bulkmail.engine.dialer import Refusal
+from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Unroutable
@@ -19,7 +21,7 @@ from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection, Left, Result
 from bulkmail.policy.disposition import judge
 from bulkmail.policy.retry import expired, next_due
-from bulkmail.policy.verdict import LaneAction, Verdict
+from bulkmail.policy.verdict import Verdict
 from bulkmail.smtp.replies import parse_text
 from bulkmail.store.suppressions import Suppression, Suppressions
 
@@ -49,24 +51,28 @@ class Courier:
 
     # Replies.
 
-    def results(self, lane: Lane, connection: Connection, results: Sequence[Result]) -> None:
+    def results(self, exchange: Exchange, connection: Connection, results: Sequence[Result]) -> None:
         """Replies that decided something, in order of arrival."""
+        lane = exchange.lane
         for message, stage, code, text in results:
             if stage == Stage.MESSAGE and 200 <= code < 300:
                 self._delivered(lane, connection, message, code, text)
             else:
                 reply = parse_text(code, text)
-                self._judged(lane, connection, message, judge(Stage(stage), reply), Stage(stage), reply, "")
+                self._judged(exchange, connection, message, judge(Stage(stage), reply), Stage(stage), reply, "")
 
-    def lost(self, lane: Lane, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
+    def lost(
+        self, exchange: Exchange, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str
+    ) -> None:
         """A connection ended with messages that have no result."""
-        between = all(stage == Stage.MAIL and not ended for _, stage, ended in left)
-        if connection.completed and between:
+        lane = exchange.lane
+        untouched = all(stage == Stage.MAIL and not ended for _, stage, ended in left)
+        if connection.completed and untouched:
             # Receivers close after so many messages without a word: a limit, not a failure.
-            if reason is Reason.CONNECTION_LOST and connection.stage is not Stage.QUIT:
+            if reason is Reason.CONNECTION_LOST and not connection.said_quit:
                 lane.pacer.on_closed_between(connection.completed)
             for message, _, _ in reversed(left):
-                lane.ring.appendleft(message)
+                exchange.give_back(message, first=True)
             return
         for message, stage_value, ended in left:
             stage = Stage(stage_value)
@@ -74,14 +80,16 @@ class Courier:
             if ended:
                 self._doubt(lane, connection, message, explanation)
             else:
-                self._judged(lane, connection, message, verdict, stage, None, explanation)
+                self._judged(exchange, connection, message, verdict, stage, None, explanation)
 
-    def unfit(self, lane: Lane, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
+    def unfit(
+        self, exchange: Exchange, connection: Connection, message: Message, reason: Reason, explanation: str
+    ) -> None:
         """This message cannot go to this server at all; nothing was written."""
         verdict = judge(Stage.COMPOSE, None, reason)
-        self._conclude_refused(lane, connection, message, verdict, Stage.COMPOSE, None, explanation)
+        self._conclude_refused(exchange.lane, connection, message, verdict, Stage.COMPOSE, None, explanation)
 
-    def compose_failed(self, lane: Lane, failure: ComposeFailure) -> None:
+    def compose_failed(self, exchange: Exchange, failure: ComposeFailure) -> None:
         """A row that could not be rendered: final, and not the recipient's fault."""
         self._recorder.conclude(
             failure.active,
@@ -91,22 +99,29 @@ class Courier:
             stage=Stage.COMPOSE,
             reason=Reason.CONTENT,
             explanation=failure.explanation,
-            site=lane.site.name,
+            site=exchange.lane.site.name,
         )
 
     # Lanes and domains.
 
-    def unreachable(
-        self, lane: Lane, stage: Stage, reply: Reply | None, reason: Reason, explanation: str, host: str | None
-    ) -> None:
-        """No host of the lane's site let us in: the lane waits by the retry schedule, its recipients with it."""
-        verdict = judge(stage, reply, reason)
+    def unreachable(self, exchange: Exchange, refusal: Refusal) -> None:
+        """No host of the exchange let us in. Without a word: it waits by the retry schedule, and only it.
+
+        With a reply: what it says of us may hold for the whole lane.
+        """
+        lane, reply = exchange.lane, refusal.reply
+        verdict = judge(refusal.stage, reply, refusal.reason)
         now = self._clock.monotonic()
         if reply is None:
-            lane.pacer.on_connect_failure(now, verdict.reason)
+            delay = self._retry[min(exchange.failed_connects, len(self._retry) - 1)]
+            exchange.failed_connects += 1
+            exchange.closed_until = now + delay
+            self._lane_event(lane, verdict.reason, refusal, f"tried again in {delay:.0f} s")
+            if delay > PARK_SECONDS:
+                self.park(exchange)
+            self.on_lane_changed(lane)
         else:
-            self._heard(lane, verdict, now)
-        self._say_paused(lane, verdict.reason, stage, reply, explanation, host, now)
+            self._heard(lane, verdict, now, refusal)
 
     def unroutable(self, active: ActiveChunk, indexes: Sequence[int], problem: Unroutable, domain: str) -> None:
         """The domain has no way in: for good (bounced), or for now (deferred)."""
@@ -128,17 +143,13 @@ class Courier:
             if verdict.suppress:
                 self._suppress(active, index, verdict, None, problem.explanation)
 
-    def park(self, lane: Lane) -> None:
-        """Give everything that waits on a paused lane back to the store until the pause ends."""
-        work: list[Work] = [(message.chunk, message.index) for message in lane.ring]
-        work.extend(lane.backlog)
-        lane.ring.clear()
-        lane.backlog.clear()
-        self.park_work(lane, work)
+    def park(self, exchange: Exchange) -> None:
+        """Give everything that waits on a closed exchange back to the store until it opens again."""
+        self.park_work(exchange, exchange.clear())
 
-    def park_work(self, lane: Lane, work: Sequence[Work]) -> None:
-        """The same for recipients that were about to be handed to a paused lane."""
-        due = self._clock.time() + max(0.0, lane.pacer.paused_until - self._clock.monotonic())
+    def park_work(self, exchange: Exchange, work: Sequence[Work]) -> None:
+        """The same for recipients that were about to be handed to it."""
+        due = self._clock.time() + max(0.0, exchange.open_again_at - self._clock.monotonic())
         for active, index in work:
             self._recorder.park(active, index, due)
 
@@ -203,7 +214,7 @@ class Courier:
 
     def _judged(
         self,
-        lane: Lane,
+        exchange: Exchange,
         connection: Connection,
         message: Message,
         verdict: Verdict,
@@ -211,14 +222,13 @@ class Courier:
         reply: Reply | None,
         explanation: str,
     ) -> None:
+        lane = exchange.lane
         if verdict.charged or message.chunk.refused(message.index) > 1:
             self._conclude_refused(lane, connection, message, verdict, stage, reply, explanation)
         else:
-            lane.ring.append(message)
-        if verdict.lane is not LaneAction.NONE:
-            now = self._clock.monotonic()
-            self._heard(lane, verdict, now, connection.completed)
-            self._say_paused(lane, verdict.reason, stage, reply, explanation, connection.host, now)
+            exchange.give_back(message)
+        refusal = Refusal(stage=stage, host=connection.host, reply=reply, explanation=explanation)
+        self._heard(lane, verdict, self._clock.monotonic(), refusal, sent_on_connection=connection.completed)
 
     def _conclude_refused(
         self,
@@ -295,42 +305,35 @@ class Courier:
             return Disposition.EXPIRED, 0.0
         return Disposition.DEFERRED, due
 
-    def _heard(self, lane: Lane, verdict: Verdict, now: float, sent_on_connection: int = 0) -> None:
-        lane.pacer.on_verdict(
-            now, verdict, open_connections=len(lane.connections), sent_on_connection=sent_on_connection
-        )
-        lane.follow_pace(now)
-
-    def _say_paused(
-        self,
-        lane: Lane,
-        reason: Reason,
-        stage: Stage,
-        reply: Reply | None,
-        explanation: str,
-        host: str | None,
-        now: float,
+    def _heard(
+        self, lane: Lane, verdict: Verdict, now: float, refusal: Refusal, *, sent_on_connection: int = 0
     ) -> None:
+        """Let the lane's pace follow, and say so where it changed."""
+        before = lane.pacer.statistics()
+        lane.pacer.on_verdict(now, verdict, open_connections=lane.connections, sent_on_connection=sent_on_connection)
+        after = lane.pacer.statistics()
+        if (after.pauses, after.slow_downs) == (before.pauses, before.slow_downs):
+            return
+        lane.follow_pace(now)
         pause_seconds = lane.pacer.paused_until - now
-        if pause_seconds > 0:
-            what = f"lane paused for {pause_seconds:.0f} s" if pause_seconds >= 1 else "lane paused briefly"
-        else:
-            what = "lane slowed"
-        state = f"{what}: {reply or explanation}"
-        if state != lane.state:
-            lane.state = state
-            self._recorder.lane_event(
-                reason=reason,
-                stage=stage,
-                reply=reply,
-                explanation="; ".join(part for part in (explanation, what) if part),
-                site=lane.site.name,
-                source=lane.source.address,
-                host=host,
-            )
+        what = f"lane paused for {pause_seconds:.1f} s" if pause_seconds > 0 else "lane slowed"
+        self._lane_event(lane, verdict.reason, refusal, what)
         if pause_seconds > PARK_SECONDS:
-            self.park(lane)
+            for exchange in lane.exchanges.values():
+                self.park(exchange)
         self.on_lane_changed(lane)
+
+    def _lane_event(self, lane: Lane, reason: Reason, refusal: Refusal, what: str) -> None:
+        lane.state = f"{what}: {refusal.reply or refusal.explanation}"
+        self._recorder.lane_event(
+            reason=reason,
+            stage=refusal.stage,
+            reply=refusal.reply,
+            explanation="; ".join(part for part in (refusal.explanation, what) if part),
+            site=lane.site.name,
+            source=lane.source.address,
+            host=refusal.host,
+        )
 
     def _suppress(
         self, active: ActiveChunk, index: int, verdict: Verdict, reply: Reply | None, explanation: str

@@ -15,9 +15,11 @@ from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.composer import Composer
 from bulkmail.engine.courier import Courier
+from bulkmail.engine.dialer import Dialer, Transport
+from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.intake import Intake, Row
 from bulkmail.engine.lane import Lane
-from bulkmail.engine.pool import Pool, Transport
+from bulkmail.engine.pool import Budget, Pool, Rooms
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
@@ -43,11 +45,15 @@ LANE_KEPT_SECONDS = 60.0
 
 
 class NodeOptions(Struct, frozen=True, kw_only=True):
-    """`signers` are composing and signing threads; `limit` stops intake after so many rows."""
+    """`signers` are composing and signing threads; `limit` stops intake after so many rows.
+
+    `connections` is the most that may be open at once, to all receivers together.
+    """
 
     wait: bool = True
     limit: int | None = None
     signers: int = 1
+    connections: int = 1000
     pacing: PacingSettings = PacingSettings()
 
 
@@ -82,12 +88,11 @@ class Node:
         self._store_thread = store_thread
         self._clock = clock
         self._sources = sources
-        self._transport = transport
         self._stopping = False
         self._disk_full = False
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[tuple[str, int], Lane] = {}
-        self._pools: dict[Lane, Pool] = {}
+        self._pools: dict[Exchange, Pool] = {}
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-sync")
         self.statistics = Statistics(campaign, run.id, now=clock.monotonic())
         self._recorder = Recorder(
@@ -117,7 +122,7 @@ class Node:
             run.number,
             router=self._router,
             courier=self._courier,
-            lanes_of=self._lanes_of,
+            exchanges_of=self._exchanges_of,
             put=self._put,
             store_thread=store_thread,
             clock=clock,
@@ -125,9 +130,20 @@ class Node:
         )
         self._recorder.on_progress = self._scheduler.progressed
         self._courier.on_lane_changed = self._lane_changed
-        self._composer.on_ready = lambda lane: self._pools[lane].kick()
+        self._composer.on_ready = lambda exchange: self._pools[exchange].kick()
         self._composer.on_failure = self._courier.compose_failed
         self._composer.on_crash = self._crashed
+        self._rooms = Rooms(
+            composer=self._composer,
+            courier=self._courier,
+            dialer=Dialer(transport, self._router, clock=clock),
+            recorder=self._recorder,
+            budget=Budget(options.connections),
+            clock=clock,
+            may_begin=self._may_begin,
+            on_low=self._scheduler.wake,
+            on_crash=self._crashed,
+        )
 
     def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
         """`subscriber` gets every event once it is durable."""
@@ -182,7 +198,7 @@ class Node:
         """How things stand, for a display."""
         now = self._clock.monotonic()
         lanes = [lane.statistics(now) for lane in self._lanes.values()]
-        lanes.sort(key=lambda lane: (lane.waiting + lane.ready, lane.connections), reverse=True)
+        lanes.sort(key=lambda lane: (lane.waiting, lane.connections), reverse=True)
         statistics = self.statistics
         summary = statistics.summary(statistics.phase, now)
         return Snapshot(
@@ -231,7 +247,7 @@ class Node:
         """QUIT where nothing is in flight, a moment for the replies to that, then the sockets are closed."""
         for pool in self._pools.values():
             pool.drain()
-        await self._until(lambda: all(not lane.connections for lane in self._lanes.values()), QUIT_SECONDS)
+        await self._until(lambda: not self._rooms.budget.open, QUIT_SECONDS)
         for pool in self._pools.values():
             await pool.close()
         await self._composer.close()
@@ -261,47 +277,40 @@ class Node:
     def _may_begin(self) -> bool:
         return not self._stopping and not self._disk_full
 
-    def _lanes_of(self, site: Site) -> list[Lane]:
-        lanes = []
+    def _exchanges_of(self, site: Site) -> list[Exchange]:
+        """The exchanges of a domain's hosts, made on first use: one in the site's lane of each egress source."""
+        exchanges = []
         for position, source in enumerate(self._sources):
             key = (site.name, position)
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = self._make_lane(site, source)
-            lanes.append(lane)
-        return lanes
+            exchange = lane.exchanges.get(site.hosts)
+            if exchange is None:
+                exchange = lane.exchanges[site.hosts] = Exchange(lane, site.hosts)
+                self._pools[exchange] = Pool(exchange, self._rooms)
+            exchanges.append(exchange)
+        return exchanges
 
     def _make_lane(self, site: Site, source: EgressSource) -> Lane:
         campaign = self._campaign
-        now = self._clock.monotonic()
-        lane = Lane(
+        return Lane(
             site,
             source,
             effective_limits(site, campaign.limits),
             Pacer(campaign.delivery.retry, self._options.pacing),
             campaign.limits.domains,
-            now=now,
+            now=self._clock.monotonic(),
         )
-        self._pools[lane] = Pool(
-            lane,
-            transport=self._transport,
-            router=self._router,
-            composer=self._composer,
-            courier=self._courier,
-            recorder=self._recorder,
-            clock=self._clock,
-            may_begin=self._may_begin,
-            on_low=self._scheduler.wake,
-            on_crash=self._crashed,
-        )
-        return lane
 
-    def _put(self, lane: Lane, work: Iterable[Work]) -> None:
-        lane.backlog.extend(work)
-        self._pools[lane].kick()
+    def _put(self, exchange: Exchange, work: Iterable[Work]) -> None:
+        exchange.put(work)
+        self._pools[exchange].kick()
 
     def _lane_changed(self, lane: Lane) -> None:
-        self._pools[lane].kick()
+        for exchange in lane.exchanges.values():
+            if exchange.waiting:
+                self._pools[exchange].kick()
         self._scheduler.wake()
 
     async def _sweep(self) -> None:
@@ -310,16 +319,22 @@ class Node:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self._clock.monotonic()
-            for lane, pool in list(self._pools.items()):
+            for pool in self._pools.values():
                 pool.sweep(now)
-                if lane.idle and now - lane.touched > LANE_KEPT_SECONDS and lane.pacer.paused_until < now:
-                    await pool.close()
-                    del self._pools[lane]
-                    self._lanes = {key: kept for key, kept in self._lanes.items() if kept is not lane}
             if now >= next_look:
                 next_look = now + 1.0
                 await self._in_store(self._suppressions.refresh)
+                self._drop_idle_lanes(now)
                 await self._look_at_journal()
+
+    def _drop_idle_lanes(self, now: float) -> None:
+        """What is known of a site that has had no mail for a while is forgotten, unless it is a grudge."""
+        for key, lane in list(self._lanes.items()):
+            resting = all(exchange.open_again_at < now for exchange in lane.exchanges.values())
+            if lane.idle and resting and now - lane.touched > LANE_KEPT_SECONDS:
+                del self._lanes[key]
+                for exchange in lane.exchanges.values():
+                    del self._pools[exchange]
 
     async def _look_at_journal(self) -> None:
         """Fold chunks that keep old segments alive; stop the flow while the disk is full, and go on by itself."""

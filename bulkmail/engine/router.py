@@ -9,7 +9,7 @@ from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Reason
-from bulkmail.policy.route import Site, drop_self, forbidden_address, host_order, site_of
+from bulkmail.policy.route import MailHost, Site, drop_self, forbidden_address, host_order, site_of
 
 
 class Unroutable(Struct, frozen=True):
@@ -50,9 +50,9 @@ class Router:
             return Unroutable(Reason.LOOP, f"the best mail exchanger of {domain} is this host itself")
         return site_of(hosts)
 
-    def hosts(self, site: Site) -> list[str]:
+    def hosts(self, hosts: Sequence[MailHost]) -> tuple[str, ...]:
         """Host names in the order to try them: by preference, shuffled among equals (RFC 5321 §5.1)."""
-        return list(host_order(site.hosts, self._rng))
+        return host_order(hosts, self._rng)
 
     async def addresses(self, host: str) -> tuple[str, ...] | Unroutable:
         """The addresses of one host that may be connected to, IPv4 and IPv6 in the resolver's order."""

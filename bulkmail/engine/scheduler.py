@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from bulkmail.clock import Clock
 from bulkmail.engine.courier import PARK_SECONDS, Courier
-from bulkmail.engine.lane import LOW_WATER, Lane
+from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.work import FEW, ActiveChunk, Work
 from bulkmail.policy.route import Site
@@ -34,7 +35,7 @@ MAX_NAP_SECONDS = 30.0
 class Scheduler:
     """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
 
-    `lanes_of(site)` are the site's lanes, one for each egress source; `put(lane, work)` hands them recipients.
+    `exchanges_of(site)` are the exchanges of a domain's hosts, one for each egress source; `put` hands them recipients.
     """
 
     def __init__(
@@ -44,8 +45,8 @@ class Scheduler:
         *,
         router: Router,
         courier: Courier,
-        lanes_of: Callable[[Site], Sequence[Lane]],
-        put: Callable[[Lane, Iterable[Work]], None],
+        exchanges_of: Callable[[Site], Sequence[Exchange]],
+        put: Callable[[Exchange, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
         rng: random.Random,
@@ -55,7 +56,7 @@ class Scheduler:
         self._run_number = run_number
         self._router = router
         self._courier = courier
-        self._lanes_of = lanes_of
+        self._exchanges_of = exchanges_of
         self._put = put
         self._store_thread = store_thread
         self._clock = clock
@@ -158,8 +159,8 @@ class Scheduler:
             return 0.0
         now = self._clock.monotonic()
         waits = [
-            max(0.0, lane.pacer.paused_until - now) if lane.waiting < LOW_WATER else MAX_NAP_SECONDS
-            for lane in self._lanes_of(site)
+            max(0.0, exchange.open_again_at - now) if exchange.lane.waiting < LOW_WATER else MAX_NAP_SECONDS
+            for exchange in self._exchanges_of(site)
         ]
         return min(waits)
 
@@ -189,14 +190,14 @@ class Scheduler:
             return
         if active.chunk.destination:
             self._sites[domain] = site
-        lanes = self._lanes_of(site)
+        exchanges = self._exchanges_of(site)
         now = self._clock.monotonic()
-        for position, lane in enumerate(lanes):
-            share = indexes[position :: len(lanes)] if len(lanes) > 1 else indexes
-            if lane.pacer.paused_until - now > PARK_SECONDS:
-                self._courier.park_work(lane, [(active, index) for index in share])
+        for position, exchange in enumerate(exchanges):
+            work = [(active, index) for index in indexes[position :: len(exchanges)]]
+            if exchange.open_again_at - now > PARK_SECONDS:
+                self._courier.park_work(exchange, work)
             else:
-                self._put(lane, [(active, index) for index in share])
+                self._put(exchange, work)
 
     async def _fold_idle(self) -> None:
         if self._idle:

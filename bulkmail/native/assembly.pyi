@@ -32,6 +32,10 @@ class Assembler:
     def static_size(self) -> int:
         """The most bytes that all but the values can become."""
 
+    @property
+    def fixed_size(self) -> int:
+        """How many bytes every message has at least."""
+
     def assemble(self, values: list[object]) -> bytes:
         """The bytes for these values; what is no `str` is written as `str(value)`.
 

@@ -18,6 +18,12 @@ class AddressSet:
     def discard(self, key: bytes, /) -> None:
         """Take `key` out, if it is in."""
 
+    def add_many(self, keys: list[bytes], /) -> list[bool]:
+        """`add` for each key in order. On a table larger than the processor's caches several times faster."""
+
+    def contains_many(self, keys: list[bytes], /) -> list[bool]:
+        """`in` for each key in order. On a table larger than the processor's caches several times faster."""
+
     def __contains__(self, key: bytes, /) -> bool: ...
     def __len__(self) -> int: ...
     @property

@@ -17,6 +17,7 @@ class Transactions:
     completed: int
     tail_bytes: int
     closing: bool
+    quitting: bool
     error: str | None
 
     def __init__(

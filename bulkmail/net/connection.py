@@ -246,6 +246,10 @@ class Connection(asyncio.Protocol):
         self._finish(*self._end)
 
     @property
+    def said_quit(self) -> bool:
+        return self.transactions is not None and self.transactions.quitting
+
+    @property
     def in_flight(self) -> int:
         return self.transactions.in_flight if self.transactions is not None else 0
 

@@ -11,7 +11,7 @@ told to go away. One signal counts once, however many connections hear it.
                probe, then two
     accepted:  pauses in a row = 0; every `recover_seconds`: rate += `rate_step`, connections += 1, up to the limits
     watch:     a refusal that may be one recipient's own; `watch_limit` of them with nothing accepted between: pause
-    close between messages after n, twice the same n: n messages a connection from now on
+    closed (without a word, or by 421) between messages after n, twice the same n: n messages a connection from now on
 
 Limits. It knows one lane: a block of the whole source is learned by each lane alone. Nothing is kept over a restart.
 The count of messages per connection is only ever lowered. `now` is monotonic seconds, and never goes back.
@@ -23,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bulkmail.model.delivery import Reason
-from bulkmail.policy.verdict import NO_REPLY, LaneAction, Verdict
+from bulkmail.policy.verdict import NO_REPLY, LaneAction, Subject, Verdict
 
 AFTER_PAUSE = 2.0  # connections, once the probe was answered
 _NEVER = float("-inf")
@@ -136,23 +136,29 @@ class Pacer:
     def on_verdict(self, now: float, verdict: Verdict, *, open_connections: int, sent_on_connection: int = 0) -> None:
         """Do what a verdict asks of the lane; of one about a `CONNECTION`, only when no other host is left to try.
 
-        `open_connections` counts those that stay open, without the one that heard the reply if it was turned away;
-        `sent_on_connection` the messages it had taken.
+        `open_connections` counts those that are open or being opened, without one that was turned away;
+        `sent_on_connection` the messages that the connection which heard the reply had taken.
         """
+        ended_by_server = verdict.subject is Subject.CONNECTION and not verdict.charged and sent_on_connection > 0
         match verdict.lane:
             case LaneAction.WATCH:
                 self.on_doubt(now, verdict)
             case LaneAction.SLOW if verdict.reason is Reason.TOO_MANY_CONNECTIONS:
                 self.on_connection_refused_busy(now, open_connections)
+            case LaneAction.SLOW if ended_by_server and self._closed_at in (None, sent_on_connection):
+                self.on_closed_between(now, sent_on_connection)
             case LaneAction.SLOW:
+                self._closed_at = sent_on_connection if ended_by_server else self._closed_at
                 self.on_slow(now, verdict, open_connections=open_connections)
             case LaneAction.PAUSE if verdict.rule == NO_REPLY:
                 self.on_connect_failure(now, verdict.reason)
             case LaneAction.PAUSE:
                 self.on_paused(now, verdict)
-            case LaneAction.RECYCLE:
+            case LaneAction.RECYCLE if sent_on_connection > 0:
                 self.on_message_limit(sent_on_connection)
-            case LaneAction.NONE:
+            case LaneAction.RECYCLE:
+                self._slow(now, 0.0, verdict.reason, open_connections)
+            case _:
                 self.on_answered(now, verdict)
 
     def on_accepted(self, now: float) -> None:
@@ -177,18 +183,7 @@ class Pacer:
 
     def on_slow(self, now: float, verdict: Verdict, *, open_connections: int) -> None:
         """The site asks for less."""
-        if now < self._quiet_until or self.paused(now):
-            return
-        self._slow_downs += 1
-        self._cuts_in_row += 1
-        if self._cuts_in_row >= self._settings.slow_limit:
-            self._pause(now, verdict.pause_seconds, verdict.reason)
-            return
-        self._quiet_until = now + self._settings.signal_seconds
-        self._grow_at = now + self._settings.recover_seconds
-        self._rate_factor = max(self._settings.least_rate, self._rate_factor * self._settings.slow_factor)
-        cap = open_connections if self._connection_cap is None else min(self._connection_cap, open_connections)
-        self._connection_cap = max(1.0, cap * self._settings.slow_factor)
+        self._slow(now, verdict.pause_seconds, verdict.reason, open_connections)
 
     def on_paused(self, now: float, verdict: Verdict) -> None:
         """The site wants nothing now.
@@ -229,22 +224,41 @@ class Pacer:
             self._slow_downs += 1
         self._grow_at = now + self._settings.busy_seconds
 
-    def on_closed_between(self, count: int) -> None:
-        """The server closed a busy connection after `count` messages without a word; twice the same is its limit."""
-        if count > 0 and count == self._closed_at:
+    def on_closed_between(self, now: float, count: int) -> None:
+        """The server closed a busy connection after `count` messages without a word; twice the same is its limit.
+
+        Closed before the first message, it asks for less. A connection that was idle is no sign: do not report it.
+        """
+        if count == 0:
+            self._slow(now, 0.0, Reason.CONNECTION_LOST, None)
+        elif count == self._closed_at:
             self.on_message_limit(count)
         self._closed_at = count
 
     def on_message_limit(self, count: int) -> None:
-        """The server said that a connection carries `count` messages and no more."""
-        if count > 0:
-            self._messages_cap = count if self._messages_cap is None else min(count, self._messages_cap)
+        """The server said that a connection carries `count` messages (at least 1) and no more."""
+        self._messages_cap = count if self._messages_cap is None else min(count, self._messages_cap)
 
     # -- how
 
     @property
     def _at_full_pace(self) -> bool:
         return self._rate_factor == 1.0 and self._connection_cap is None
+
+    def _slow(self, now: float, asked_seconds: float, reason: Reason, open_connections: int | None) -> None:
+        if now < self._quiet_until or self.paused(now):
+            return
+        self._slow_downs += 1
+        self._cuts_in_row += 1
+        if self._cuts_in_row >= self._settings.slow_limit:
+            self._pause(now, asked_seconds, reason)
+            return
+        self._quiet_until = now + self._settings.signal_seconds
+        self._grow_at = now + self._settings.recover_seconds
+        self._rate_factor = max(self._settings.least_rate, self._rate_factor * self._settings.slow_factor)
+        caps = [cap for cap in (self._connection_cap, open_connections) if cap is not None]
+        if caps:
+            self._connection_cap = max(1.0, min(caps) * self._settings.slow_factor)
 
     def _doubt(self, now: float, verdict: Verdict, weight: int) -> None:
         if self.paused(now):

@@ -2,10 +2,12 @@
 
 A reply's text is brought to plain words first: capped, lower case, addresses dropped (a local part may read
 `blocked`), everything but letters, digits and inner apostrophes a space. A phrase is a run of such words that starts
-at a word and may end inside one (`reject` fits `rejected`, `reject.` does not); `*` stands for up to 80 characters.
-All matching is substring search, so its time grows with the text's length and never explodes, whatever a server says.
+at a word and may end inside one (`reject` fits `rejected`, `reject.` does not); `*` stands for up to 80 characters,
+`{a|b}` for either of two. All matching is substring search, so its time grows with the text's length and never
+explodes, whatever a server says.
 """
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,7 @@ START_LIMIT = 16
 
 _NO_WORD = re.compile(r"[^\w']+|_|(?<!\w)'|'(?!\w)")
 _SPACE = re.compile(" ")
+_BRACES = re.compile(r"[{}]")
 _Entry = TypeVar("_Entry")
 
 
@@ -77,7 +80,8 @@ class CompiledRule:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.reason = Reason[rule.reason.upper()]
-        self.phrases = tuple(tuple(map(_phrase_part, phrase.split("*"))) for phrase in rule.phrases)
+        spelled_out = (phrase for written in rule.phrases for phrase in _spelled_out(written))
+        self.phrases = tuple(tuple(map(_phrase_part, phrase.split("*"))) for phrase in spelled_out)
         self._stages = _stages(rule.stages)
         self._classes = frozenset(rule.classes)
         self._codes = frozenset(rule.codes)
@@ -157,12 +161,12 @@ def first_rule(stage: Stage, reply: Reply) -> CompiledRule:
 
 def effect_of_reply(stage: Stage, code: int, klass: int, reason: Reason) -> Effect:
     """What `reason` means at `stage` for a reply to be treated as of class `klass` (4 or 5)."""
-    return _first_effect(_effects().effect, stage, code, klass, reason)
+    return first_effect(_effects().effect, stage, code, klass, reason)
 
 
 def effect_of_failure(stage: Stage, reason: Reason) -> Effect:
     """What `reason` means at `stage` where there was no reply."""
-    return _first_effect(_effects().failure, stage, 0, 0, reason)
+    return first_effect(_effects().failure, stage, 0, 0, reason)
 
 
 def plain_words(text: str) -> str:
@@ -195,7 +199,7 @@ def _effects() -> _Effects:
     return _Effects()
 
 
-def _first_effect(effects: Sequence[CompiledEffect], stage: Stage, code: int, klass: int, reason: Reason) -> Effect:
+def first_effect(effects: Sequence[CompiledEffect], stage: Stage, code: int, klass: int, reason: Reason) -> Effect:
     for compiled in effects:
         if compiled.fits(stage, code, klass, reason):
             return compiled.effect
@@ -215,6 +219,12 @@ def _enhanced_pairs(pattern: str) -> Iterator[tuple[int, int] | None]:
     low, _, high = details.partition("-")
     for detail in range(int(low), int(high or low) + 1):
         yield int(subject), detail
+
+
+def _spelled_out(phrase: str) -> Iterator[str]:
+    """`{mailbox|account} disabled`: both phrases."""
+    pieces = [piece.split("|") for piece in _BRACES.split(phrase)]
+    return ("".join(choice) for choice in itertools.product(*pieces))
 
 
 def _phrase_part(text: str) -> str:

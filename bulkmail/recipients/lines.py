@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from bulkmail.errors import CampaignError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # The longest piece of a line held in memory; a longer row is refused whole.
 MAX_LINE_BYTES = 1 << 20
@@ -65,15 +68,37 @@ def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
 def _pieces(stream: BinaryIO, path: str) -> Iterator[bytes]:
     head = cast(io.BufferedReader, stream).peek(_BUFFER_BYTES)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        # Lone surrogates are let through here, so that the row they stand in is refused and no other.
-        text = io.TextIOWrapper(stream, "utf-16", "surrogatepass", newline="\n")
-        pieces = iter(partial(text.readline, MAX_LINE_BYTES), "")
-        return (piece.encode("utf-8", "surrogatepass") for piece in pieces)
-    if head.startswith(codecs.BOM_UTF8):
+        stream = cast(BinaryIO, io.BufferedReader(_Utf8(stream), _BUFFER_BYTES))
+        head = cast(io.BufferedReader, stream).peek(_BUFFER_BYTES)
+    elif head.startswith(codecs.BOM_UTF8):
         stream.read(len(codecs.BOM_UTF8))
     if b"\n" not in head and b"\r" in head.rstrip(b"\r"):
         raise CampaignError("the lines end in bare carriage returns", file=path, hint="save it with line feeds")
     return iter(partial(stream.readline, MAX_LINE_BYTES), b"")
+
+
+class _Utf8(io.RawIOBase):
+    """The UTF-8 of a stream in UTF-16. Lone surrogates pass, so that the row they stand in is refused and no other."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)
+        while not self._ready:
+            data = self._stream.read(_BUFFER_BYTES)
+            self._ready = self._decoder.decode(data, final=not data).encode("utf-8", "surrogatepass")
+            if not data:
+                break
+        count = min(len(view), len(self._ready))
+        view[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
 
 
 def decoded(line: bytes, rest: Iterator[bytes]) -> tuple[str, str | None]:

@@ -134,7 +134,8 @@ def _objects(lines: Iterator[bytes]) -> Iterator[tuple[int, dict[str, Any] | Non
         try:
             item = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            yield line, None, f"not JSON: {error.msg.partition(': ')[0]} at column {error.colno}"
+            column = min(error.pos, len(text.rstrip())) + 1
+            yield line, None, f"not JSON at column {column}: {error.msg.partition(': ')[0]}"
             continue
         if isinstance(item, dict):
             yield line, item, ""

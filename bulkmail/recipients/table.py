@@ -24,7 +24,7 @@ MAX_SHOWN_ADDRESS = 320
 
 
 class Layout(Struct, frozen=True):
-    """What the header says, which is in the first `lines` lines; `names` as templates use them, "" where there is none."""
+    """What the header in the first `lines` lines says; `names` as templates use them, "" where there is none."""
 
     separator: str
     names: tuple[str, ...]

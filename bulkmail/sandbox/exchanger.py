@@ -69,6 +69,7 @@ class Exchanger(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._tls_task: asyncio.Task[None] | None = None
+        self._secured_first: list[bytes] = []
         self._greeted = False
         self._closing = False
         self._read_ahead = 0
@@ -97,6 +98,10 @@ class Exchanger(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._house.clock.monotonic()
         if self._closing or self._reception.manners.silent:
+            return None
+        if self._tls_task is not None:
+            # Reading stopped before the handshake, so this came through TLS; the task that awaits it has yet to run.
+            self._secured_first.append(data)
             return None
         if not self._greeted:
             self._cancel_timer()
@@ -184,7 +189,8 @@ class Exchanger(asyncio.Protocol):
         session = secured.get_extra_info("ssl_object")
         self._dialogue.secured(session.version() or "TLS")
         self._tls_task = None
-        return None
+        first, self._secured_first = b"".join(self._secured_first), []
+        return self.data_received(first) if first else None
 
     def _leave(self) -> None:
         dialogue = self._dialogue

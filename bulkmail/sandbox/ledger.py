@@ -138,12 +138,12 @@ class Ledger:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             _write_all(file, "".join(trace).encode() + message)
+            os.rename(temporary, f"{self.maildir}/new/{name}")
         except OSError:
             os.unlink(temporary)
             raise
         finally:
             os.close(file)
-        os.rename(temporary, f"{self.maildir}/new/{name}")
         return name
 
     def flush(self) -> None:

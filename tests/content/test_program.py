@@ -35,6 +35,7 @@ ROW = st.fixed_dictionaries({"a": VALUE, "b": VALUE, "subject_a": HEADER_VALUE, 
 
 HTML = (
     "<html>\n<p class=\"x\">Dear {{ a | default('<friend>') }},</p>\n.start {{ b }}{{ a | default(7) | upper }}\n"
+    "{{ a | default('zero', true) }}"
     "From {{ b | e }} {{ b | safe }}.{{ a | default('') | urlencode }}\n{# note #}{{ '{{' }} "
     '<a href="{{ unsubscribe_url }}">{{ a | default("x") | trim | title | lower | capitalize }}</a>'
     + "wide " * 40

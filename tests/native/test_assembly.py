@@ -173,12 +173,17 @@ def test_text_without_an_end_is_a_programming_error() -> None:
         program.assemble([])
 
 
-def test_static_size_is_an_upper_bound() -> None:
+def test_the_sizes_are_bounds() -> None:
     program = Assembler()
+    program.copy(b"x" * 1000)
     program.begin()
     program.text(" \né".encode() * 500)
+    program.slot(0, default=b"=" * 100)
+    program.text(b"\xc3\xa9")
     program.end()
-    assert len(program.assemble([])) <= program.static_size
+    size = len(program.assemble([None]))
+    assert program.fixed_size <= size <= program.static_size < 2 * size
+    assert program.fixed_size > size - 400
 
 
 def test_a_value_whose_str_empties_the_list_does_no_harm() -> None:

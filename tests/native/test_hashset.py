@@ -54,6 +54,14 @@ class SetMachine(RuleBasedStateMachine):
     def ask(self, key: bytes) -> None:
         assert (key in self.native) == (key in self.twin)
 
+    @rule(several=st.lists(keys, max_size=100))
+    def add_several(self, several: list[bytes]) -> None:
+        assert self.native.add_many(several) == self.twin.add_many(several)
+
+    @rule(several=st.lists(keys, max_size=100))
+    def ask_for_several(self, several: list[bytes]) -> None:
+        assert self.native.contains_many(several) == self.twin.contains_many(several)
+
     @rule(first=st.integers(1, 2**64 - 400), count=st.integers(1, 300))
     def add_a_run_of_hashes(self, first: int, count: int) -> None:
         for h in range(first, first + count):
@@ -151,5 +159,10 @@ def test_growth_takes_no_second_table() -> None:
 def test_only_bytes_are_keys(wrong: object) -> None:
     addresses = AddressSet()
     for function in (addresses.add, addresses.discard, addresses.__contains__, hash64):
+        with pytest.raises(TypeError):
+            function(wrong)  # type: ignore[arg-type]
+    for function in (addresses.add_many, addresses.contains_many):
+        with pytest.raises(TypeError):
+            function([b"right", wrong])  # type: ignore[list-item]
         with pytest.raises(TypeError):
             function(wrong)  # type: ignore[arg-type]

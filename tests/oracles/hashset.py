@@ -55,6 +55,12 @@ class AddressSet:
     def discard(self, key: bytes) -> None:
         self.hashes.discard(hash64(key))
 
+    def add_many(self, keys: list[bytes]) -> list[bool]:
+        return [self.add(key) for key in keys]
+
+    def contains_many(self, keys: list[bytes]) -> list[bool]:
+        return [key in self for key in keys]
+
     def __contains__(self, key: bytes) -> bool:
         return hash64(key) in self.hashes
 

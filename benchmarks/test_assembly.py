@@ -1,0 +1,60 @@
+"""What it costs to render one message of a compiled campaign: a newsletter of 10 KB with twelve slots."""
+
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bulkmail.content import Identity, Program, compile_content
+from bulkmail.model.campaign import Campaign, Content, Unsubscribe
+from bulkmail.native.assembly import Assembler
+
+PARAGRAPH = (
+    '<p style="font-family: sans-serif; color: #333">Seeds, bulbs & tools for your garden, chosen by hand.</p>\n'
+)
+SLOT = "<p>For {{ first_name | default('friend') }} in {{ city }}: <b>{{ offer }}</b> and more, only until Sunday</p>\n"
+ROW = {"first_name": "Zoë", "city": "Graz", "offer": "20% <off>", "plan": "gold"}
+TOKEN = Identity(b"0123456789abcdef").token(1, 2, 3)
+DATE = "Mon, 01 Mar 2027 08:15:00 +0000"
+
+
+def newsletter(folder: Path, *, separator: str = "\n", general: bool = False) -> Program:
+    page = (PARAGRAPH * 25 + SLOT) * 4 + "{{ unsubscribe_url }}\n"
+    path = folder / "body.html"
+    path.write_text(page.replace("\n", separator) + ("{% if plan %}{{ plan }}{% endif %}" if general else ""))
+    campaign = Campaign(
+        campaign="bench",
+        from_="Acme Garden <news@garden.example>",
+        subject="{{ first_name | default('friend') }}, your spring seeds are here",
+        content=Content(html=str(path)),
+        unsubscribe=Unsubscribe(url="https://garden.example/u/{{ token }}"),
+    )
+    return compile_content(campaign)
+
+
+@pytest.mark.parametrize("shape", ["lines", "one line", "general"])
+def test_render(benchmark: BenchmarkFixture, tmp_path: Path, shape: str) -> None:
+    program = newsletter(tmp_path, separator=" " if shape == "one line" else "\n", general=shape == "general")
+    row = program.encode_row(ROW)
+    message = benchmark(program.render, "ann@example.com", row, TOKEN, DATE)
+    assert len(message.data) > 10_000
+
+
+def test_problem(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    assert benchmark(newsletter(tmp_path).problem, ROW) is None
+
+
+def test_token(benchmark: BenchmarkFixture) -> None:
+    assert len(benchmark(Identity(b"0123456789abcdef").token, 1, 2, 3)) == 32
+
+
+def test_assemble(benchmark: BenchmarkFixture) -> None:
+    program = Assembler()
+    program.begin()
+    for index in range(12):
+        program.text((PARAGRAPH * 8).encode() + b"<p>Dear ")
+        program.slot(index, escape=True)
+        program.text(b", this is what comes after the name on its line.</p>\n")
+    program.end()
+    values: list[object] = [f"Ann & {index}" for index in range(12)]
+    assert len(benchmark(program.assemble, values)) > 10_000

@@ -1,0 +1,161 @@
+"""The JSON Schema of a campaign file, for editors: types from the model, a sentence for every key."""
+
+from typing import Any
+
+from msgspec import inspect
+
+from bulkmail.config.units import BYTES_PATTERN, RATE_PATTERN, SECONDS_PATTERN
+from bulkmail.model.campaign import CampaignFile
+from bulkmail.model.units import ByteCount, PerSecond, Seconds
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "CampaignFile": {
+        "campaign": "Name of the family of runs: letters, digits, - and _.",
+        "kind": "marketing asks for an unsubscribe target in the checks; transactional does not.",
+        "from": "The From header: `Name <local@domain>` or `local@domain`.",
+        "reply_to": "The Reply-To header, where answers should go elsewhere than to `from`.",
+        "return_path": "Where bounces go; +TOKEN is added to the local part for each recipient (VERP).",
+        "list_id": "The List-Id header (RFC 2919): `Name <news.garden.example>` or `news.garden.example`.",
+        "subject": "The Subject header, a template over the fields of the recipient.",
+        "headers": "Further headers; the values are templates. Those with a key of their own are refused here.",
+        "content": "The message: template files and what goes with them, relative to the campaign file.",
+        "recipients": "The lists to send to, in this order; an address in several is mailed once.",
+        "unsubscribe": "Targets of List-Unsubscribe; with an https URL also of one-click (RFC 8058).",
+        "dkim": "One DKIM signature each.",
+        "delivery": "How messages travel, and when to stop trying.",
+        "dns": "Name servers to ask.",
+        "limits": "How much at once, and how fast.",
+        "max_message_size": "The largest message that is sent; a recipient whose message is larger is not mailed.",
+        "sandbox": "The small internet of the route sandbox.",
+    },
+    "Content": {
+        "html": "Template of the HTML part.",
+        "text": "Template of the plain text part.",
+        "inline": "Files the HTML part shows, by `cid:` and the file's name.",
+        "attachments": "Files sent along with every message.",
+    },
+    "RecipientSource": {
+        "file": "A list ending in .csv, .csv.gz, .jsonl or .jsonl.gz, relative to the campaign file.",
+        "address": "The column or key with the address; found by name (email, mail, ...) if left out.",
+        "list": "Name of the list, to which an unsubscribe is limited.",
+    },
+    "Unsubscribe": {
+        "url": "An https URL, a template over the recipient's fields and `token`.",
+        "mailto": "An address, without mailto:.",
+    },
+    "DkimKey": {
+        "domain": "The signing domain (d=).",
+        "selector": "The selector (s=); the public key is at SELECTOR._domainkey.DOMAIN.",
+        "key": "The private key as a PEM file, readable by its owner alone; the sandbox makes one that is missing.",
+    },
+    "Delivery": {
+        "route": "sandbox: a small internet on this machine; mx: to the mail exchangers; relay: through a smarthost.",
+        "port": "The port of mail exchangers.",
+        "allow_private_mx": "Let MX hosts be at loopback and private addresses: for test networks.",
+        "relay": "The smarthost of the route relay.",
+        "tls": "Towards mail exchangers: none, opportunistic (if offered), required, or verified (with its name).",
+        "sources": "Local addresses to send from; the system's choice if left out.",
+        "in_doubt": "What to do where a connection ended between a message and its reply: send again, hold, believe.",
+        "retry": "Waits before the attempts after the first; the last repeats until `expire`.",
+        "expire": "How long after the first attempt a recipient is given up.",
+        "window": "Transactions in flight on a connection where the receiver offers CHUNKING.",
+    },
+    "Relay": {
+        "host": "Name or address of the smarthost.",
+        "port": "Its port.",
+        "tls": "none, starttls, or implicit (TLS from the first byte, usually port 465).",
+        "username": "User name for AUTH; never without TLS.",
+        "password_env": "The environment variable with the password.",
+    },
+    "EgressSource": {
+        "address": "A local IP address.",
+        "ehlo": "The host name to greet with; its addresses should be this one.",
+    },
+    "Dns": {
+        "servers": "Name servers as `ip`, `ip:port` or `[ip6]:port`; the system's if left out.",
+        "timeout": "How long one look-up may take.",
+    },
+    "Limits": {
+        "default": "For every lane, that is, from one source to one site.",
+        "sites": "By MX host: a name, or `*.` and a domain.",
+        "domains": "By the domain of recipients, within the lane.",
+    },
+    "SiteLimits": {
+        "connections": "Connections open at once.",
+        "messages_per_connection": "Messages before a connection is closed.",
+        "messages": "Messages in a span of time.",
+        "connects": "New connections in a span of time.",
+    },
+    "DomainLimits": {"messages": "Messages in a span of time."},
+    "SandboxSettings": {"seed": "The same seed gives the same receivers."},
+}
+
+_QUANTITIES: dict[type, tuple[str, str]] = {
+    Seconds: (SECONDS_PATTERN, "A span of time: 250ms, 90s, 15m, 2h, 1d; a plain number is seconds."),
+    PerSecond: (RATE_PATTERN, "A rate: 500/s, 30/m, 2/h; a plain number is per second."),
+    ByteCount: (BYTES_PATTERN, "A size: 512KiB, 2MiB, 10MB; a plain number is bytes."),
+}
+
+
+def campaign_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a campaign file. What needs more than one key to judge is left to `load_campaign`."""
+    parts: dict[str, Any] = {}
+    # msgspec's own generator cannot write defaults that hold a type of ours.
+    _schema(inspect.type_info(CampaignFile), parts)
+    root = parts.pop(CampaignFile.__name__)
+    return {"$schema": DIALECT, **root, "title": "bulkmail campaign file", "$defs": parts}
+
+
+def _schema(shape: inspect.Type, parts: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a type; those of structs go into `parts`, by name."""
+    match shape:
+        case inspect.StructType():
+            name = shape.cls.__name__
+            if name not in parts:
+                parts[name] = _object(shape, parts)
+            return {"$ref": f"#/$defs/{name}"}
+        case inspect.CustomType():
+            name = shape.cls.__name__
+            pattern, description = _QUANTITIES[shape.cls]
+            number = {"type": "integer" if shape.cls is ByteCount else "number", "exclusiveMinimum": 0}
+            forms = [{"type": "string", "pattern": pattern}, number]
+            parts.setdefault(name, {"title": name, "description": description, "anyOf": forms})
+            return {"$ref": f"#/$defs/{name}"}
+        case inspect.UnionType():
+            return {"anyOf": [_schema(inner, parts) for inner in shape.types]}
+        case inspect.VarTupleType():
+            return {"type": "array", "items": _schema(shape.item_type, parts)}
+        case inspect.DictType():
+            return {"type": "object", "additionalProperties": _schema(shape.value_type, parts)}
+        case inspect.LiteralType():
+            return {"enum": list(shape.values)}
+        case inspect.StrType():
+            return {"type": "string"} | ({"pattern": shape.pattern} if shape.pattern else {})
+        case inspect.IntType():
+            bounds = {"minimum": shape.ge, "maximum": shape.le}
+            return {"type": "integer"} | {name: bound for name, bound in bounds.items() if bound is not None}
+        case inspect.BoolType():
+            return {"type": "boolean"}
+        case inspect.NoneType():
+            return {"type": "null"}
+    raise NotImplementedError(f"no schema for {shape}")
+
+
+def _object(shape: inspect.StructType, parts: dict[str, Any]) -> dict[str, Any]:
+    name = shape.cls.__name__
+    properties = {}
+    for field in shape.fields:
+        schema = {"description": DESCRIPTIONS[name][field.encode_name], **_schema(field.type, parts)}
+        if isinstance(field.default, (str, int, float)):
+            schema["default"] = field.default
+        properties[field.encode_name] = schema
+    return {
+        "title": name,
+        "description": (shape.cls.__doc__ or "").partition("\n")[0],
+        "type": "object",
+        "properties": properties,
+        "required": [field.encode_name for field in shape.fields if field.required],
+        "additionalProperties": False,
+    }

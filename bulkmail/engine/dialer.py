@@ -1,0 +1,151 @@
+"""Find a mail exchanger that lets us in, in the order of RFC 5321 §5.1: hosts by preference, a few addresses each."""
+
+import ssl
+
+from msgspec import Struct
+
+from bulkmail.clock import Clock
+from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.router import Router, Unroutable
+from bulkmail.model.campaign import TlsMode
+from bulkmail.model.delivery import Reason, Reply, Stage
+from bulkmail.net.connection import Connection, HandshakeError, Owner, connect
+from bulkmail.net.timeouts import Timeouts
+from bulkmail.net.tls import client_context
+from bulkmail.smtp.handshake import Credentials, Handshake
+from bulkmail.smtp.replies import parse_text
+
+# RFC 5321 §5.1 asks for at least two addresses; a bound keeps a long list from eating hours of timeouts.
+MAX_ADDRESSES = 5
+DEAD_SECONDS = 60.0
+
+
+class Transport(Struct, frozen=True, kw_only=True):
+    """How the connections of a run are made; with `implicit_tls` TLS begins with the first byte (RFC 8314)."""
+
+    port: int
+    tls: TlsMode
+    implicit_tls: bool = False
+    verify: bool = False
+    credentials: Credentials | None = None
+    window: int = 1
+    timeouts: Timeouts = Timeouts()
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why the last host that was tried did not let us in."""
+
+    stage: Stage
+    host: str
+    reason: Reason = Reason.NONE
+    reply: Reply | None = None
+    explanation: str = ""
+
+
+class Dialer:
+    """Opens connections for pools; remembers for a while which hosts are dead and whose TLS is broken."""
+
+    def __init__(self, transport: Transport, router: Router, *, clock: Clock) -> None:
+        self._transport = transport
+        self._router = router
+        self._clock = clock
+        self._dead_hosts: dict[str, float] = {}
+        self._without_tls: set[str] = set()
+
+    async def dial(self, owner: Owner, exchange: Exchange, establishing: set[Connection]) -> Connection | Refusal:
+        """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
+        hosts = self._router.hosts(exchange.hosts)
+        now = self._clock.monotonic()
+        alive = [host for host in hosts if self._dead_hosts.get(host, 0.0) <= now]
+        refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.NETWORK)
+        tried = 0
+        for host in alive or hosts:
+            addresses = await self._router.addresses(host)
+            if isinstance(addresses, Unroutable):
+                refusal = Refusal(
+                    stage=Stage.DNS, host=host, reason=addresses.reason, explanation=addresses.explanation
+                )
+                continue
+            for address in addresses:
+                if tried == MAX_ADDRESSES:
+                    return refusal
+                tried += 1
+                outcome = await self._try(owner, exchange, host, address, establishing)
+                if isinstance(outcome, Connection):
+                    self._dead_hosts.pop(host, None)
+                    return outcome
+                refusal = outcome
+            self._bury(host)
+        return refusal
+
+    def _bury(self, host: str) -> None:
+        now = self._clock.monotonic()
+        if len(self._dead_hosts) > 10_000:
+            self._dead_hosts = {name: until for name, until in self._dead_hosts.items() if until > now}
+        self._dead_hosts[host] = now + DEAD_SECONDS
+
+    async def _try(
+        self, owner: Owner, exchange: Exchange, host: str, address: str, establishing: set[Connection]
+    ) -> Connection | Refusal:
+        transport, lane = self._transport, exchange.lane
+        where = f"{host} [{address}]:{transport.port}"
+        tls: TlsMode = transport.tls
+        if tls == "opportunistic" and address in self._without_tls:
+            tls = "none"
+        context = self._context(tls)
+        handshake = Handshake(
+            ehlo_name=lane.source.ehlo or "localhost",
+            tls="none" if transport.implicit_tls else tls,
+            encrypted=transport.implicit_tls,
+            credentials=transport.credentials,
+        )
+
+        def make() -> Connection:
+            return Connection(
+                owner,
+                handshake,
+                clock=self._clock,
+                timeouts=transport.timeouts,
+                host=host,
+                address=address,
+                max_messages=lane.pacer.messages_per_connection(lane.limits.messages_per_connection),
+                window=transport.window,
+            )
+
+        try:
+            connection = await connect(
+                make,
+                address,
+                transport.port,
+                source_address=lane.source.address,
+                timeout_seconds=transport.timeouts.connect,
+                tls_context=context if transport.implicit_tls else None,
+                server_hostname=host,
+            )
+        except TimeoutError:
+            explanation = f"no connection to {where} in {transport.timeouts.connect:g} s"
+            return Refusal(stage=Stage.CONNECT, host=host, reason=Reason.TIMEOUT, explanation=explanation)
+        except OSError as error:
+            explanation = f"{where}: {error.strerror or error}"
+            return Refusal(stage=Stage.CONNECT, host=host, reason=Reason.NETWORK, explanation=explanation)
+        establishing.add(connection)
+        try:
+            await connection.establish(context)
+        except HandshakeError as error:
+            found = error.failure
+            if found.reason is Reason.TLS and tls == "opportunistic":
+                # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
+                self._without_tls.add(address)
+                return await self._try(owner, exchange, host, address, establishing)
+            reply = parse_text(found.code, found.text) if found.code else None
+            return Refusal(
+                stage=found.stage, host=host, reason=found.reason, reply=reply, explanation=f"{where}: {error}"
+            )
+        finally:
+            establishing.discard(connection)
+        return connection
+
+    def _context(self, tls: TlsMode) -> ssl.SSLContext | None:
+        if tls == "none" and not self._transport.implicit_tls:
+            return None
+        return client_context(verify=self._transport.verify or tls == "verified")
