@@ -109,6 +109,13 @@ class Suppressions:
                 return _suppression(row)
         return None
 
+    def entries(self, key: str) -> list[Suppression]:
+        """Every entry of the key, of whatever scope, oldest first. Reads the whole table."""
+        return [
+            _suppression(row)
+            for row in self._database.rows(f"SELECT {_COLUMNS} FROM suppression WHERE key = ? ORDER BY id", (key,))
+        ]
+
     def contains(self, key: str, list_name: str | None = None) -> bool:
         """`check(...) is not None`, from memory unless it hits; as of the last `refresh`."""
         known = self._set
