@@ -70,7 +70,7 @@ class Courier:
         if connection.completed and untouched:
             # Receivers close after so many messages without a word: a limit, not a failure.
             if reason is Reason.CONNECTION_LOST and not connection.said_quit:
-                lane.pacer.on_closed_between(connection.completed)
+                lane.pacer.on_closed_between(self._clock.monotonic(), connection.completed)
             for message, _, _ in reversed(left):
                 exchange.give_back(message, first=True)
             return

@@ -28,6 +28,8 @@ T = TypeVar("T")
 # Chunks in memory; a chunk of a tail of small sites counts while more than FEW of it are outstanding.
 MAX_ACTIVE = 256
 MAX_TAILS = 8
+# How long a destination's site is taken for granted.
+SITE_SECONDS = 60.0
 # The longest nap, so that a clock step or a missed wake-up costs little.
 MAX_NAP_SECONDS = 30.0
 
@@ -64,7 +66,7 @@ class Scheduler:
         self._idle: list[ActiveChunk] = []
         self._wake = asyncio.Event()
         self._stopping = False
-        self._sites: dict[str, Site] = {}
+        self._sites: dict[str, tuple[float, Site]] = {}
 
     def wake(self) -> None:
         """Something changed: look again soon."""
@@ -136,7 +138,7 @@ class Scheduler:
                     nap_seconds = min(nap_seconds, max(0.0, entry.next_due - self._clock.time()))
                 continue
             if entry.destination:
-                wait_seconds = self._wait_of(entry.destination)
+                wait_seconds = await self._wait_of(entry.destination)
                 if wait_seconds > 0:
                     nap_seconds = min(nap_seconds, wait_seconds)
                     continue
@@ -152,12 +154,16 @@ class Scheduler:
     def _open_tails(self) -> int:
         return sum(not active.chunk.destination and active.outstanding > FEW for active in self._active.values())
 
-    def _wait_of(self, domain: str) -> float:
-        """Seconds until a lane for the domain may take another chunk; 0 where one may now, or none is known yet."""
-        site = self._sites.get(domain)
-        if site is None:
-            return 0.0
+    async def _wait_of(self, domain: str) -> float:
+        """Seconds until a lane for the domain may take another chunk; 0 where one may now, or there is no way in."""
         now = self._clock.monotonic()
+        known = self._sites.get(domain)
+        if known is None or known[0] <= now:
+            found = await self._router.site(domain)
+            if isinstance(found, Unroutable):
+                return 0.0
+            known = self._sites[domain] = (now + SITE_SECONDS, found)
+        site = known[1]
         waits = [
             max(0.0, exchange.open_again_at - now) if exchange.lane.waiting < LOW_WATER else MAX_NAP_SECONDS
             for exchange in self._exchanges_of(site)
@@ -188,8 +194,6 @@ class Scheduler:
         if isinstance(site, Unroutable):
             self._courier.unroutable(active, indexes, site, domain)
             return
-        if active.chunk.destination:
-            self._sites[domain] = site
         exchanges = self._exchanges_of(site)
         now = self._clock.monotonic()
         for position, exchange in enumerate(exchanges):

@@ -26,7 +26,8 @@ from bulkmail.store.directory import fsync_directory
 from bulkmail.store.outcomes import Outcome, clip
 from bulkmail.store.segments import HEAD, Segment, segment_error, segment_path
 
-SEGMENT_BYTES = 64 << 20
+# Three or four are there at a time, and what is mapped counts as the process's memory.
+SEGMENT_BYTES = 8 << 20
 INTENT, OUTCOME, MARK = 1, 2, 3
 INTENT_BODY = struct.Struct("<BHHId")
 OUTCOME_BODY = struct.Struct("<BHHIdBBBHd")
