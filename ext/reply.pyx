@@ -35,8 +35,9 @@ cdef int append(Buffer *buffer, const unsigned char *data, Py_ssize_t length) ex
             raise MemoryError
         buffer.data = <unsigned char *>grown
         buffer.capacity = capacity
-    memcpy(buffer.data + buffer.length, data, length)
-    buffer.length += length
+    if length:  # or data may still be NULL
+        memcpy(buffer.data + buffer.length, data, length)
+        buffer.length += length
     return 0
 
 
@@ -203,7 +204,7 @@ def enhanced_code(bytes text not None, int code, /) -> str | None:
         at = digits(source, number, end)
         if not 1 <= at - number <= 3:
             return None
-    # An address or a version number goes on: "5.1.1.7 is listed", "4.2.1-rc" does not matter, "5.1.1b" does.
+    # What goes on is something else: an IP address ("5.1.1.7 is listed"), a word ("5.1.1b").
     if at < end:
         if source[at] == b"." and digits(source, at + 1, end) > at + 1:
             return None
