@@ -86,7 +86,10 @@ class Dialogue:
         return self._run()
 
     def secured(self, tls: str) -> None:
-        """TLS stands: all that was said before is forgotten, and so is what was sent with it (RFC 3207 §4.2)."""
+        """TLS stands: all that was said before is forgotten (RFC 3207 §4.2).
+
+        What came behind the command was not protected by what it asks for, and goes too (CVE-2011-0411).
+        """
         self.tls = tls
         self.starting_tls = False
         self.greeted = None
@@ -191,8 +194,6 @@ class Dialogue:
             raise Fault(503 if self.tls else 502, "5.5.1", "TLS is not offered here now")
         self._say(220, "2.0.0", "Ready to start TLS")
         self.starting_tls = True
-        # Whatever came behind the command was not protected by what it asks for (CVE-2011-0411).
-        self._buffer.clear()
 
     def _mail(self, argument: str) -> None:
         if self.greeted is None:

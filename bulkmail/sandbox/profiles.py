@@ -124,7 +124,8 @@ class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `exchangers` are `PREFERENCE HOST`; a host may hold one of `{tenant}` (the domain with dashes), `{number}` (five
     digits by hash of the domain) or, at its end, `{domain}`: such hosts share `addresses` loopback addresses. `domains`
-    are its own; `share` is its part of all domains that no group owns; `word` forces it for domains that begin so.
+    are its own; `share` is its part of all domains that no group owns; `word` forces it for domains that begin so. The
+    exchangers of groups of the same `house` take mail for each other's domains.
     """
 
     manners: str
@@ -134,6 +135,7 @@ class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     addresses: int = 4
     banner: str | None = None
     word: str | None = None
+    house: str | None = None
 
 
 class OddShares(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -62,6 +62,7 @@ class Listener(Struct, frozen=True, kw_only=True):
 
     ip: str
     host: str
+    group: str
     manners: str
 
 
@@ -126,6 +127,10 @@ class Zone:
             return self.addresses_of(place.alias)
         if place.kind is Kind.IMPLICIT:
             return frozenset((self._pool_address(place.group or "", domain),))
+        house = self.profiles.group[place.group].house if place.group else None
+        if house is not None:
+            groups = self.profiles.group
+            return frozenset(listener.ip for listener in self.listeners if groups[listener.group].house == house)
         found = (self.exchanger_address(host) for _, host in place.exchangers)
         return frozenset(address for address in found if address is not None)
 
@@ -207,7 +212,7 @@ class Zone:
                 hosts = [_banner(name, group, number) for number in range(1, group.addresses + 1)]
             for number, host in enumerate(hosts, 1):
                 ip = f"127.10.{index}.{number}"
-                listeners.append(Listener(ip=ip, host=host, manners=group.manners))
+                listeners.append(Listener(ip=ip, host=host, group=name, manners=group.manners))
                 if not _pooled(group):
                     self._addresses[host] = ip
         return listeners

@@ -40,6 +40,8 @@ def test_it_serves_mail_and_published_records_and_ends_with_its_context(tmp_path
     async def check(sandbox: SandboxProcess) -> None:
         assert sandbox.pid is not None
         pids.append(sandbox.pid)
+        # An interrupt typed on the parent's terminal is not the child's.
+        assert os.getsid(sandbox.pid) != os.getsid(0)
         await sandbox.publish("s1._domainkey.garden.example", "v=DKIM1; p=AAAA")
         resolver = dns.asyncresolver.Resolver(configure=False)
         resolver.nameservers = [sandbox.dns_server.partition(":")[0]]

@@ -153,3 +153,13 @@ def test_an_adopted_domain_exists_whatever_its_hash_says(zone: Zone) -> None:
     fresh.adopt(f"s1._domainkey.{lost}")
     assert fresh.place(lost).kind is Kind.HOSTED
     assert fresh.place("company-1.example") == zone.place("company-1.example")
+
+
+def test_exchangers_of_one_house_take_mail_for_each_other_and_those_of_two_do_not(zone: Zone) -> None:
+    hosted = next(domain for domain in DOMAINS if zone.place(domain).group == "workspace")
+    hoster = next(domain for domain in DOMAINS if zone.place(domain).group == "harbour")
+    address = zone.exchanger_address("gmail-smtp-in.l.google.com")
+    assert address is not None
+    assert zone.serves(address, hosted)
+    assert not zone.serves(address, hoster)
+    assert not zone.serves(zone.exchanger_address("mx.lighthouse-mail.com") or "", hoster)
