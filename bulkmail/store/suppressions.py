@@ -162,8 +162,7 @@ class Suppressions:
             for scope, key in self._database.rows(
                 "SELECT scope, key FROM suppression_removal WHERE id > ? AND id <= ?", (self._last_removed, removed)
             ):
-                if not self._database.rows("SELECT 1 FROM suppression WHERE hash = ?", (_stored_hash(scope, key),)):
-                    self._set.discard(_name(scope, key))
+                self._set.discard(_name(scope, key))
             for (stored,) in self._database.stream(
                 "SELECT hash FROM suppression WHERE id > ? AND id <= ?", (self._last_added, added)
             ):

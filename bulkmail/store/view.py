@@ -71,6 +71,7 @@ class StoreView:
             live: dict[int, OutcomeColumn] = {}
             view = StoreView(database, live)
             database.rows("BEGIN")
+            database.rows("SELECT 1 FROM meta")  # the snapshot is that of the first read
             replay = Replay(lambda number: chunks.read_column(database, number))
             for segment in journal:
                 replay.read(segment)

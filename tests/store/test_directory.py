@@ -39,6 +39,14 @@ def test_the_same_process_is_no_exception(tmp_path: Path, store: Store, clock) -
     assert refused.value.pid == os.getpid()
 
 
+def test_a_pid_left_in_the_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("12345678901234\n")
+    lock = DirectoryLock(tmp_path)
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    lock.release()
+    assert (tmp_path / "lock").read_text() == ""
+
+
 def test_an_owner_whose_pid_cannot_be_read_is_another_process(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path)
     (tmp_path / "lock").write_text("")

@@ -201,6 +201,40 @@ def test_a_segment_stays_while_one_of_its_intents_is_unanswered(tmp_path: Path, 
     assert not (tmp_path / "000001.j").exists()
 
 
+def test_the_answer_to_an_intent_that_goes_is_durable(tmp_path: Path, journal: Journal) -> None:
+    journal.intent(1, 4000, 1, NOW)
+    fill(journal, 1)
+    journal.mark(1, 10)
+    journal.flush()
+    journal.sync()
+    journal.outcome(1, 4000, DELIVERED)
+    journal.flush()
+    assert journal.bytes_unsynced > 0
+    journal.folded([1], journal.position)
+    assert not (tmp_path / "000001.j").exists()
+    assert journal.bytes_unsynced == 0
+
+
+def test_a_segment_synced_before_its_last_record_is_synced_again(tmp_path: Path, mapped: bool) -> None:
+    synced: list[str] = []
+    with closing(
+        Journal(
+            tmp_path,
+            segment_bytes=4096,
+            mapped=mapped,
+            fdatasync=lambda descriptor: synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))),
+        )
+    ) as journal:
+        journal.outcome(1, 0, DELIVERED)
+        journal.flush()
+        journal.sync()
+        fill(journal, 1)
+        journal.flush()
+        journal.sync()
+        journal.sync()
+        assert synced == ["000001.j", "000001.j", "000002.j"]
+
+
 def test_a_spare_segment_is_ready_before_it_is_needed(tmp_path: Path, journal: Journal) -> None:
     assert [number for number, _ in segment_paths(tmp_path)] == [1, 2]
     fill(journal, 1)

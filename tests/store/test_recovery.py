@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -151,7 +152,10 @@ def test_doubts_of_an_open_chunk_are_not_settled(crashed, sent: OpenChunk, open_
 
 
 class Sender:
-    """Does at random what an engine does, and remembers what must be known after a crash."""
+    """Does at random what an engine does, and remembers what must be known after a crash.
+
+    `synced` is what a power failure leaves of each segment, `durable` the attempts it must not make forgotten.
+    """
 
     SIZES = (3, 5, 2)
 
@@ -162,6 +166,8 @@ class Sender:
         self.intents: dict[tuple[int, int], int] = {}
         self.unpublished: list[tuple[int, int, Outcome]] = []
         self.open: dict[int, OpenChunk] = {}
+        self.synced: dict[str, bytes] = {}
+        self.durable: dict[tuple[int, int], int] = {}
         self.store = self.start(path)
         run = self.store.create_run("c", "", "", b"")
         self.run = run.number
@@ -173,7 +179,13 @@ class Sender:
         )
 
     def start(self, path: Path) -> Store:
-        return Store.open(path, clock=self.clock, segment_bytes=512, mapped=self.mapped)
+        self.synced.clear()
+        return Store.open(
+            path, clock=self.clock, segment_bytes=512, mapped=self.mapped, fdatasync=self.keep_what_is_synced
+        )
+
+    def keep_what_is_synced(self, descriptor: int) -> None:
+        self.synced[os.readlink(f"/proc/self/fd/{descriptor}")] = os.pread(descriptor, 512, 0)
 
     def claim(self) -> None:
         chunk = self.store.claim(self.run, "a.example", self.clock.now)
@@ -207,6 +219,8 @@ class Sender:
         busy = {number for number, _ in self.intents}
         released = [number for number in self.open if release and number not in busy]
         self.store.fold(list(self.open.values()), release=released)
+        if not self.store.journal.bytes_unsynced:
+            self.durable |= self.attempts
         for number in released:
             del self.open[number]
 
@@ -247,6 +261,38 @@ class Sender:
             outcome.disposition == Disposition.DELIVERED for outcome in self.outcomes.values()
         )
 
+    def lose_power(self) -> None:
+        """Go on with what a machine that stopped would have left: the tables, and of the journal what was synced."""
+        path = self.path.with_name(self.path.name + "x")
+        shutil.copytree(self.path, path, ignore=shutil.ignore_patterns("*-shm", "lock"))
+        for file in (path / "journal").iterdir():
+            file.write_bytes(self.synced.get(str(self.path / "journal" / file.name), bytes(512)))
+        self.abandon()
+        self.path = path
+        self.store = self.start(path)
+        for key, attempt in self.durable.items():
+            assert self.stored(*key).attempt >= attempt
+        for chunk, size in enumerate(self.SIZES, 1):
+            for index in range(size):
+                outcome, key = self.stored(chunk, index), (chunk, index)
+                if outcome.disposition == Disposition.IN_DOUBT:
+                    self.outcomes[key] = outcome
+                elif outcome.attempt == self.outcomes.get(key, Outcome(Disposition.OPEN)).attempt:
+                    assert outcome == self.outcomes.get(key, Outcome(Disposition.OPEN))
+                else:
+                    self.outcomes[key] = outcome
+                self.attempts[key] = outcome.attempt
+        self.unpublished = [
+            (one.chunk, one.index, Outcome(one.disposition, one.attempts, text=one.text))
+            for one in self.store.recovered.events_to_publish
+        ]
+        self.intents.clear()
+        self.open.clear()
+
+    def sync(self) -> None:
+        self.store.journal.sync()
+        self.durable |= self.attempts
+
     def stored(self, chunk: int, index: int) -> Outcome:
         return self.store._stored(chunk).get(index)
 
@@ -257,7 +303,7 @@ class Sender:
 
 
 OPERATIONS = st.sampled_from(
-    ["claim", "attempt", "attempt", "attempt", "answer", "answer", "fold", "release", "mark", "sync", "later", "crash"]
+    ["claim", *["attempt"] * 3, *["answer"] * 2, "fold", "release", "mark", "sync", "later", "crash", "power"]
 )
 
 
@@ -289,9 +335,11 @@ def test_no_crash_loses_an_outcome_or_an_unanswered_intent(clock, mapped: bool, 
                 case "mark":
                     sender.mark()
                 case "sync":
-                    sender.store.journal.sync()
+                    sender.sync()
                 case "later":
                     clock.now += 1
                 case "crash":
                     sender.crash()
+                case "power":
+                    sender.lose_power()
         sender.abandon()

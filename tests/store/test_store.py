@@ -5,6 +5,7 @@ import pytest
 
 from bulkmail.errors import InternalError, StateError
 from bulkmail.model.delivery import Disposition, Reason, Stage
+from bulkmail.store import chunks
 from bulkmail.store.chunks import Backlog, NewChunk, OpenChunk
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import IntakeProgress, Run, RunState
@@ -181,6 +182,36 @@ def test_counts_and_outcomes_include_what_is_not_folded_yet(store: Store, new_ch
     assert everyone[-1].destination == "mixed.example"
 
 
+def test_what_is_folded_is_durable_in_the_journal_first(store: Store, new_chunk, run_of) -> None:
+    chunk = claim(store, run_of(store, new_chunk(2)))
+    record(store, chunk, 0, DELIVERED)
+    assert store.journal.bytes_unsynced > 0
+    store.fold([chunk])
+    assert store.journal.bytes_unsynced == 0
+
+
+def test_an_outcome_that_comes_during_a_fold_is_left_to_the_next(
+    store: Store, new_chunk, run_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk = claim(store, run_of(store, new_chunk(2)))
+    write = chunks.write_outcomes
+
+    def write_slowly(*arguments: object) -> None:
+        write(*arguments)  # type: ignore[arg-type]
+        monkeypatch.undo()
+        record(store, chunk, 1, BOUNCED)
+        while store.journal.position < 1 << 16:
+            store.journal.outcome(99, 0, BOUNCED)
+
+    monkeypatch.setattr(chunks, "write_outcomes", write_slowly)
+    record(store, chunk, 0, DELIVERED)
+    store.fold([chunk])
+    assert chunk.number in store.journal.stale_chunks()
+    store.fold([chunk])
+    assert store.journal.stale_chunks() == {99}
+    assert store._stored(chunk.number).get(1) == BOUNCED
+
+
 def test_counts_are_of_one_run(store: Store, new_chunk, run_of) -> None:
     first, second = run_of(store, new_chunk(3)), run_of(store, new_chunk(2))
     chunk = claim(store, second)
@@ -238,10 +269,17 @@ def test_the_last_look_is_a_snapshot_with_the_journal_over_it(tmp_path: Path, st
         counts = view.counts(run.number)
         assert (counts[Disposition.DELIVERED], counts[Disposition.BOUNCED], counts[Disposition.OPEN]) == (1, 0, 2)
         assert [one.disposition for one in view.outcomes(run.number)][:2] == [Disposition.DELIVERED, Disposition.OPEN]
+        run_of(store, new_chunk(1))
         assert view.runs() == [run]
         assert view.backlog(run.number, NOW)[0].chunks_ready == 1
     with Store.open_readonly(tmp_path / "state") as view:
         assert view.counts(run.number)[Disposition.BOUNCED] == 1
+
+
+def test_the_snapshot_is_of_the_moment_it_is_opened(tmp_path: Path, store: Store) -> None:
+    with Store.open_readonly(tmp_path / "state") as view:
+        store.create_run("spring", "c", "r", b"")
+        assert view.runs() == []
 
 
 def test_a_look_at_a_directory_without_state_says_so(tmp_path: Path) -> None:

@@ -109,6 +109,21 @@ def test_other_writes_to_the_queue_are_no_change(tmp_path: Path, suppressions: S
     assert not suppressions.refresh()
 
 
+def test_only_what_may_be_suppressed_is_looked_up_in_the_tables(suppressions: Suppressions) -> None:
+    suppressions.add_many([suppression("a@x.example"), suppression("b@x.example")])
+    suppressions.contains("")
+    statements: list[str] = []
+    suppressions._database.connection.set_trace_callback(statements.append)
+    assert not suppressions.contains("c@x.example", "news")
+    assert statements == []
+    assert suppressions.contains("b@x.example")
+    assert len(statements) == 1
+    suppressions.remove("b@x.example")
+    statements.clear()
+    assert not suppressions.contains("b@x.example")
+    assert statements == []
+
+
 def test_keys_and_lists_do_not_run_into_each_other(suppressions: Suppressions) -> None:
     suppressions.add(suppression("a@x", "one"))
     assert not suppressions.contains("ea@x", "on")
