@@ -15,7 +15,8 @@ from bulkmail.model.delivery import Summary
 
 SITES = 10
 NOTES = 3
-WIDE = 120
+WIDE = 110
+HELP = "Ctrl-C stops in order; the same command goes on from there"
 DIM, BOLD = Style(dim=True), Style(bold=True)
 _NUMBERS = (("delivered", 9), ("deferred", 8), ("bounced", 7), ("conns", 5), ("waiting", 7))
 
@@ -33,8 +34,10 @@ class SiteRow(Struct):
     said: str = ""
 
     @property
-    def volume(self) -> int:
-        return self.delivered + self.deferred + self.bounced + self.waiting
+    def rank(self) -> tuple[int, int, str]:
+        """By powers of two of what waits, so that rows do not swap places all the time."""
+        waits = self.deferred + self.waiting
+        return waits.bit_length(), self.delivered + self.bounced + waits, self.site
 
     @property
     def short(self) -> str:
@@ -53,7 +56,7 @@ def final(summary: Summary) -> int:
 
 
 def site_rows(snapshot: Snapshot, count: int = SITES) -> list[SiteRow]:
-    """The sites with most recipients, in an order that changes little from frame to frame."""
+    """The sites where most mail waits, then those with most mail; in an order that changes little."""
     lanes: dict[str, list[LaneStatistics]] = {}
     for lane in snapshot.lanes:
         lanes.setdefault(lane.site, []).append(lane)
@@ -70,17 +73,16 @@ def site_rows(snapshot: Snapshot, count: int = SITES) -> list[SiteRow]:
                 row.said = lane.state.partition(": ")[2] or lane.state
             row.paused_seconds = max(row.paused_seconds, lane.paused_seconds)
         rows.append(row)
-    return nlargest(count, rows, key=lambda row: (row.volume, row.site))
+    return nlargest(count, rows, key=lambda row: row.rank)
 
 
 def eta(snapshot: Snapshot) -> str:
     """When all is done at the present rate, or what is waited for."""
     if snapshot.phase != "sending" or not snapshot.open:
         return ""
-    in_hand = sum(lane.waiting + lane.ready + lane.connections for lane in snapshot.lanes)
-    if snapshot.rate_per_second >= 0.5 and in_hand:
-        return f"{span(snapshot.open / snapshot.rate_per_second)} left"
-    return "" if in_hand else "waiting for the next tries"
+    if snapshot.rate_per_second >= 0.5 and any(lane.waiting + lane.ready for lane in snapshot.lanes):
+        return f"{span(max(1, round(snapshot.open / snapshot.rate_per_second)))} left"
+    return "" if any(lane.connections for lane in snapshot.lanes) else "waiting for the next tries"
 
 
 def counts(summary: Summary) -> list[tuple[str, int]]:
@@ -88,6 +90,11 @@ def counts(summary: Summary) -> list[tuple[str, int]]:
     always = ("delivered", "deferred", "bounced")
     names = (*always, "expired", "in_doubt", "suppressed", "rejected", "duplicates")
     return [(name, count) for name in names if (count := getattr(summary, name)) or name in always]
+
+
+def word_of(name: str) -> str:
+    """While a run is on, who was not tried yet is not called deferred."""
+    return "open" if name == "deferred" else name.replace("_", " ")
 
 
 class Frame:
@@ -109,13 +116,14 @@ class Frame:
         ]
         if snapshot.problem:
             lines.insert(1, Text(shortened(snapshot.problem, columns), Style(color="red", bold=True)))
-        room = max(height - len(lines) - 3, 0)
+        room = max(height - len(lines) - 5, 0)
         lines += _site_lines(rows[:room], len(snapshot.sites), columns)
         if columns < WIDE:
             notes = [row for row in rows if row.state and row.said][: min(NOTES, max(room - len(rows), 0))]
             lines += [Text(shortened(f"{row.site}: {row.said}", columns), DIM) for row in notes]
+        lines += [Text(), Text(shortened(HELP, columns), DIM)]
         self._lines = min(max(self._lines, len(lines)), max(height - 1, 1))
-        lines += [Text()] * (self._lines - len(lines))
+        lines[-2:-2] = [Text()] * (self._lines - len(lines))
         return Text("\n", no_wrap=True, overflow="ellipsis").join(lines[: self._lines])
 
     def _title(self, snapshot: Snapshot) -> Text:
@@ -133,15 +141,15 @@ class Frame:
         width = max(columns - (2 * len(f"{total:,}") + 36), 10)
         filled = share * width
         whole = int(filled)
-        bar = Text("━" * whole, Style(color="green"))
+        bar = Text.assemble(("━" * whole, "green"))
         bar.append(("╸" if filled - whole >= 0.5 else "━") if whole < width else "", Style(color="bright_black"))
         bar.append("━" * (width - whole - 1), Style(color="bright_black"))
-        return bar.append(figures)
+        return Text.assemble(bar, figures)
 
     def _counts(self, summary: Summary, columns: int) -> list[Text]:
         lines = [Text()]
         for name, count in counts(summary):
-            word = name.replace("_", " ")
+            word = word_of(name)
             if lines[-1].cell_len + len(word) + len(f"{count:,}") + 3 > columns:
                 lines.append(Text())
             if lines[-1]:
@@ -176,7 +184,7 @@ def plain_line(snapshot: Snapshot) -> str:
     summary = snapshot.summary
     if snapshot.phase == "reading recipients":
         return f"{summary.run}: reading recipients: {summary.recipients:,} rows"
-    parts = [f"{name.replace('_', ' ')} {count:,}" for name, count in counts(summary)]
+    parts = [f"{word_of(name)} {count:,}" for name, count in counts(summary)]
     parts.append(f"{snapshot.rate_per_second:,.0f}/s")
     parts += filter(None, (eta(snapshot), snapshot.problem))
     paused = [row for row in site_rows(snapshot) if row.paused_seconds > 0]

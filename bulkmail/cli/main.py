@@ -35,9 +35,7 @@ State = Annotated[
     ),
 ]
 Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One or more addresses.")]
-List = Annotated[
-    str | None, typer.Option("--list", metavar="NAME", help="Only for this list. Default: for all mail.")
-]
+List = Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only for this list. Default: for all mail.")]
 
 
 class Part(StrEnum):
@@ -283,6 +281,4 @@ def sandbox(
     with reported():
         from bulkmail.cli import sandbox as verb
 
-        verb.run_sandbox(
-            folder, seed=seed, keep=keep.value, profiles=profiles, smtp_port=smtp_port, dns_port=dns_port
-        )
+        verb.run_sandbox(folder, seed=seed, keep=keep.value, profiles=profiles, smtp_port=smtp_port, dns_port=dns_port)

@@ -89,8 +89,8 @@ def percent(part: int, whole: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
-    if seconds < 9.95:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`; whole seconds stay whole."""
+    if seconds < 9.95 and not isinstance(seconds, int):
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
@@ -112,9 +112,7 @@ def table(
 ) -> Text:
     """Rows under a dim header, two spaces apart and two in; `numbers` are right-aligned; the last column is cut."""
     texts = [[cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row] for row in rows]
-    widths = [
-        max([cell_len(title), *(row[index].cell_len for row in texts)]) for index, title in enumerate(header)
-    ]
+    widths = [max([cell_len(title), *(row[index].cell_len for row in texts)]) for index, title in enumerate(header)]
     room = columns - 2 - sum(widths[:-1]) - 2 * (len(widths) - 1)
     widths[-1] = max(min(widths[-1], room), 8)
     lines = [[Text(title, Style(dim=True)) for title in header], *texts]

@@ -100,7 +100,7 @@ def _write(message: bytes, folder: Path) -> None:
     parsed = _parsed(message)
     written = [folder / "message.eml"]
     written[0].write_bytes(message)
-    images = {}
+    images: dict[str, str] = {}
     for part in parsed.walk():
         content_id = part["Content-ID"]
         if content_id is None or part.is_multipart():

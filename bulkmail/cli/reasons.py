@@ -33,7 +33,11 @@ def count_reasons(outcomes: Iterator[RecipientOutcome]) -> list[ReasonCount]:
         counted = found.get(key)
         if counted is None:
             found[key] = ReasonCount(
-                disposition_word(outcome), outcome.reason.label, 1, outcome.address, outcome.text or "not tried yet"
+                disposition_word(outcome),
+                outcome.reason.label if outcome.reason else "",
+                1,
+                outcome.address,
+                outcome.text or "not tried yet",
             )
         else:
             counted.count += 1

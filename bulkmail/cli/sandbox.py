@@ -43,9 +43,7 @@ def run_sandbox(
     _allow_many_files()
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bulkmail-sandbox-")))
-        sandbox = Sandbox(
-            place, seed=seed, keep=keep, profiles=profiles, smtp_port=smtp_port, dns_port=dns_port
-        )
+        sandbox = Sandbox(place, seed=seed, keep=keep, profiles=profiles, smtp_port=smtp_port, dns_port=dns_port)
         uvloop.run(_run(sandbox, profiles, temporary=folder is None))
 
 

@@ -61,5 +61,3 @@ def signer_at_hand(campaign: Campaign, directory: Path) -> tuple[Signer, str | N
         there = tuple(key for key in campaign.dkim if key not in absent)
         return load_keys(there), "not signed: the sandbox makes the missing DKIM key with the first send"
     return load_keys(with_demo_keys(campaign, folder).dkim), None
-
-

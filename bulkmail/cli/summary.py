@@ -16,8 +16,8 @@ from bulkmail.model.delivery import Summary
 from bulkmail.store.view import StoreView
 
 OUTCOMES = ("delivered", "deferred", "bounced", "expired", "in_doubt", "suppressed", "rejected", "duplicates")
-REASONS = 8
-SITES = 10
+REASONS = 6
+SITES = 6
 
 
 def print_summary(
@@ -129,9 +129,7 @@ def _sites(snapshot: Snapshot, columns: int) -> Text:
     return text
 
 
-def _next(
-    file: str, directory: Path, summary: Summary, reasons: list[ReasonCount], maildir: Path | None
-) -> Text:
+def _next(file: str, directory: Path, summary: Summary, reasons: list[ReasonCount], maildir: Path | None) -> Text:
     lines = []
     if summary.state != "finished":
         lines.append((command("send", file, directory=directory, campaign=file), "goes on where this stopped"))

@@ -166,9 +166,7 @@ def _columns(file: Path, header: list[str]) -> dict[str, int]:
     return {"address": address} | {name: names.index(name) for name in HEADER[1:] if name in names}
 
 
-def _entry(
-    file: Path, line: int, values: dict[str, str], scope: str | None, reason: str, now: float
-) -> Suppression:
+def _entry(file: Path, line: int, values: dict[str, str], scope: str | None, reason: str, now: float) -> Suppression:
     address = values.get("address", "").strip()
     try:
         key = comparison_key(parse_address(address))
