@@ -94,7 +94,8 @@ class Program:
         """
         values = [None if (value := fields.get(name)) == "" else value for name in self.fields]
         try:
-            return orjson.dumps(values)
+            # A copy, for what orjson returns holds on to 4 KiB, and rows are gathered by the ten thousand.
+            return bytes(memoryview(orjson.dumps(values)))
         except orjson.JSONEncodeError as error:
             name = next((name for name in self.fields if not storable(fields.get(name))), "")
             raise ContentError(f"field {name} cannot be stored: {error}") from None
