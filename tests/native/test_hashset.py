@@ -136,9 +136,9 @@ def test_a_key_added_by_its_hash_is_found() -> None:
 
 
 GROWTH = """
-import resource
+from pathlib import Path
 from bulkmail.native.hashset import AddressSet
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak(): return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
 before = peak()
 addresses = AddressSet()
 add = addresses.add_hash
@@ -151,7 +151,7 @@ print((peak() - before) / addresses.memory_bytes, addresses.memory_bytes / len(a
 def test_growth_takes_no_second_table() -> None:
     output = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, check=True, text=True)
     peak, entry = map(float, output.stdout.split())
-    assert peak < 1.2
+    assert 0.8 < peak < 1.2
     assert entry < 15
 
 
