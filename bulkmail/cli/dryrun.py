@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out, print_json, safe
 from bulkmail.cli.places import has_state
 from bulkmail.cli.rows import Tally, tally
@@ -52,7 +53,7 @@ def dry_run(file: str, *, json: bool, state: Path | None, limit: int | None) -> 
     console.print(f"  {found.accepted:,} would get the message")
     print_counts(console, msgspec.structs.replace(summary, deferred=0), always=())
     for row in found.rejections[:REJECTIONS]:
-        console.print(f"    {safe(row.source)}:{row.line}: {safe(row.address)}: {safe(row.reason)}")
+        console.print(f"    {safe(near(Path(row.source)))}:{row.line}: {safe(row.address)}: {safe(row.reason)}")
     if found.rejected > REJECTIONS:
         console.print(f"    and {found.rejected - REJECTIONS:,} more; `check` shows them")
     if found.first is None:

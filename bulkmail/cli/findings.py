@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 
 from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
+from bulkmail.cli.hints import near
 from bulkmail.cli.output import safe
 from bulkmail.errors import CampaignError
 
@@ -51,7 +53,7 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
     for level in Level:
         for finding in findings:
             if finding.level is level:
-                where = f"{safe(finding.where)}: " if finding.where else ""
+                where = f"{safe(near(Path(finding.where)))}: " if finding.where else ""
                 console.print(
                     Text.assemble(
                         (level.value, _COLOURS[level]), f": {where}{safe(finding.what)} ", (f"[{finding.rule}]", "dim")

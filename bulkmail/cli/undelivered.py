@@ -38,7 +38,8 @@ def _write(file: TextIO, events: Iterable[Event], outcomes: Iterable[RecipientOu
         # A recipient suppressed later than at intake was taken in, and has an outcome with a site.
         if event.event == "rejected" or (event.event == "suppressed" and event.site is None):
             count += 1
-            row = (event.recipient or "", event.event, "0", event.reason or "", "", "", "", event.time)
+            sentence = event.reason or "" if event.event == "rejected" else ""
+            row = (event.recipient or "", event.event, "0", event.event, "intake", "", sentence, event.time)
             writer.writerow([cell(value) for value in row])
     for outcome in outcomes:
         count += 1

@@ -73,7 +73,11 @@ def _tell(
     for event in sorted([*events, *lanes[-LANE_EVENTS:]], key=lambda event: event.time):
         console.print(Text.assemble((f"  {_clock(event.time)}  ", "dim"), *_sentence(event)))
     if len(lanes) > LANE_EVENTS:
-        console.print(Text(f"  {len(lanes):,} times in all the site was slowed or paused for everybody", "dim"))
+        console.print(
+            Text(
+                f"  {len(lanes):,} times in all its site was slowed or paused; the last {LANE_EVENTS} are shown", "dim"
+            )
+        )
     if outcome is not None:
         console.print(Text.assemble("  ", *_standing(outcome, run, running=running)))
 
@@ -90,8 +94,9 @@ def _sentence(event: Event) -> Iterable[str | tuple[str, str]]:
             yield ("suppressed", COLOURS["suppressed"])
             yield ": on the suppression list; it was not tried"
         case "lane":
-            yield (f"{safe(event.site or '')} made everybody wait", "yellow")
-            yield f": {safe(event.reply or '')}"
+            because, _, what = (event.reply or "").rpartition("; ")
+            yield ("all waited", "yellow")
+            yield f": {what} at {safe(event.site or '')}{f', after {safe(because)}' if because else ''}"
         case _:
             yield from _attempt(event)
 
