@@ -31,7 +31,10 @@ Row = Recipient | RejectedRow
 
 
 class Intake:
-    """One run's intake; `take` is called with rows in order of the sources, `finish` after the last."""
+    """One run's intake; `take` is called with rows in order of the sources, `finish` after the last.
+
+    `publish` gets the events of rejected, duplicate and suppressed rows once they are durable.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Intake:
         statistics: Statistics,
         *,
         clock: Clock,
+        publish: Callable[[Sequence[Event]], None],
     ) -> None:
         self._store = store
         self._run = run
@@ -56,6 +60,8 @@ class Intake:
         self._since_ingest = 0
         self._groups: defaultdict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)
         self._events: list[Event] = []
+        self._publish = publish
+        self._durable: list[Event] = []
 
     async def run(
         self, batches: AsyncIterator[Sequence[Row]], thread: Executor, *, limit: int | None, stop: Callable[[], bool]
@@ -65,12 +71,13 @@ class Intake:
         async for batch in batches:
             rows = batch if limit is None else batch[: limit - self._rows]
             await loop.run_in_executor(thread, self.take, rows)
+            self._publish_durable()
             if stop():
-                await loop.run_in_executor(thread, self.finish)
+                await self._finish(thread)
                 return False
             if limit is not None and self._rows >= limit:
                 break
-        await loop.run_in_executor(thread, self.finish)
+        await self._finish(thread)
         return True
 
     def take(self, rows: Sequence[Row]) -> None:
@@ -118,6 +125,15 @@ class Intake:
         """Store what is left."""
         self._ingest()
 
+    async def _finish(self, thread: Executor) -> None:
+        await asyncio.get_running_loop().run_in_executor(thread, self.finish)
+        self._publish_durable()
+
+    def _publish_durable(self) -> None:
+        if self._durable:
+            events, self._durable = self._durable, []
+            self._publish(events)
+
     def _reject(self, address: str, reason: str) -> None:
         self._statistics.rejected += 1
         self._note("rejected", address, reason)
@@ -138,8 +154,8 @@ class Intake:
         chunks = build_chunks(self._groups)
         self._groups.clear()
         self._since_ingest = 0
-        self._event_log.append(self._events)
-        self._events.clear()
+        events, self._events = self._events, []
+        self._event_log.append(events)
         self._event_log.sync()
         statistics = self._statistics
         self._store.ingest(
@@ -155,6 +171,7 @@ class Intake:
             ),
         )
         statistics.totals[Disposition.OPEN] += sum(len(chunk.addresses) for chunk in chunks)
+        self._durable += events
 
 
 def build_chunks(groups: dict[tuple[str, str], list[tuple[str, bytes]]]) -> list[NewChunk]:

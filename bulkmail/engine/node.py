@@ -226,6 +226,7 @@ class Node:
                 self._event_log,
                 self.statistics,
                 clock=self._clock,
+                publish=self._recorder.publish,
             )
             done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
             if not done:

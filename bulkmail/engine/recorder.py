@@ -243,7 +243,12 @@ class Recorder:
         if entries:
             await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
         self._journal.mark(self._run_number, offset)
-        if events and self.subscriber is not None:
+        if events:
+            self.publish(events)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand durable events to the subscriber."""
+        if self.subscriber is not None:
             self.subscriber(events)
 
     def _publish(self, events: list[Event]) -> int:
