@@ -48,13 +48,6 @@ class Guest:
         self.commands: list[str] = []
 
 
-async def _message(reader: asyncio.StreamReader) -> bytes:
-    data = b""
-    while not (data == b".\r\n" or data.endswith(b"\r\n.\r\n")):
-        data += await reader.readuntil(b".\r\n")
-    return data
-
-
 def yes(stage: str, guest: Guest, argument: str) -> str | None:
     return None
 
@@ -134,8 +127,7 @@ class Exchanger:
     async def _talk(self, guest: Guest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._say(writer, "connect", guest, ""):
             return
-        recipient = ""
-        mail = False
+        sender, recipient = False, ""
         while True:
             line = (await reader.readuntil(b"\r\n"))[:-2].decode("utf-8", "replace")
             guest.commands.append(line)
@@ -152,11 +144,10 @@ class Exchanger:
                 code = self._say(writer, "auth", guest, base64.b64decode(line.split(" ")[2]).decode())
             elif verb == "MAIL":
                 code = self._say(writer, "mail", guest, line[line.index("<") + 1 : line.index(">")])
-                recipient, mail = "", code == "250"
+                sender, recipient = code.startswith("2"), ""
+            elif verb == "RCPT" and not sender:
+                writer.write(b"503 5.5.1 no sender\r\n")
             elif verb == "RCPT":
-                if not mail:
-                    writer.write(b"503 5.5.1 MAIL first\r\n")
-                    continue
                 address = line[line.index("<") + 1 : line.rindex(">")]
                 code = self._say(writer, "rcpt", guest, address)
                 recipient = address if code.startswith("2") else recipient
@@ -166,8 +157,10 @@ class Exchanger:
                     continue
                 code = self._say(writer, "data", guest, recipient)
                 if code == "354":
-                    data = await _message(reader)
-                    code = self._take(writer, guest, recipient, data)
+                    lines = []
+                    while (text := await reader.readuntil(b"\r\n")) != b".\r\n":
+                        lines.append(text)
+                    code = self._take(writer, guest, recipient, b"".join(lines))
             elif verb == "QUIT":
                 writer.write(b"221 2.0.0 bye\r\n")
                 return
