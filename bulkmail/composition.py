@@ -40,8 +40,9 @@ from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
-# The sandbox's receivers count in seconds where providers count in minutes and hours.
-SANDBOX_PACING = PacingSettings().scaled(1 / 60)
+# The retry delay for which the pacer's own times are made; a campaign that lives faster has them all shortened.
+USUAL_RETRY_SECONDS = 300.0
+FASTEST_TEMPO = 1 / 600
 
 
 T = TypeVar("T")
@@ -191,7 +192,7 @@ class Send:
                 wait=options.wait,
                 limit=options.limit,
                 signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
-                pacing=SANDBOX_PACING if sandbox is not None else PacingSettings(),
+                pacing=pacing_of(campaign),
             ),
             store_thread=self._thread,
             clock=self._clock,
@@ -267,6 +268,12 @@ def default_ehlo(campaign: Campaign) -> str:
     """This host's name where it is a full one (RFC 5321 §2.3.5), else `mail.` and the sender's domain."""
     name = socket.gethostname()
     return name if "." in name.strip(".") else f"mail.{parse_mailbox(campaign.from_).address.domain}"
+
+
+def pacing_of(campaign: Campaign) -> PacingSettings:
+    """Pauses and recoveries in the tempo of the campaign's retry schedule: the sandbox lives in seconds, not hours."""
+    tempo = campaign.delivery.retry[0] / USUAL_RETRY_SECONDS
+    return PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
 
 
 def transport_of(campaign: Campaign, *, port: int | None = None) -> Transport:
