@@ -127,7 +127,7 @@ class Exchanger:
     async def _talk(self, guest: Guest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._say(writer, "connect", guest, ""):
             return
-        recipient = ""
+        sender, recipient = False, ""
         while True:
             line = (await reader.readuntil(b"\r\n"))[:-2].decode("utf-8", "replace")
             guest.commands.append(line)
@@ -144,7 +144,9 @@ class Exchanger:
                 code = self._say(writer, "auth", guest, base64.b64decode(line.split(" ")[2]).decode())
             elif verb == "MAIL":
                 code = self._say(writer, "mail", guest, line[line.index("<") + 1 : line.index(">")])
-                recipient = ""
+                sender, recipient = code.startswith("2"), ""
+            elif verb == "RCPT" and not sender:
+                writer.write(b"503 5.5.1 no sender\r\n")
             elif verb == "RCPT":
                 address = line[line.index("<") + 1 : line.rindex(">")]
                 code = self._say(writer, "rcpt", guest, address)
@@ -155,8 +157,10 @@ class Exchanger:
                     continue
                 code = self._say(writer, "data", guest, recipient)
                 if code == "354":
-                    data = await reader.readuntil(b"\r\n.\r\n")
-                    code = self._take(writer, guest, recipient, data)
+                    lines = []
+                    while (text := await reader.readuntil(b"\r\n")) != b".\r\n":
+                        lines.append(text)
+                    code = self._take(writer, guest, recipient, b"".join(lines))
             elif verb == "QUIT":
                 writer.write(b"221 2.0.0 bye\r\n")
                 return
