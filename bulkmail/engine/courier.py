@@ -69,8 +69,9 @@ class Courier:
         lane = exchange.lane
         untouched = all(stage == Stage.MAIL and not ended for _, stage, ended in left)
         if connection.completed and untouched:
-            # Receivers close after so many messages without a word: a limit, not a failure.
-            if reason is Reason.CONNECTION_LOST and not connection.said_quit:
+            # Receivers close after so many messages without a word: a limit, not a failure. Nothing left means that the
+            # connection was idle, or that the server had said why: no sign either.
+            if left and reason is Reason.CONNECTION_LOST and not connection.said_quit:
                 lane.pacer.on_closed_between(self._clock.monotonic(), connection.completed)
             for message, _, _ in reversed(left):
                 exchange.give_back(message, first=True)
@@ -118,11 +119,12 @@ class Courier:
             exchange.failed_connects += 1
             exchange.closed_until = now + delay
             self._lane_event(lane, verdict.reason, refusal, f"tried again in {delay:.0f} s")
-            if delay > PARK_SECONDS:
-                self.park(exchange)
+            # However short the delay: the time to expire begins now, and is looked at when the chunk is claimed again.
+            self.park(exchange)
             self.on_lane_changed(lane)
         else:
-            self._heard(lane, verdict, now, refusal)
+            # The connection that was turned away still counts as one being opened.
+            self._heard(lane, verdict, now, refusal, open_connections=lane.connections - 1)
 
     def unroutable(self, active: ActiveChunk, indexes: Sequence[int], problem: Unroutable, domain: str) -> None:
         """The domain has no way in: for good (bounced), or for now (deferred)."""
@@ -308,11 +310,20 @@ class Courier:
         return Disposition.DEFERRED, due
 
     def _heard(
-        self, lane: Lane, verdict: Verdict, now: float, refusal: Refusal, *, sent_on_connection: int = 0
+        self,
+        lane: Lane,
+        verdict: Verdict,
+        now: float,
+        refusal: Refusal,
+        *,
+        open_connections: int | None = None,
+        sent_on_connection: int = 0,
     ) -> None:
         """Let the lane's pace follow, and say so where it changed."""
         before = lane.pacer.statistics()
-        lane.pacer.on_verdict(now, verdict, open_connections=lane.connections, sent_on_connection=sent_on_connection)
+        if open_connections is None:
+            open_connections = lane.connections
+        lane.pacer.on_verdict(now, verdict, open_connections=open_connections, sent_on_connection=sent_on_connection)
         after = lane.pacer.statistics()
         if (after.pauses, after.slow_downs) == (before.pauses, before.slow_downs):
             return

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.engine.composer import Composer
-from bulkmail.engine.courier import Courier
+from bulkmail.engine.courier import PARK_SECONDS, Courier
 from bulkmail.engine.dialer import Dialer, Refusal
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
@@ -107,7 +107,7 @@ class Pool:
             message = exchange.take(self._clock.monotonic())
             if message is None:
                 break
-            if self._lane.waiting == LOW_WATER:
+            if self._lane.waiting == LOW_WATER - 1:
                 rooms.on_low()
             if not rooms.courier.suppressed(self._lane, message.chunk, message.index):
                 break
@@ -126,6 +126,8 @@ class Pool:
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
         self._rooms.courier.results(self.exchange, connection, results)
+        if self._lane.pacer.paused_until > self._clock.monotonic():
+            self.kick()
 
     def unfit(self, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
         self._rooms.courier.unfit(self.exchange, connection, message, reason, explanation)
@@ -144,6 +146,9 @@ class Pool:
         if not self._rooms.may_begin() or not exchange.waiting:
             return
         now = self._clock.monotonic()
+        if exchange.open_again_at - now > PARK_SECONDS:
+            # Given back or composed since the lane was closed: parked as the rest was.
+            self._rooms.courier.park(exchange)
         if exchange.composable > 0:
             self._rooms.composer.request(exchange)
         if exchange.ring:
@@ -192,11 +197,21 @@ class Pool:
         self.exchange.connections -= 1
         self._lane.connections -= 1
         self._rooms.budget.open -= 1
+        now = self._clock.monotonic()
         for queue in (self._lane.hungry, self._rooms.budget.hungry):
-            if queue:
+            passed_on = False
+            while queue and not passed_on:
                 pool = queue.popleft()
                 pool._hungry = False
                 pool.kick()
+                # One that has lost its work meanwhile, or waits for something else, must not keep it from the next.
+                passed_on = pool.could_open(now)
+
+    def could_open(self, now: float) -> bool:
+        """Whether one more connection is of use now, and allowed by the lane."""
+        exchange, lane = self.exchange, self._lane
+        allowed = lane.pacer.connections_allowed(lane.limits.connections)
+        return exchange.waiting > 0 and exchange.open_again_at <= now and lane.connections < allowed
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._openings.discard(task)

@@ -21,6 +21,8 @@ from bulkmail.store.runs import Run
 from bulkmail.store.suppressions import Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
+# Journal without a mark behind it, that a restart after a crash may have to look through.
+UNMARKED_BYTES = 4 << 20
 
 
 class Recorder:
@@ -56,6 +58,7 @@ class Recorder:
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
         self._closing = False
+        self._marked_at = 0
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
         self.subscriber: Callable[[Sequence[Event]], None] | None = None
 
@@ -216,10 +219,13 @@ class Recorder:
 
     async def run_syncs(self) -> None:
         """Sync, publish, suppress: every 50 ms while there is something, until `close`. Raises StateError."""
-        while not self._closing:
+        closing = False
+        while not closing:
             await self._dirty.wait()
             if not self._closing:
                 await asyncio.sleep(SYNC_SECONDS)
+            # What is recorded while the sync runs, `close` included, needs another one.
+            closing = self._closing
             await self._sync()
 
     def close(self) -> None:
@@ -228,7 +234,11 @@ class Recorder:
         self._dirty.set()
 
     async def _sync(self) -> None:
-        """The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash."""
+        """The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash.
+
+        A mark speaks for all outcomes before it. Those that came in during the sync are not published yet, so then
+        there is none, unless the last is far behind: then the little that came in is synced at once, on the loop.
+        """
         self._dirty.clear()
         self._journal.flush()
         events, self._events = self._events, []
@@ -242,7 +252,13 @@ class Recorder:
             ) from error
         if entries:
             await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
-        self._journal.mark(self._run_number, offset)
+        if self._journal.position - self._marked_at > UNMARKED_BYTES and not self._suppress:
+            late, self._events = self._events, []
+            offset = self._publish(late)
+            events += late
+        if not self._events and not self._suppress:
+            self._journal.mark(self._run_number, offset)
+            self._marked_at = self._journal.position
         if events:
             self.publish(events)
 

@@ -8,7 +8,7 @@ from bulkmail.address import comparison_key, parse_address
 from bulkmail.clock import Clock, rfc3339
 from bulkmail.events.log import EventLog, read_events
 from bulkmail.model.campaign import InDoubtPolicy
-from bulkmail.model.delivery import Disposition, Event, Reason, Reply
+from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
 from bulkmail.policy.disposition import judge
 from bulkmail.store.runs import Run
 from bulkmail.store.store import Store
@@ -67,7 +67,8 @@ def _key(event: Event) -> tuple[str | None, int | None, str | None]:
 
 
 def _event(run: Run, found: RecipientOutcome) -> Event:
-    in_doubt = found.disposition is Disposition.IN_DOUBT
+    # Every message has its reply as its outcome, unless it is in doubt.
+    in_doubt = found.disposition is Disposition.IN_DOUBT or (found.stage is Stage.MESSAGE and not found.code)
     return Event(
         time=rfc3339(found.time),
         event="in_doubt" if in_doubt else "attempt",
