@@ -124,7 +124,8 @@ def test_while_rows_are_read_only_their_number_is_known() -> None:
 
 def test_the_plain_line_has_the_same_figures() -> None:
     assert plain_line(snapshot()) == (
-        "letter-1: sending: 4,100/10,000 final, delivered 4,000, open 5,900, bounced 97, rejected 3, 590/s, 10 s left, paused: yahoo"
+        "letter-1: sending: 4,100/10,000 final, delivered 4,000, open 5,900, bounced 97, rejected 3, 590/s, 10 s left, "
+        "paused: yahoo"
     )
 
 
