@@ -98,7 +98,9 @@ def main() -> None:
     if options.json:
         print(json.dumps({"options": vars(options), "python": platform.python_version(), **summary}))
         return
-    print(f"{options.recipients} recipients, {options.bytes} bytes, {options.signing}, {options.connections} connections")
+    print(
+        f"{options.recipients} recipients, {options.bytes} bytes, {options.signing}, {options.connections} connections"
+    )
     for name, unit in (
         ("cpu_us", "us CPU a message, sender"),
         ("per_second", "messages a second"),

@@ -21,9 +21,9 @@ from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.dialer import Transport
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import Pins, changes, named_files, pin
-from bulkmail.engine.dialer import Transport
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
 from bulkmail.engine.statistics import Snapshot, Statistics

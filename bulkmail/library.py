@@ -64,8 +64,7 @@ class Engine:
 
         Raises CampaignError for bad input, StateError where the state directory cannot be used.
         """
-        if not isinstance(campaign, Campaign):
-            campaign = load_campaign(campaign, recipients_required=recipients is None)
+        campaign = _loaded(campaign, recipients)
         options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=self._signers)
         directory = state_for_campaign(campaign.file, self._state)
         self.summary = None
@@ -111,11 +110,18 @@ def send(
 ) -> Summary:
     """Send a campaign and wait for its end; for scripts without an event loop. See `Engine.send`."""
 
+    loaded = _loaded(campaign, recipients)
+    options = SendOptions(new_run=new_run, limit=limit, wait=wait)
+    directory = state_for_campaign(loaded.file, Path(state) if state is not None else None)
+
     async def run() -> Summary:
-        async with Engine(state) as engine:
-            async for _ in engine.send(campaign, recipients=recipients, new_run=new_run, limit=limit, wait=wait):
-                pass
-        assert engine.summary is not None
-        return engine.summary
+        async with Send(loaded, directory, recipients=recipients, options=options) as sending:
+            return await sending.execute()
 
     return uvloop.run(run())
+
+
+def _loaded(campaign: Campaign | str | Path, recipients: Recipients | None) -> Campaign:
+    if isinstance(campaign, Campaign):
+        return campaign
+    return load_campaign(campaign, recipients_required=recipients is None)

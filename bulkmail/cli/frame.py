@@ -5,6 +5,7 @@ from heapq import nlargest
 from math import ceil
 
 from msgspec import Struct
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 
@@ -15,10 +16,12 @@ from bulkmail.model.delivery import Summary
 
 SITES = 10
 NOTES = 3
-WIDE = 110
+# With fewer columns for it, a site's state is told in a word.
+STATE_COLUMNS = 24
 HELP = "Ctrl-C stops in order; the same command goes on from there"
 DIM, BOLD = Style(dim=True), Style(bold=True)
 _NUMBERS = (("delivered", 9), ("deferred", 8), ("bounced", 7), ("conns", 5), ("waiting", 7))
+_NUMBER_COLUMNS = sum(width + 1 for _, width in _NUMBERS)
 
 
 class SiteRow(Struct):
@@ -82,7 +85,7 @@ def eta(snapshot: Snapshot) -> str:
         return ""
     if snapshot.rate_per_second >= 0.5 and any(lane.waiting + lane.ready for lane in snapshot.lanes):
         return f"{span(max(1, round(snapshot.open / snapshot.rate_per_second)))} left"
-    return "" if any(lane.connections for lane in snapshot.lanes) else "waiting for the next tries"
+    return "" if any(lane.connections for lane in snapshot.lanes) else "waiting to retry"
 
 
 def counts(summary: Summary) -> list[tuple[str, int]]:
@@ -118,10 +121,12 @@ class Frame:
             lines.insert(1, Text(shortened(snapshot.problem, columns), Style(color="red", bold=True)))
         room = max(height - len(lines) - 5, 0)
         lines += _site_lines(rows[:room], len(snapshot.sites), columns)
-        if columns < WIDE:
-            notes = [row for row in rows if row.state and row.said][: min(NOTES, max(room - len(rows), 0))]
-            lines += [Text(shortened(f"{row.site}: {row.said}", columns), DIM) for row in notes]
+        cut = [row for row in rows[:room] if row.said and cell_len(row.state) > _state_width(columns)]
+        for row in cut[: min(NOTES, max(room - len(rows), 0))]:
+            lines.append(Text(shortened(f"{row.site}: {row.said}", columns), DIM))
         lines += [Text(), Text(shortened(HELP, columns), DIM)]
+        for line in lines:
+            line.truncate(columns, overflow="ellipsis")
         self._lines = min(max(self._lines, len(lines)), max(height - 1, 1))
         lines[-2:-2] = [Text()] * (self._lines - len(lines))
         return Text("\n", no_wrap=True, overflow="ellipsis").join(lines[: self._lines])
@@ -138,7 +143,7 @@ class Frame:
         figures = f" {done:,} of {total:,}  {int(share * 100):>3} %  {snapshot.rate_per_second:,.0f}/s"
         figures = f"{figures}  {eta(snapshot)}".rstrip()
         # Room for the longest figures there can be, or the bar would change its length with each frame.
-        width = max(columns - (2 * len(f"{total:,}") + 36), 10)
+        width = max(columns - (2 * len(f"{total:,}") + 41), 10)
         filled = share * width
         whole = int(filled)
         bar = Text.assemble(("━" * whole, "green"))
@@ -159,9 +164,7 @@ class Frame:
 
 
 def _site_lines(rows: Sequence[SiteRow], sites: int, columns: int) -> Iterable[Text]:
-    numbers = sum(width + 1 for _, width in _NUMBERS)
-    name_width = max(16, min(40, (columns - numbers) * 3 // 5)) if columns < WIDE else 40
-    state_width = max(columns - name_width - numbers - 2, 0)
+    name_width, state_width = _name_width(columns), _state_width(columns)
     head = f"{'site':<{name_width}}" + "".join(f" {title:>{width}}" for title, width in _NUMBERS)
     yield Text(f"{head}  state"[:columns], DIM)
     for row in rows:
@@ -172,11 +175,20 @@ def _site_lines(rows: Sequence[SiteRow], sites: int, columns: int) -> Iterable[T
         ):
             style = Style(color=COLOURS.get(title)) if value else DIM
             line.append(" ").append(f"{value if value < 10_000_000 else f'{value // 1_000_000}M':>{width}}", style)
-        state = row.state if columns >= WIDE else row.short
+        state = row.state if state_width >= STATE_COLUMNS else row.short
         line.append("  ").append(shortened(state, state_width), Style(color="yellow"))
         yield line
     if sites > len(rows):
         yield Text(f"and {sites - len(rows):,} more sites", DIM)
+
+
+def _name_width(columns: int) -> int:
+    """Where there is little room, names give way to states."""
+    return max(16, min(34, (columns - _NUMBER_COLUMNS) * 3 // 5))
+
+
+def _state_width(columns: int) -> int:
+    return max(columns - _name_width(columns) - _NUMBER_COLUMNS - 2, 0)
 
 
 def plain_line(snapshot: Snapshot) -> str:

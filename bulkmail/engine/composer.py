@@ -130,7 +130,7 @@ class Composer:
         return Message(
             chunk=active,
             index=index,
-            attempt=chunk.outcomes.get(index).attempt + 1,
+            attempt=chunk.outcomes.attempt(index) + 1,
             address=address,
             domain=address.rpartition("@")[2],
             sender=self._program.envelope_sender(token).encode(),

@@ -21,6 +21,7 @@ from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection, Left, Result
 from bulkmail.policy.disposition import judge
 from bulkmail.policy.retry import expired, next_due
+from bulkmail.policy.route import Site
 from bulkmail.policy.verdict import Verdict
 from bulkmail.smtp.replies import parse_text
 from bulkmail.store.suppressions import Suppression, Suppressions
@@ -173,7 +174,7 @@ class Courier:
         )
         return True
 
-    def expired(self, active: ActiveChunk, index: int) -> bool:
+    def expired(self, active: ActiveChunk, index: int, site: Site) -> bool:
         """Give up on a recipient that was first tried too long ago; it is concluded here."""
         outcome = active.chunk.outcomes.get(index)
         first = active.chunk.outcomes.first_tried(index)
@@ -187,6 +188,7 @@ class Courier:
             stage=outcome.stage,
             reason=Reason.EXPIRED,
             explanation=outcome.text or "its lane was closed all the time",
+            site=site.name,
         )
         return True
 

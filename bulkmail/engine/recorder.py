@@ -113,7 +113,7 @@ class Recorder:
             text="" if disposition is Disposition.DELIVERED else text,
         )
         chunk = active.chunk
-        before = chunk.outcomes.get(index).disposition
+        before = chunk.outcomes.disposition(index)
         # The column first: a fold begun after this record has it then.
         chunk.outcomes.set(index, outcome)
         self._journal.outcome(chunk.number, index, outcome)

@@ -177,12 +177,11 @@ class Scheduler:
         ready = chunk.ready(self._clock.time())
         # One more, so that the chunk is not taken for idle before all of it is handed out.
         active.outstanding = len(ready) + 1
-        due = [index for index in ready if not self._courier.expired(active, index)]
         if chunk.destination:
-            by_domain = {chunk.destination: due}
+            by_domain = {chunk.destination: ready}
         else:
             by_domain = {}
-            for index in due:
+            for index in ready:
                 by_domain.setdefault(chunk.addresses[index].rpartition("@")[2], []).append(index)
         await asyncio.gather(*(self._route(active, domain, indexes) for domain, indexes in by_domain.items()))
         active.outstanding -= 1
@@ -194,6 +193,7 @@ class Scheduler:
         if isinstance(site, Unroutable):
             self._courier.unroutable(active, indexes, site, domain)
             return
+        indexes = [index for index in indexes if not self._courier.expired(active, index, site)]
         exchanges = self._exchanges_of(site)
         now = self._clock.monotonic()
         for position, exchange in enumerate(exchanges):

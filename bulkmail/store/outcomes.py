@@ -122,6 +122,9 @@ class OutcomeColumn:
             _STAMP.pack_into(self._records, self._offset(index) + _FIRST, time)
             self.changes += 1
 
+    def disposition(self, index: int) -> Disposition:
+        return _DISPOSITIONS[self._records[self._offset(index)]]
+
     def attempt(self, index: int) -> int:
         return int(_RECORD.unpack_from(self._records, self._offset(index))[4])
 

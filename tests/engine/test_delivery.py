@@ -163,7 +163,9 @@ def test_the_second_mail_exchanger_takes_over_where_the_first_is_dead(tmp_path: 
         async with Internet() as internet:
             second = await internet.exchanger("mx2.shop.example")
             internet.dns.on(
-                "MX", "shop.example", records("shop.example 60 MX 5 mx1.shop.example.", "shop.example 60 MX 10 mx2.shop.example.")
+                "MX",
+                "shop.example",
+                records("shop.example 60 MX 5 mx1.shop.example.", "shop.example 60 MX 10 mx2.shop.example."),
             )
             internet.dns.has("mx1.shop.example 60 A 127.0.7.99")
             summary, events = await send(internet.campaign(tmp_path, addresses(50)), tmp_path / "state")
@@ -294,9 +296,7 @@ def test_addresses_of_our_own_network_are_not_connected_to_unless_allowed(tmp_pa
     async def scene() -> None:
         async with Internet() as internet:
             mx = await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example")
-            campaign = internet.campaign(
-                tmp_path, addresses(3), delivery={"allow_private_mx": False, "expire": "2s"}
-            )
+            campaign = internet.campaign(tmp_path, addresses(3), delivery={"allow_private_mx": False, "expire": "2s"})
             summary, _ = await send(campaign, tmp_path / "state")
         assert counts(summary) == {"expired": 3}
         assert not mx.guests
