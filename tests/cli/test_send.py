@@ -220,8 +220,18 @@ def test_a_reader_that_goes_away_does_not_end_the_send(folder, spawn) -> None:
     process.stdout.close()
     process.stderr.close()
     process.stdout = process.stderr = None
-    process.wait(timeout=60)
+    assert process.wait(timeout=60) == 0
     assert len(delivered_events(folder.state)) >= 20
+
+
+def test_a_stopped_send_says_so_by_its_exit_code_even_to_nobody(folder, spawn) -> None:
+    folder.edit("retry: [1s]", "retry: [1h]")
+    folder.write_rows([f"y{n}@meadow-{n}.example,A" for n in range(200)])
+    process = spawn("send", folder.file, "--no-wait")
+    process.stdout.close()
+    process.stdout = None
+    assert process.wait(timeout=60) == 3
+    assert process.stderr.read().count("Error") == 0
 
 
 def test_many_real_recipients_are_asked_about_only_at_a_terminal(folder, spawn) -> None:
