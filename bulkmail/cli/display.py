@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from rich.live import Live
@@ -21,7 +21,7 @@ Look = Callable[[], Snapshot | None]
 
 
 class Display(Protocol):
-    """`say` puts a sentence above what is shown; `end` leaves the terminal as it was, at once."""
+    """`say` puts a sentence above what is shown; `end` leaves the terminal as it was, at once. Neither ever fails."""
 
     def say(self, text: str) -> None: ...
 
@@ -38,7 +38,8 @@ class LiveDisplay:
         self._rows: list[SiteRow] = []
         self._rows_until = 0.0
         self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        self._live.start()
+        with suppress(OSError):
+            self._live.start()
 
     async def run(self) -> None:
         while True:
@@ -46,10 +47,12 @@ class LiveDisplay:
             await asyncio.sleep(FRAME_SECONDS)
 
     def say(self, text: str) -> None:
-        self._console.print(text)
+        with suppress(OSError):
+            self._console.print(Text(text))
 
     def end(self) -> None:
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def _draw(self) -> None:
         snapshot = self._look()
@@ -78,7 +81,8 @@ class LineDisplay:
                 self._console.print(Text(plain_line(snapshot)))
 
     def say(self, text: str) -> None:
-        self._console.print(Text(text))
+        with suppress(OSError):
+            self._console.print(Text(text))
 
     def end(self) -> None:
         pass
@@ -103,7 +107,5 @@ async def shown(campaign: str, run: str, look: Look) -> AsyncIterator[Display]:
 
 
 async def _draw(display: LiveDisplay | LineDisplay) -> None:
-    try:
+    with suppress(OSError):
         await display.run()
-    except OSError:
-        return

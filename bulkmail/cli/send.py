@@ -161,11 +161,8 @@ class Stopper:
             os._exit(STOPPED)
 
     def _say(self, text: str) -> None:
-        try:
-            if self._display is not None:
-                self._display.say(text)
-        except OSError:
-            pass
+        if self._display is not None:
+            self._display.say(text)
 
 
 def _agreed(campaign: Campaign, directory: Path, wishes: Wishes) -> bool:
