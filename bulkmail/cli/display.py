@@ -16,6 +16,8 @@ from bulkmail.engine.statistics import Snapshot
 FRAME_SECONDS = 0.2
 SITES_SECONDS = 1.0
 LINE_SECONDS = 3.0
+# A line that says nothing new comes less often: retries may be hours away.
+UNCHANGED_SECONDS = 60.0
 
 Look = Callable[[], Snapshot | None]
 
@@ -74,11 +76,16 @@ class LineDisplay:
         self._look = look
 
     async def run(self) -> None:
+        last, said = "", 0.0
         while True:
             await asyncio.sleep(LINE_SECONDS)
             snapshot = self._look()
-            if snapshot is not None:
-                self._console.print(Text(plain_line(snapshot)))
+            if snapshot is None:
+                continue
+            line, now = plain_line(snapshot), time.monotonic()
+            if line != last or now - said >= UNCHANGED_SECONDS:
+                self._console.print(Text(line))
+                last, said = line, now
 
     def say(self, text: str) -> None:
         with suppress(OSError):
