@@ -15,10 +15,26 @@ from typing import Any
 import dkim
 
 EIGHT = ("rejected", "duplicates", "suppressed", "delivered", "deferred", "bounced", "expired", "in_doubt")
-KEYS = (
-    "time event run recipient attempt disposition code enhanced reply stage reason site host source tls bytes "
-    "milliseconds message_id"
-).split()  # noqa: SIM905
+KEYS = [
+    "time",
+    "event",
+    "run",
+    "recipient",
+    "attempt",
+    "disposition",
+    "code",
+    "enhanced",
+    "reply",
+    "stage",
+    "reason",
+    "site",
+    "host",
+    "source",
+    "tls",
+    "bytes",
+    "milliseconds",
+    "message_id",
+]
 NO_SUCH_MAILBOX = {"user_unknown", "mailbox_inactive", "moved", "bad_address"}
 
 
