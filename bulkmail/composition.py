@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from bulkmail.address import parse_mailbox
 from bulkmail.clock import Clock, SystemClock
+from bulkmail.config.load import placing_errors
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
@@ -97,7 +98,8 @@ class Send:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._open()
+            with placing_errors(self.campaign.file):
+                await self._open()
         except BaseException:
             await self._close()
             raise
@@ -249,7 +251,8 @@ class Send:
 def compile_for(campaign: Campaign, recipients: object | None = None) -> Program:
     """The campaign's content, checked against the columns of its recipients where those are known."""
     columns = columns_of(campaign.recipients) if recipients is None else None
-    return compile_content(campaign, columns=columns)
+    with placing_errors(campaign.file):
+        return compile_content(campaign, columns=columns)
 
 
 def fingerprints(campaign: Campaign) -> dict[str, str]:
