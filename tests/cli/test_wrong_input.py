@@ -64,6 +64,10 @@ def header_in_latin1(folder) -> None:
     folder.recipients.write_bytes("email,größe\na@b.example,1\n".encode("latin-1"))
 
 
+def rows_in_latin1(folder) -> None:
+    folder.recipients.write_bytes("email,first_name\na@b.example,Ann\nz@b.example,Zoë\n".encode("latin-1"))
+
+
 def no_list(folder) -> None:
     folder.recipients.unlink()
 
@@ -91,6 +95,7 @@ CASES = [
     (no_address_column, ["recipients.csv:1", "first_name", "city"]),
     (empty_list, ["recipients.csv"]),
     (header_in_latin1, ["recipients.csv:1", "UTF-8"]),
+    (rows_in_latin1, ["recipients.csv:3", "0xEB", "UTF-8"]),
     (no_list, ["letter.yaml:7: recipients[0].file", "recipients.csv"]),
     (file_for_state, [".bulkmail", "--state"]),
     (foreign_state, ["queue.db"]),
