@@ -208,10 +208,11 @@ class Send:
             if latest is not None and latest.state not in (RunState.FINISHED, RunState.CANCELLED):
                 store.set_state(latest.number, RunState.CANCELLED)
             return self._create(pins)
-        if latest.state is RunState.FINISHED:
+        if latest.state is RunState.FINISHED and latest.rows > 0:
             self.taken = Taken.FINISHED
             return latest
-        if latest.state is RunState.CANCELLED:
+        # A run without a row has reached nobody, and must not keep the mail from those who are in the list by now.
+        if latest.state in (RunState.CANCELLED, RunState.FINISHED):
             return self._create(pins)
         different = changes(latest.settings, pins)
         if different:
