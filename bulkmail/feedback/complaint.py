@@ -9,7 +9,9 @@ REPORT_TYPES = ("message/feedback-report",)
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:[ \t]*(.*)$")
 # Fields that only a receiver's complaint loop puts on the message that it forwards: whom it was for.
 _LOOP_RECIPIENT = ("x-hmxmroriginalrecipient", "x-aol-recipient", "x-original-rcpt-to", "x-yahoo-recipient")
-_LOOP_SUBJECT = re.compile(r"^\s*(?:complaint about message from|email feedback report for|abuse report|spam complaint)", re.I)
+_LOOP_SUBJECT = re.compile(
+    r"^\s*(?:complaint about message from|email feedback report for|abuse report|spam complaint)", re.I
+)
 ABUSE = "abuse"
 RECIPIENT_FIELDS = ("original-rcpt-to", "removal-recipient", "redacted-address")
 

@@ -16,27 +16,37 @@ BLOCK_LINES = 25
 _OPENING = re.compile(r"^[\s>*|~.\u2022\u00b7\"'<(\[-]*(?:smtp:)?[\"<(\[]*$", re.IGNORECASE)
 _CLOSING = re.compile(r"^[>\"')\]]*[\s.]*(?:$|[:;,]\s*$|[:;](?:\s|$)|\.\.\. |\[|\( ?(?:reason|expanded)|on \w{3},|- )")
 _LABEL = re.compile(
-    r"(?:recipients?|rcpt|addresse?e?s?|user ?id|userid|unknown user|error-for|addressee|destinat\w+|mailbox|empf\w+nger"
-    r"|attempts|deliver\w* to|dda:smtp|is full|宛先|адрес\w*)(?:\(s\)|\(es\))?[^@:=\]]{0,24}[:=\]]\s*[\[\"'<(]*(?:smtp[:=])?[<\"]*$",
+    r"(?:recipients?|rcpt|addresse?e?s?|user ?id|userid|unknown user|error-for|addressee|destinat\w+|mailbox"
+    r"|empf\w+nger"
+    r"|attempts|deliver\w* to|dda:smtp|is full|宛先|адрес\w*)(?:\(s\)"
+    r"|\(es\))?[^@:=\]]{0,24}[:=\]]\s*[\[\"'<(]*(?:smtp[:=])?[<\"]*$",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    r"(?:deliver\w*|undeliverable|message|mail|sent|reach\w*|rejected recipient|addressed|failed|failure|recipient|address"
-    r"|mailbox|account|group|user)\b[^@]{0,60}?(?:\bto|\bfor|recipient|user|mailbox|address(?:ed)?,?|recipient \(?)\s*[\"'<(\[]*$",
+    r"(?:deliver\w*|undeliverable|message|mail|sent|reach\w*|rejected recipient|addressed|failed|failure"
+    r"|recipient|address"
+    r"|mailbox|account|group|user)\b[^@]{0,60}?(?:\bto|\bfor|recipient|user|mailbox|address(?:ed)?,?"
+    r"|recipient \(?)\s*[\"'<(\[]*$",
     re.IGNORECASE,
 )
 _TRANSCRIPT = re.compile(r"rcpt to:?\s*<?$|^\s*(?:<<<|>>>)?\s*[45]\d\d[ -][^@]{0,40}$", re.IGNORECASE)
-_GENERATED = re.compile(r"^\s*\(?(?:generated|expanded|originally|was|ultimately generated) (?:from|by|addressed to)\b", re.IGNORECASE)
+_GENERATED = re.compile(
+    r"^\s*\(?(?:generated|expanded|originally|was|ultimately generated) (?:from|by|addressed to)\b", re.IGNORECASE
+)
 _SUMMARY = re.compile(r"^\s*\*?\s*(?:to|an|à|a|para|宛先|кому)\s*:\s", re.IGNORECASE)
 _OTHERS = re.compile(
-    r"(?:^|[\s<>*])(?:mail from|from|sender|reply-?to|return-path|cc|bcc|sent by|de|von|da|message-?id|contact|e-?mail|date"
+    r"(?:^|[\s<>*])(?:mail from|from|sender|reply-?to|return-path|cc|bcc|sent by|de|von|da|message-?id|contact"
+    r"|e-?mail|date"
     r"|url|mailto|help|list-\w+|x-[\w-]+|subject)\s*:[^@]*$"
-    r"|\b(?:contact|assistance|questions|support|helpdesk|help desk|administrator|notify|forwarded? to|write to|instead|try"
-    r"|please (?:send|reply|e?mail|call|use|try|visit)|reports? (?:to|this)|complaints?|reply to|hello|dear|hi|goodbye)\b[^@]*$"
+    r"|\b(?:contact|assistance|questions|support|helpdesk|help desk|administrator|notify|forwarded? to|write to"
+    r"|instead|try"
+    r"|please (?:send|reply|e?mail|call|use|try|visit)|reports? (?:to|this)|complaints?|reply to|hello|dear|hi"
+    r"|goodbye)\b[^@]*$"
     r"|\b(?:from|by|via|sender)\s*[\"'<(]*$",
     re.IGNORECASE,
 )
 _ROLES = frozenset(("postmaster", "mailer-daemon", "abuse", "hostmaster", "webmaster", "support", "helpdesk", "noc"))
+_ANSWER = re.compile(r"^\s*(?:<<<|>>>)?\s*[45]\d\d[ -]")
 _CHATTER = re.compile(r"^\s*(?:giving up on|\(other mxes|the mts-id|;l=)|^\s*--- end", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -66,7 +76,9 @@ class Listed(Struct, frozen=True):
     text: str
 
 
-def listed_recipients(lines: Iterable[str], *, own: frozenset[str], known: frozenset[str] = frozenset()) -> list[Listed]:
+def listed_recipients(
+    lines: Iterable[str], *, own: frozenset[str], known: frozenset[str] = frozenset()
+) -> list[Listed]:
     """`own` are addresses of the notice's sender and receiver; `known`, if any, the only ones looked for.
 
     All in lower case.
@@ -87,12 +99,14 @@ def listed_recipients(lines: Iterable[str], *, own: frozenset[str], known: froze
     last = picked[-1].line
     for number, mention in enumerate(picked):
         following = picked[number + 1].line if number + 1 < len(picked) else len(text)
-        origin = next((origins[at] for at in range(mention.line, min(following, mention.line + 3)) if at in origins), "")
+        origin = next(
+            (origins[at] for at in range(mention.line, min(following, mention.line + 3)) if at in origins), ""
+        )
         found.append(
             Listed(
                 origin or mention.address,
                 mention.address if origin else "",
-                _said_of(text, mention, following, last),
+                _said_of(text, mention, following, last, alone=len(picked) == 1),
             )
         )
     return found
@@ -143,10 +157,14 @@ def _rank(line: str, start: int, end: int, address: str, text: list[str], number
     return Rank.LEADING if opening else Rank.MENTIONED
 
 
-def _said_of(text: list[str], mention: Mention, following: int, last: int) -> str:
+def _said_of(text: list[str], mention: Mention, following: int, last: int, *, alone: bool) -> str:
     """From the line that names it to the next; what is said of all; or else what stands before."""
-    block = _joined(text[mention.line : min(following, mention.line + BLOCK_LINES)])
+    lines = text[mention.line : min(following, mention.line + BLOCK_LINES)]
+    block = _joined(lines)
     if _telling(block, mention.address):
+        if alone and not any(map(_ANSWER.match, lines)):
+            # The answer that a summary of the transaction follows.
+            return f"{_joined([line for line in text[: mention.line] if _ANSWER.match(line)])} {block}".strip()
         return block
     if mention.line != last or following < len(text):
         tail = text[last + 1 : last + 1 + 2 * BLOCK_LINES]

@@ -7,59 +7,83 @@ from bulkmail.feedback.decoding import decoded_words
 from bulkmail.feedback.mime import Headers
 
 _DAEMON = re.compile(
-    r"mailer.?daemon|post.?master|mail.{0,3}deliver|delivery.{0,3}(?:sub)?system|system.administrator|mail.administrator"
-    r"|mdaemon|bounce|antivirus|anti_virus|anti-virus|mail.?server|smtp|message delivery|no-?reply.*deliver|\bndr\b|\bimss\b"
+    r"mailer.?daemon|post.?master|mail.{0,3}deliver|delivery.{0,3}(?:sub)?system|system.administrator"
+    r"|mail.administrator"
+    r"|mdaemon|bounce|antivirus|anti_virus|anti-virus|mail.?server|smtp|message delivery|no-?reply.*deliver"
+    r"|\bndr\b|\bimss\b"
     r"|mail service|メール",
     re.IGNORECASE,
 )
 _NULL_PATH = re.compile(r"^\s*<?(?:>|mailer-daemon(?:@[^>]*)?>?)\s*$", re.IGNORECASE)
 _SUBJECT = re.compile(
     r"undeliver|not deliver|non[- ]?deliver|nondeliver|deliver\w*.{0,12}(?:fail|problem|error|unsuccess|imposs|warning"
-    r"|status|notif|report)|fail\w* (?:to deliver|deliver|notice|mail)|failure notice|returned? (?:mail|e-?mail|message|to)"
+    r"|status|notif|report)|fail\w* (?:to deliver|deliver|notice|mail)|failure notice|returned? (?:mail|e-?mail"
+    r"|message|to)"
     r"|returning (?:mail|message)|mail (?:system|delivery|fail|error)|mail could not|could not be (?:delivered|sent)"
     r"|couldn't be delivered|not be delivered|bounce|rejected|user unknown|unknown user|unzustellbar|nicht zugestellt"
-    r"|non remis|non distribu|no se (?:ha podido|pudo) entreg|no entregad|n[aã]o (?:p[oô]de ser )?entreg|mancata consegna"
-    r"|error sending your|error while sending|processing error|не доставлено|недоставленное|配信|送信できません|エラー|退信"
+    r"|non remis|non distribu|no se (?:ha podido|pudo) entreg|no entregad|n[aã]o (?:p[oô]de ser )?entreg"
+    r"|mancata consegna"
+    r"|error sending your|error while sending|processing error|не доставлено|недоставленное|配信|送信できません"
+    r"|エラー|退信"
     r"|無法傳遞|无法投递|awaits? delivery|mail error|delivery.delay|has not (?:yet )?been delivered|delayed",
     re.IGNORECASE,
 )
 _FAILED = re.compile(
-    r"(?:could|can|was|were|did|has|have|is|are)(?: |n't | not ){1,3}(?:yet )?(?:be |been )?(?:deliver|reach|receiv|sent)"
-    r"|not deliver|undeliver|non[- ]?deliver|unable to (?:be )?(?:deliver|send|reach|relay)|(?:deliver|send)\w*.{0,40}fail"
+    r"(?:could|can|was|were|did|has|have|is|are)(?: |n't | not ){1,3}(?:yet )?(?:be |been )?(?:deliver|reach"
+    r"|receiv|sent)"
+    r"|not deliver|undeliver|non[- ]?deliver|unable to (?:be )?(?:deliver|send|reach|relay)|(?:deliver"
+    r"|send)\w*.{0,40}fail"
     r"|fail\w*.{0,30}(?:deliver|recipient|address)|permanent.{0,20}error|addresses had .{0,40}error|delivery error"
     r"|error (?:occurred|was detected|delivering|sending|while)|there was an error|trouble delivering|delivery problem"
-    r"|did not receive|not reach|mail(?:box|folder) is full|mailbox full|over ?quota|user(?:'s)? .{0,20}(?:unknown|not known)"
-    r"|unknown user|no such user|invalid (?:user|final|recipient|address)|returned because|has been rejected|was rejected"
-    r"|rejected (?:your|by)|were rejected|automatically rejected|weren't sent|bounced|(?:delivery|message).{0,30}delayed|postponed"
+    r"|did not receive|not reach|mail(?:box|folder) is full|mailbox full|over ?quota"
+    r"|user(?:'s)? .{0,20}(?:unknown|not known)"
+    r"|unknown user|no such user|invalid (?:user|final|recipient|address)|returned because|has been rejected"
+    r"|was rejected"
+    r"|rejected (?:your|by)|were rejected|automatically rejected|weren't sent|bounced|(?:delivery"
+    r"|message).{0,30}delayed|postponed"
     r"|may not exist|did not exactly match|no longer valid|does not exist|aborted after"
     r"|transcript of session|failed recipients?|failed addresses|failure reasons?|error description|returned an error"
     r"|nicht zugestellt|unzustellbar|nicht zustell|n'a pas pu [eê]tre|non remis|n'a pu [eê]tre|n'existe pas"
     r"|no (?:pudo|puede|ha podido|se pudo|se ha podido) (?:ser )?entreg|n[aã]o (?:p[oô]de|foi|p[ou]de) (?:ser )?entreg"
     r"|non (?:[eè] stato|pu[oò]|ha potuto).{0,20}consegn|kon niet worden|kunde inte levereras|nie (?:mo[zż]e|zosta[lł])"
-    r"|не может быть доставлен|невозможно доставить|не удалось доставить|не доставлен|送信できませんでした|配信できません"
-    r"|送信に失敗|配送できません|届けることができません|あて先.{0,20}見つか|无法投递|投递失败|無法傳遞|退回",
+    r"|не может быть доставлен|невозможно доставить|не удалось доставить|не доставлен|送信できませんでした"
+    r"|配信できません"
+    r"|送信に失敗|配送できません|届けることができません|あて先.{0,20}見つか|无法投递|投递失败|無法傳遞|退回"
+    r"|无法发送|无法送达|发送失败|寄送失敗|無法送達",
     re.IGNORECASE,
 )
 _DELAYED = re.compile(
     r"not yet (?:been )?deliver|has not been delivered (?:yet|to .{0,60} after)|has been (?:delayed|postponed|deferred)"
-    r"|will (?:be retried|continue to (?:try|attempt|be)|keep trying|retry|try again|still be)|attempts? (?:to deliver )?will continue"
-    r"|attempts? will be made|continue to be made|continue (?:attempting|trying) to|still (?:trying|being retried|undelivered)"
+    r"|will (?:be retried|continue to (?:try|attempt|be)|keep trying|retry|try again|still be)"
+    r"|attempts? (?:to deliver )?will continue"
+    r"|attempts? will be made|continue to be made|continue (?:attempting|trying) to|still (?:trying"
+    r"|being retried|undelivered)"
     r"|warning (?:message )?only|just a warning|only a warning|advisory-only|is delayed|was delayed"
     r"|do not need to resend|no action is required on your part|delivery (?:is )?delayed"
-    r"|wird weiter(?:hin)? versucht|noch nicht zugestellt|nouvelle tentative|pas encore [eé]t[eé]|se seguir[aá] intentando|a[uú]n no se ha"
+    r"|wird weiter(?:hin)? versucht|noch nicht zugestellt|nouvelle tentative|pas encore [eé]t[eé]"
+    r"|se seguir[aá] intentando|a[uú]n no se ha"
     r"|ainda n[aã]o foi entreg|ancora in corso|попытки доставки будут|再送を試み|再試行|还将继续|稍后重试",
     re.IGNORECASE,
 )
 _NO_MORE = re.compile(r"(?:will|can) not be retried|no (?:further|more) (?:delivery )?attempts|given up|giving up")
 _AUTO_SUBJECT = re.compile(
-    r"^\s*(?:re: *|aw: *)?(?:out of (?:the )?office|automatic reply|auto.?(?:reply|response|matic response|responder)|autoreply"
+    r"^\s*(?:re: *|aw: *)?(?:out of (?:the )?office|automatic reply|auto.?(?:reply|response|matic response"
+    r"|responder)|autoreply"
     r"|vacation|abwesenheit|automatische (?:antwort|beantwoord)|r[eé]ponse automatique|absence|respuesta autom[aá]tica"
-    r"|resposta autom[aá]tica|risposta automatica|fuori sede|automatiskt svar|autosvar|自動(?:応答|返信)|автоответ|自动(?:回复|答复))",
+    r"|resposta autom[aá]tica|risposta automatica|fuori sede|automatiskt svar|autosvar|自動(?:応答|返信)"
+    r"|автоответ|自动(?:回复|答复))",
     re.IGNORECASE,
 )
 _AUTO_FIELDS = (
-    "x-autoreply", "x-autorespond", "x-autoresponder", "x-auto-reply-from", "x-mail-autoreply", "x-autogenerated",
-    "x-vacation", "x-autoreply-from", "x-ms-exchange-generated-message-source-autoreply",
+    "x-autoreply",
+    "x-autorespond",
+    "x-autoresponder",
+    "x-auto-reply-from",
+    "x-mail-autoreply",
+    "x-autogenerated",
+    "x-vacation",
+    "x-autoreply-from",
+    "x-ms-exchange-generated-message-source-autoreply",
 )
 _AUTO_PRECEDENCE = frozenset(("auto_reply", "auto-reply", "autoreply"))
 _PEOPLE_FIELDS = ("list-id", "list-post", "list-unsubscribe", "in-reply-to", "user-agent", "x-newsreader")

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from bulkmail.feedback.report import DIAGNOSTIC_LIMIT, RECIPIENT_LIMIT, Action, Kind, Report, ReportedRecipient
-from bulkmail.feedback.answers import read_answer
 from bulkmail.feedback.addresses import tidied
+from bulkmail.feedback.answers import read_answer
+from bulkmail.feedback.report import DIAGNOSTIC_LIMIT, RECIPIENT_LIMIT, Action, Kind, Report, ReportedRecipient
 
 _START = re.compile(r"^\s*\{", re.MULTILINE)
 _WRAPPED = re.compile(r"!?\r?\n[ ]?")
@@ -42,7 +42,7 @@ def _report(value: dict[str, Any]) -> Report | None:
         return None
     mail = value.get("mail")
     mail = mail if isinstance(mail, dict) else {}
-    named = next((detail[name] for name in _LISTS if isinstance(detail.get(name), list)), [])
+    named: list[Any] = next((detail[name] for name in _LISTS if isinstance(detail.get(name), list)), [])
     if kind is Kind.BOUNCE and _text(detail.get("bounceType")) == "Transient" and not named:
         kind = Kind.NONE
     recipients = []

@@ -3,17 +3,18 @@
 from msgspec import structs
 
 from bulkmail.feedback.addresses import addresses_in
-from bulkmail.feedback.answers import read_answer
+from bulkmail.feedback.answers import read_answer, stage_in_transcript, stage_of
 from bulkmail.feedback.complaint import ABUSE, REPORT_TYPES, feedback_fields, loop_recipients, recipients_of
 from bulkmail.feedback.decoding import TEXT_LIMIT, decoded, plain, text_of
 from bulkmail.feedback.listing import Listed, listed_recipients
-from bulkmail.feedback.mime import Headers, Part, Taken, headers_of, take_apart
-from bulkmail.feedback.nature import is_notice, is_vacation, says_automatic, says_delayed
+from bulkmail.feedback.mime import Headers, Part, Taken, headers_of, media_type, take_apart
+from bulkmail.feedback.nature import from_daemon, is_notice, is_vacation, says_automatic, says_delayed
 from bulkmail.feedback.notification import read_notification
 from bulkmail.feedback.original import Original, read_original, tokens_in
 from bulkmail.feedback.quoted import NOTICE_LIMIT, Notice, cut
 from bulkmail.feedback.report import Action, Kind, Report, ReportedRecipient
 from bulkmail.feedback.status import DeliveryStatus, read_status
+from bulkmail.model.delivery import Stage
 
 STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status", "message/deliverystatus")
 RECEIPT_TYPES = ("message/disposition-notification", "message/global-disposition-notification")
@@ -32,12 +33,9 @@ def understand(data: bytes, *, envelope_recipient: str = "") -> Report:
     message = take_apart(data)
     original = _original(message)
     report = (
-        _complaint(message, original)
-        or _by_status(message, original)
-        or _by_notification(message)
-        or _by_words(message, data)
+        _complaint(message, original) or _by_status(message) or _by_notification(message) or _wrapped(message, original)
     )
-    return _with_origin(report, message, original, envelope_recipient)
+    return _with_origin(report or _by_words(message, data), message, original, envelope_recipient)
 
 
 def _complaint(message: Taken, original: Part | None) -> Report | None:
@@ -60,7 +58,17 @@ def _complained(recipients: tuple[str, ...], feedback_type: str, source: str) ->
     )
 
 
-def _by_status(message: Taken, original: Part | None) -> Report | None:
+def _wrapped(message: Taken, original: Part | None) -> Report | None:
+    """The report within: gateways wrap what passes them, whole, in a message of their own."""
+    if original is None or original.type != "message/rfc822" or not from_daemon(message.headers):
+        return None
+    inner = headers_of(original.body[: 64 << 10])
+    if media_type(inner) != "multipart/report" or not from_daemon(inner):
+        return None
+    return _by_status(take_apart(original.body))
+
+
+def _by_status(message: Taken) -> Report | None:
     """By the fields of RFC 3464, wherever they stand: their part is often mislabelled."""
     for part in message.parts:
         if part.type in RETURNED_TYPES or not (part.type in STATUS_TYPES or part.type.startswith("text/")):
@@ -81,34 +89,36 @@ def _by_status(message: Taken, original: Part | None) -> Report | None:
 
 def _reported(message: Taken, status: DeliveryStatus) -> Report:
     actions = {recipient.action for recipient in status.recipients}
-    if Action.FAILED in actions:
-        kind = Kind.BOUNCE
-    else:
-        kind = Kind.DELAYED if Action.DELAYED in actions else Kind.DELIVERED
+    kind = Kind.BOUNCE if Action.FAILED in actions else Kind.DELAYED if Action.DELAYED in actions else Kind.DELIVERED
     recipients = status.recipients
-    if kind is not Kind.DELIVERED and any(not each.diagnostic for each in recipients):
+    if kind is Kind.BOUNCE:
         recipients = _with_words(message, recipients)
     return Report(kind=kind, recipients=recipients, reporting_host=status.reporting_host, return_path=status.sender,
                   tokens=tokens_in(status.envelope_id), source="delivery status")  # fmt: skip
 
 
 def _with_words(message: Taken, recipients: tuple[ReportedRecipient, ...]) -> tuple[ReportedRecipient, ...]:
-    """What the notice beside the report says of the recipients whose diagnostic is empty."""
+    """What the notice beside the report knows and the report does not: the answer, or what it was given to."""
     notice = next((cut(text_of(part)) for part in message.parts if part.type.startswith("text/")), None)
     if notice is None:
         return recipients
     wanted = frozenset(name.lower() for each in recipients for name in (each.address, each.final) if name)
     said: dict[str, Listed] = {}
-    for one in listed_recipients(notice.lines, own=frozenset(), known=wanted):
-        said.setdefault(one.address.lower(), one)
-        said.setdefault(one.final.lower(), one)
+    for told in listed_recipients(notice.lines, own=frozenset(), known=wanted):
+        said.setdefault(told.address.lower(), told)
+        said.setdefault(told.final.lower(), told)
     completed = []
     for each in recipients:
         one = said.get(each.address.lower()) or said.get(each.final.lower() or "-")
-        if not each.diagnostic and one is not None:
+        if one is not None and not each.diagnostic:
             answer = read_answer(one.text)
             each = structs.replace(each, code=answer.code, enhanced=answer.enhanced, stage=answer.stage,
                                    diagnostic=answer.text, quoted=bool(answer.code))  # fmt: skip
+        elif each.stage is Stage.NONE:
+            stage = stage_of(one.text) if one is not None else Stage.NONE
+            if stage is Stage.NONE and len(recipients) == 1:
+                stage = stage_in_transcript(notice.lines)
+            each = structs.replace(each, stage=stage) if stage else each
         completed.append(each)
     return tuple(completed)
 
@@ -196,14 +206,14 @@ def _notices(message: Taken, data: bytes) -> list[tuple[Notice, bool]]:
         if part.type.startswith("text/") and part.type not in RETURNED_TYPES:
             notice = cut(text_of(part))
             notices.append((notice, attached or bool(notice.returned)))
-    if message.type.startswith("multipart/"):
+    if len(message.parts) > 1 and message.type != "multipart/report":
         # Some put their words before the first part, where the MIME headers are the returned message's.
         body = data.replace(b"\r\n", b"\n").partition(b"\n\n")[2][:TEXT_LIMIT]
         before = body.partition(b"\n--")[0].decode("utf-8", "replace")
         if "@" in before:
             text = plain(before) if "<br" in before.lower() else before
             notice = cut(text)
-            notices.append((notice, True))
+            notices.insert(0, (notice, True))
     return notices
 
 
