@@ -1,5 +1,6 @@
 """Reads messages from where mail is kept: an mbox, a Maildir, a folder of messages, one message, standard input."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from bulkmail.feedback.mime import MESSAGE_LIMIT
 
 STANDARD_INPUT = "-"
 _ENVELOPE = b"From "
+# With the time of arrival: a paragraph hardly begins so.
+_BETWEEN = re.compile(rb"From \S.{0,200} \d\d:\d\d").match
 _KEPT = MESSAGE_LIMIT + 1  # so much of a larger message is enough for it to be refused
 
 
@@ -51,12 +54,12 @@ def _numbered(name: str, stream: BinaryIO) -> Iterator[tuple[str, bytes]]:
 
 
 def _mbox(stream: BinaryIO) -> Iterator[bytes]:
-    """What stands between the envelope lines: those that begin so and follow an empty line."""
+    """What stands between the envelope lines: those that look like one and follow an empty line."""
     lines: list[bytes] = []
     size = 0
     empty = False
     while line := stream.readline(1 << 20):
-        if empty and line.startswith(_ENVELOPE):
+        if empty and _BETWEEN(line):
             yield b"".join(lines)
             lines, size, empty = [], 0, False
             continue

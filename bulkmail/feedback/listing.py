@@ -29,11 +29,11 @@ _SENTENCE = re.compile(
     r"|recipient \(?)\s*[\"'<(\[]*$",
     re.IGNORECASE,
 )
-_TRANSCRIPT = re.compile(r"rcpt to:?\s*<?$|^\s*(?:<<<|>>>)?\s*[45]\d\d[ -][^@]{0,40}$", re.IGNORECASE)
+_TRANSCRIPT = re.compile(r"rcpt to:?\s*<?$|^[ \t]{0,20}(?:<<<|>>>)?[ \t]{0,20}[45]\d\d[ -][^@]{0,40}$", re.IGNORECASE)
 _GENERATED = re.compile(
     r"^\s*\(?(?:generated|expanded|originally|was|ultimately generated) (?:from|by|addressed to)\b", re.IGNORECASE
 )
-_SUMMARY = re.compile(r"^\s*\*?\s*(?:to|an|à|a|para|宛先|кому)\s*:\s", re.IGNORECASE)
+_SUMMARY = re.compile(r"^[ \t]{0,20}\*?[ \t]{0,20}(?:to|an|à|a|para|宛先|кому)\s*:\s", re.IGNORECASE)
 _OTHERS = re.compile(
     r"(?:^|[\s<>*])(?:mail from|from|sender|reply-?to|return-path|cc|bcc|sent by|de|von|da|message-?id|contact"
     r"|e-?mail|date"
@@ -46,7 +46,7 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 _ROLES = frozenset(("postmaster", "mailer-daemon", "abuse", "hostmaster", "webmaster", "support", "helpdesk", "noc"))
-_ANSWER = re.compile(r"^\s*(?:<<<|>>>)?\s*[45]\d\d[ -]")
+_ANSWER = re.compile(r"^[ \t]{0,20}(?:<<<|>>>)?[ \t]{0,20}[45]\d\d[ -]")
 _CHATTER = re.compile(r"^\s*(?:giving up on|\(other mxes|the mts-id|;l=)|^\s*--- end", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 

@@ -88,7 +88,8 @@ _AUTO_FIELDS = (
 _AUTO_PRECEDENCE = frozenset(("auto_reply", "auto-reply", "autoreply"))
 _PEOPLE_FIELDS = ("list-id", "list-post", "list-unsubscribe", "in-reply-to", "user-agent", "x-newsreader")
 _REFUSED_RECIPIENT = re.compile(
-    r"rcpt to.{0,200}(?:\n.{0,40}){0,2}[45]\d\d[ -]|^\s*(?:<<<|>>>)?\s*5\d\d[ -].{0,20}@", re.IGNORECASE | re.MULTILINE
+    r"rcpt to.{0,200}(?:\n.{0,40}){0,2}[45]\d\d[ -]|^[ \t]{0,20}(?:<<<|>>>)?[ \t]{0,20}5\d\d[ -].{0,20}@",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 

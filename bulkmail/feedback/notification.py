@@ -9,7 +9,7 @@ from bulkmail.feedback.addresses import tidied
 from bulkmail.feedback.answers import read_answer
 from bulkmail.feedback.report import DIAGNOSTIC_LIMIT, RECIPIENT_LIMIT, Action, Kind, Report, ReportedRecipient
 
-_START = re.compile(r"^\s*\{", re.MULTILINE)
+_START = re.compile(r"^[ \t]{0,20}\{", re.MULTILINE)
 _WRAPPED = re.compile(r"!?\r?\n[ ]?")
 _TYPES = {"Bounce": Kind.BOUNCE, "Complaint": Kind.COMPLAINT, "Delivery": Kind.DELIVERED, "DeliveryDelay": Kind.DELAYED}
 _ACTIONS = {Kind.BOUNCE: Action.FAILED, Kind.DELAYED: Action.DELAYED, Kind.DELIVERED: Action.DELIVERED}

@@ -52,7 +52,9 @@ def slow_down(folder) -> None:
 
 
 def test_json_is_one_line_with_the_summary_in_order_and_every_row_counted_once(folder, spawn) -> None:
-    folder.write_rows([*(f"reader{n}@own-house.example,Reader {n}" for n in range(30)), "nobody,X", "READER1@Own-House.Example,Y"])
+    folder.write_rows(
+        [*(f"reader{n}@own-house.example,Reader {n}" for n in range(30)), "nobody,X", "READER1@Own-House.Example,Y"]
+    )
     out, err = finished(spawn("send", folder.file, "--json"), 0)
     summary = summary_of(out)
     assert list(summary) == KEYS
@@ -116,7 +118,9 @@ def test_a_dry_run_writes_nothing_and_shows_the_first_message_as_it_goes_over_th
 
 def test_a_dry_run_counts_as_the_send_after_it_does(folder, spawn) -> None:
     rows = [f"reader{n}@own-house.example,Reader {n}" for n in range(8)]
-    folder.write_rows([*rows, "x,A", "a@b@c.example,A", "reader3@own-house.example,", "Reader1@OWN-house.example,C", "e@x.example,"])
+    folder.write_rows(
+        [*rows, "x,A", "a@b@c.example,A", "reader3@own-house.example,", "Reader1@OWN-house.example,C", "e@x.example,"]
+    )
     dry = summary_of(finished(spawn("send", folder.file, "--dry-run", "--json"), 0)[0])
     real = summary_of(finished(spawn("send", folder.file, "--json"), 0)[0])
     for key in ("recipients", "rejected", "duplicates", "suppressed"):
@@ -205,7 +209,9 @@ def test_a_changed_campaign_is_refused_with_what_changed_and_new_run_starts_anew
 
 def test_no_wait_stops_with_what_is_not_due_yet(folder, spawn) -> None:
     folder.edit("retry: [1s]", "retry: [1h]")
-    folder.write_rows([f"x{n}@servfail{n}.example,A" for n in range(3)] + [f"y{n}@meadow-{n}.example,A" for n in range(200)])
+    folder.write_rows(
+        [f"x{n}@servfail{n}.example,A" for n in range(3)] + [f"y{n}@meadow-{n}.example,A" for n in range(200)]
+    )
     out, _ = finished(spawn("send", folder.file, "--json", "--no-wait"), 3)
     summary = summary_of(out)
     assert summary["state"] == "stopped" and summary["deferred"] > 0
@@ -221,7 +227,10 @@ def test_a_reader_that_goes_away_does_not_end_the_send(folder, spawn) -> None:
 
 
 def test_many_real_recipients_are_asked_about_only_at_a_terminal(folder, spawn) -> None:
-    folder.edit("route: sandbox", 'route: mx\n  port: 1\n  allow_private_mx: true\ndns: {servers: ["127.0.0.1:1"], timeout: 100ms}')
+    folder.edit(
+        "route: sandbox",
+        'route: mx\n  port: 1\n  allow_private_mx: true\ndns: {servers: ["127.0.0.1:1"], timeout: 100ms}',
+    )
     folder.write_rows([f"r{n}@x{n}.example,A" for n in range(1002)])
     folder.edit("expire: 20s\n", "expire: 1s\n")
     process = spawn("send", folder.file, "--json", "--no-wait")
