@@ -9,7 +9,7 @@ from bulkmail.store.database import Database
 
 _COLUMNS = (
     "number, id, campaign, content_hash, recipients_hash, state, created, started, finished, "
-    "rows, rejected, duplicates, suppressed, watermark, settings"
+    "rows, rejected, duplicates, suppressed, watermark, events_offset, settings"
 )
 
 
