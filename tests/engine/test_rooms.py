@@ -18,6 +18,7 @@ from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, build_chunks
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.pinning import changes, pin
+from bulkmail.engine.pool import Budget, Pool, Rooms
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.recovery import publish_recovered
 from bulkmail.engine.router import Router, Unroutable
@@ -392,3 +393,40 @@ def test_an_outcome_that_came_in_during_a_sync_is_published_after_a_crash(
     assert [event.recipient for event in events] == [f"r{n}@shop.example" for n in range(3)]
     # Deferred or not: it was a doubt.
     assert [event.event for event in events] == ["attempt", "attempt", "in_doubt"]
+
+
+# Connections of a lane, lent from pool to pool.
+
+
+def test_a_connection_given_up_goes_to_the_next_that_can_use_it() -> None:
+    async def scene() -> None:
+        limits = EffectiveLimits(connections=1)
+        lane = Lane(SITE, EgressSource(), limits, Pacer([1.0]), {}, now=0.0)
+        budget = Budget(10)
+        rooms = Rooms(
+            composer=None,  # type: ignore[arg-type]
+            courier=None,  # type: ignore[arg-type]
+            dialer=None,  # type: ignore[arg-type]
+            recorder=None,  # type: ignore[arg-type]
+            budget=budget,
+            clock=SystemClock(),
+            may_begin=lambda: False,
+            on_low=lambda: None,
+            on_crash=lambda error: None,
+        )
+        holder, workless, closed, waiting, last = (
+            Pool(Exchange(lane, ((10, f"{name}.example"),)), rooms) for name in "abcde"
+        )
+        for pool in (closed, waiting, last):
+            pool.exchange.put([(None, 0)])  # type: ignore[list-item]
+        closed.exchange.closed_until = SystemClock().monotonic() + 60
+        for pool in (workless, closed, waiting, last):
+            pool._starve(lane.hungry)
+        lane.connections = budget.open = holder.exchange.connections = 1
+        holder._release()
+        assert (lane.connections, budget.open) == (0, 0)
+        # The first two have no use for it and ask again when they have; the fourth keeps its place.
+        assert [pool._kicked for pool in (workless, closed, waiting, last)] == [True, True, True, False]
+        assert list(lane.hungry) == [last]
+
+    asyncio.run(scene())
