@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from rich.live import Live
@@ -16,12 +16,14 @@ from bulkmail.engine.statistics import Snapshot
 FRAME_SECONDS = 0.2
 SITES_SECONDS = 1.0
 LINE_SECONDS = 3.0
+# A line that says nothing new comes less often: retries may be hours away.
+UNCHANGED_SECONDS = 60.0
 
 Look = Callable[[], Snapshot | None]
 
 
 class Display(Protocol):
-    """`say` puts a sentence above what is shown; `end` leaves the terminal as it was, at once."""
+    """`say` puts a sentence above what is shown; `end` leaves the terminal as it was, at once. Neither ever fails."""
 
     def say(self, text: str) -> None: ...
 
@@ -38,7 +40,8 @@ class LiveDisplay:
         self._rows: list[SiteRow] = []
         self._rows_until = 0.0
         self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        self._live.start()
+        with suppress(OSError):
+            self._live.start()
 
     async def run(self) -> None:
         while True:
@@ -46,10 +49,12 @@ class LiveDisplay:
             await asyncio.sleep(FRAME_SECONDS)
 
     def say(self, text: str) -> None:
-        self._console.print(text)
+        with suppress(OSError):
+            self._console.print(Text(text))
 
     def end(self) -> None:
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def _draw(self) -> None:
         snapshot = self._look()
@@ -71,14 +76,20 @@ class LineDisplay:
         self._look = look
 
     async def run(self) -> None:
+        last, said = "", 0.0
         while True:
             await asyncio.sleep(LINE_SECONDS)
             snapshot = self._look()
-            if snapshot is not None:
-                self._console.print(Text(plain_line(snapshot)))
+            if snapshot is None:
+                continue
+            line, now = plain_line(snapshot), time.monotonic()
+            if line != last or now - said >= UNCHANGED_SECONDS:
+                self._console.print(Text(line))
+                last, said = line, now
 
     def say(self, text: str) -> None:
-        self._console.print(Text(text))
+        with suppress(OSError):
+            self._console.print(Text(text))
 
     def end(self) -> None:
         pass
@@ -103,7 +114,5 @@ async def shown(campaign: str, run: str, look: Look) -> AsyncIterator[Display]:
 
 
 async def _draw(display: LiveDisplay | LineDisplay) -> None:
-    try:
+    with suppress(OSError):
         await display.run()
-    except OSError:
-        return

@@ -22,14 +22,12 @@ DEBUG = "BULKMAIL_DEBUG"
 def reported() -> Iterator[None]:
     """Run one verb: what it raises is printed, and becomes an exit code."""
     try:
-        yield
-        sys.stdout.flush()
+        with readers_may_leave():
+            yield
     except (typer.Exit, typer.Abort):
+        with readers_may_leave():
+            sys.stdout.flush()
         raise
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. The interpreter would complain once more when it flushes.
-        _discard_output()
-        raise typer.Exit(FINISHED) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except (CampaignError, StateError) as error:
@@ -38,6 +36,19 @@ def reported() -> Iterator[None]:
     except Exception as error:
         _print_defect(error)
         raise typer.Exit(INTERNAL) from None
+
+
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Write standard output; a reader (head, less) that has seen enough ends the output and is no error."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would complain once more when it flushes at its end.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def print_error(error: BulkmailError) -> None:
@@ -69,9 +80,3 @@ def _print_defect(error: Exception) -> None:
         traceback.print_exception(error)
     else:
         console.print(Text.assemble(("  hint: ", "cyan"), f"{DEBUG}=1 shows where; what was recorded is safe"))
-
-
-def _discard_output() -> None:
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)

@@ -83,9 +83,10 @@ def eta(snapshot: Snapshot) -> str:
     """When all is done at the present rate, or what is waited for."""
     if snapshot.phase != "sending" or not snapshot.open:
         return ""
-    if snapshot.rate_per_second >= 0.5 and any(lane.waiting + lane.ready for lane in snapshot.lanes):
-        return f"{span(max(1, round(snapshot.open / snapshot.rate_per_second)))} left"
-    return "" if any(lane.connections for lane in snapshot.lanes) else "waiting to retry"
+    in_hand = any(lane.waiting + lane.ready for lane in snapshot.lanes)
+    if snapshot.rate_per_second < 0.5:
+        return "" if in_hand else "waiting to retry"
+    return f"{span(max(1, round(snapshot.open / snapshot.rate_per_second)))} left" if in_hand else ""
 
 
 def counts(summary: Summary) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ import uvloop
 from msgspec import Struct
 
 from bulkmail.cli.display import Display, shown
-from bulkmail.cli.errors import FINISHED, STOPPED
+from bulkmail.cli.errors import FINISHED, STOPPED, readers_may_leave
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
 from bulkmail.cli.rows import count_lines
@@ -65,12 +65,13 @@ def send(file: str, wishes: Wishes) -> int:
     if sent is None:
         err().print("stopped before anything was sent")
         return STOPPED
-    if wishes.json:
-        print_json(msgspec.to_builtins(sent.summary))
-    elif sent.taken is Taken.FINISHED:
-        print_already_finished(file, directory, sent.summary, sent.finished_at)
-    else:
-        print_summary(file, campaign, directory, sent.summary, sent.snapshot, sent.maildir)
+    with readers_may_leave():
+        if wishes.json:
+            print_json(msgspec.to_builtins(sent.summary))
+        elif sent.taken is Taken.FINISHED:
+            print_already_finished(file, directory, sent.summary, sent.finished_at)
+        else:
+            print_summary(file, campaign, directory, sent.summary, sent.snapshot, sent.maildir)
     if wishes.json and sent.taken is Taken.FINISHED:
         err().print(f"run {sent.summary.run} is finished already; nothing was sent (--new-run sends once more)")
     return FINISHED if sent.summary.state == "finished" else STOPPED
@@ -160,11 +161,8 @@ class Stopper:
             os._exit(STOPPED)
 
     def _say(self, text: str) -> None:
-        try:
-            if self._display is not None:
-                self._display.say(text)
-        except OSError:
-            pass
+        if self._display is not None:
+            self._display.say(text)
 
 
 def _agreed(campaign: Campaign, directory: Path, wishes: Wishes) -> bool:

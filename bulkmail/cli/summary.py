@@ -121,10 +121,11 @@ def _sites(snapshot: Snapshot, columns: int) -> Text:
             Text(f"{row.bounced:,}", "red" if row.bounced else ""),
         )
         for row in site_rows(snapshot, SITES)
+        if row.delivered + row.deferred + row.bounced
     ]
     text = table(("site", "delivered", "deferred", "bounced"), rows, columns=columns, numbers=(1, 2, 3))
     more = len(snapshot.sites) - len(rows)
-    if more > 0:
+    if more > 0 and len(rows) == SITES:
         text.append(f"\n  and {more:,} more sites", "dim")
     return text
 

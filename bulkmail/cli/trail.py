@@ -44,7 +44,7 @@ def _lines_with(path: Path, needle: bytes) -> Iterator[Event]:
     with file:
         rest = b""
         while block := file.read(BLOCK_BYTES):
-            whole, newline, rest = (rest + block).rpartition(b"\n")
+            whole, _, rest = (rest + block).rpartition(b"\n")
             lowered = whole.lower()
             position = lowered.find(needle)
             while position >= 0:
@@ -53,5 +53,3 @@ def _lines_with(path: Path, needle: bytes) -> Iterator[Event]:
                 end = len(whole) if end < 0 else end
                 yield _decode(whole[start:end])
                 position = lowered.find(needle, end)
-            if not newline:
-                rest = whole + rest

@@ -150,6 +150,28 @@ def test_a_terminal_that_goes_away_ends_the_display_and_not_the_send(monkeypatch
     assert asyncio.run(run()) == "sent"
 
 
+def test_a_line_that_says_nothing_new_is_not_repeated_all_the_time(monkeypatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(display, "LINE_SECONDS", 0.0)
+    shots = [snapshot()] * 3 + [snapshot(rate_per_second=1.0)] * 3
+    looked = iter(shots)
+    done = asyncio.Event()
+
+    def look() -> Snapshot | None:
+        shot = next(looked, None)
+        if shot is None:
+            done.set()
+        return shot
+
+    async def run() -> None:
+        async with display.shown("letter", "letter-1", look):
+            await asyncio.wait_for(done.wait(), 5)
+
+    asyncio.run(run())
+    assert stream.getvalue().count("letter-1: sending") == 2
+
+
 def test_colours_and_cursor_movements_are_for_terminals_that_want_them(monkeypatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

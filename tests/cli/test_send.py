@@ -114,7 +114,10 @@ def test_a_dry_run_writes_nothing_and_shows_the_first_message_as_it_goes_over_th
     assert folder.files() == before
 
 
-def test_a_dry_run_counts_as_the_send_after_it_does(folder, spawn) -> None:
+def test_a_dry_run_counts_as_the_send_after_it_does(folder, spawn, call) -> None:
+    call("suppress", "add", "READER5@own-house.example", "--state", folder.state)
+    call("suppress", "add", "reader6@own-house.example", "--list", "letter", "--state", folder.state)
+    call("suppress", "add", "reader7@own-house.example", "--list", "another", "--state", folder.state)
     rows = [f"reader{n}@own-house.example,Reader {n}" for n in range(8)]
     folder.write_rows(
         [*rows, "x,A", "a@b@c.example,A", "reader3@own-house.example,", "Reader1@OWN-house.example,C", "e@x.example,"]
@@ -123,6 +126,7 @@ def test_a_dry_run_counts_as_the_send_after_it_does(folder, spawn) -> None:
     real = summary_of(finished(spawn("send", folder.file, "--json"), 0)[0])
     for key in ("recipients", "rejected", "duplicates", "suppressed"):
         assert dry[key] == real[key]
+    assert real["suppressed"] == 2
 
 
 def test_limit_takes_only_the_first_rows(folder, spawn) -> None:
@@ -215,13 +219,29 @@ def test_no_wait_stops_with_what_is_not_due_yet(folder, spawn) -> None:
     assert summary["state"] == "stopped" and summary["deferred"] > 0
 
 
-def test_a_reader_that_goes_away_does_not_end_the_send(folder, spawn) -> None:
+def test_readers_that_go_away_do_not_end_the_send(folder, spawn) -> None:
+    slow_down(folder)
+    process = spawn("send", folder.file)
+    wait_for(lambda: len(delivered_events(folder.state)) >= 1)
+    process.send_signal(signal.SIGINT)
+    finished(process, 3)
+    folder.edit("messages: 10/s", "messages: 1000/s")
     process = spawn("send", folder.file)
     process.stdout.close()
     process.stderr.close()
     process.stdout = process.stderr = None
-    process.wait(timeout=60)
+    assert process.wait(timeout=60) == 0
     assert len(delivered_events(folder.state)) >= 20
+
+
+def test_a_stopped_send_says_so_by_its_exit_code_even_to_nobody(folder, spawn) -> None:
+    folder.edit("retry: [1s]", "retry: [1h]")
+    folder.write_rows([f"y{n}@meadow-{n}.example,A" for n in range(200)])
+    process = spawn("send", folder.file, "--no-wait")
+    process.stdout.close()
+    process.stdout = None
+    assert process.wait(timeout=60) == 3
+    assert process.stderr.read().count("Error") == 0
 
 
 def test_many_real_recipients_are_asked_about_only_at_a_terminal(folder, spawn) -> None:

@@ -104,6 +104,14 @@ def test_a_file_with_an_error_adds_nothing(state, call, tmp_path, content, said)
         assert list(suppressions.export()) == []
 
 
+def test_an_error_far_down_a_long_file_adds_nothing_either(state, call, tmp_path) -> None:
+    rows = "".join(f"r{number}@x.example\n" for number in range(10_050))
+    (tmp_path / "long.csv").write_text(f"address\n{rows}bad\n")
+    assert "long.csv:10052: bad" in call("suppress", "import", "long.csv").stderr
+    with Suppressions.open(state) as suppressions:
+        assert len(suppressions) == 0
+
+
 def test_looking_makes_no_directory_but_adding_to_a_named_one_does(tmp_path, call) -> None:
     assert call("suppress", "check", "a@x.example", "--state", tmp_path / "new").exit_code == 2
     assert not (tmp_path / "new").exists()
