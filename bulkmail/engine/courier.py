@@ -28,12 +28,16 @@ from bulkmail.store.suppressions import Suppression, Suppressions
 
 # A lane that pauses for longer gives its recipients back to the store, so that chunks can close.
 PARK_SECONDS = 5.0
+PARK_SHARE = 0.1
 # Forgetting them costs a bad recipient's lane one more pause.
 MOST_REFUSED = 100_000
 
 
 class Courier:
-    """One run's consequences. `on_lane_changed(lane)` is called when a pause or a failure changed what it may do."""
+    """One run's consequences. A lane that is closed for more than `park_seconds` keeps nothing.
+
+    `on_lane_changed(lane)` is called when a pause or a failure changed what it may do.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,8 @@ class Courier:
     ) -> None:
         self._retry = [float(seconds) for seconds in campaign.delivery.retry]
         self._expire_seconds = float(campaign.delivery.expire)
+        # A campaign that gives up soon looks at the time to expire often.
+        self.park_seconds = min(PARK_SECONDS, self._expire_seconds * PARK_SHARE)
         self._in_doubt = campaign.delivery.in_doubt
         self._campaign = campaign.campaign
         self._recorder = recorder
@@ -347,7 +353,7 @@ class Courier:
         pause_seconds = lane.pacer.paused_until - now
         what = f"lane paused for {pause_seconds:.1f} s" if pause_seconds > 0 else "lane slowed"
         self._lane_event(lane, verdict.reason, refusal, what)
-        if pause_seconds > PARK_SECONDS:
+        if pause_seconds > self.park_seconds:
             for exchange in lane.exchanges.values():
                 self.park(exchange)
         self.on_lane_changed(lane)
