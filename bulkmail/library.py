@@ -1,7 +1,9 @@
 """The engine as a library: `Engine` for asyncio programs, `send` for scripts."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,6 +38,9 @@ class Engine:
         self._state = Path(state) if state is not None else None
         self._signers = signers
         self._send: Send | None = None
+        self._stream: weakref.ref[AsyncGenerator[Event, None]] | None = None
+        self._ended = asyncio.Event()
+        self._ended.set()
         self.summary: Summary | None = None
 
     async def __aenter__(self) -> Self:
@@ -44,9 +49,15 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stop what is under way and wait for its end, so that the state directory is free."""
         self.stop()
+        stream = self._stream() if self._stream is not None else None
+        if stream is not None:
+            with suppress(RuntimeError):  # it is being closed already
+                await stream.aclose()
+        await self._ended.wait()
 
-    async def send(
+    def send(
         self,
         campaign: Campaign | str | Path,
         *,
@@ -64,9 +75,16 @@ class Engine:
 
         Raises CampaignError for bad input, StateError where the state directory cannot be used.
         """
-        campaign = _loaded(campaign, recipients)
         options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=self._signers)
-        directory = state_for_campaign(campaign.file, self._state)
+        stream = self._events(campaign, recipients, options)
+        self._stream = weakref.ref(stream)
+        return stream
+
+    async def _events(
+        self, campaign: Campaign | str | Path, recipients: Recipients | None, options: SendOptions
+    ) -> AsyncGenerator[Event, None]:
+        """Drives one send, and leaves nothing behind however it is left."""
+        self._ended.clear()
         self.summary = None
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
@@ -74,20 +92,25 @@ class Engine:
             for event in events:
                 queue.put_nowait(event)
 
-        async with Send(campaign, directory, recipients=recipients, options=options) as sending:
-            self._send = sending
-            sending.subscribe(publish)
-            execution = asyncio.create_task(sending.execute())
-            execution.add_done_callback(lambda _: queue.put_nowait(None))
-            try:
-                while (event := await queue.get()) is not None:
-                    yield event
-            finally:
-                sending.stop()
+        try:
+            loaded = _loaded(campaign, recipients)
+            directory = state_for_campaign(loaded.file, self._state)
+            async with Send(loaded, directory, recipients=recipients, options=options) as sending:
+                self._send = sending
+                sending.subscribe(publish)
+                execution = asyncio.create_task(sending.execute())
+                execution.add_done_callback(lambda _: queue.put_nowait(None))
                 try:
-                    self.summary = await execution
+                    while (event := await queue.get()) is not None:
+                        yield event
                 finally:
-                    self._send = None
+                    sending.stop()
+                    try:
+                        self.summary = await execution
+                    finally:
+                        self._send = None
+        finally:
+            self._ended.set()
 
     def stop(self) -> None:
         """Begin no new message; the send under way ends once the replies are in, resumable."""

@@ -28,6 +28,8 @@ from bulkmail.store.suppressions import Suppression, Suppressions
 
 # A lane that pauses for longer gives its recipients back to the store, so that chunks can close.
 PARK_SECONDS = 5.0
+# Forgetting them costs a bad recipient's lane one more pause.
+MOST_REFUSED = 100_000
 
 
 class Courier:
@@ -48,6 +50,8 @@ class Courier:
         self._recorder = recorder
         self._suppressions = suppressions
         self._clock = clock
+        # Recipients that a lane-wide refusal met. Not kept with their chunk: that may be closed while the lane is.
+        self._refused: set[tuple[int, int]] = set()
         self.on_lane_changed: Callable[[Lane], None] = lambda lane: None
 
     # Replies.
@@ -197,6 +201,8 @@ class Courier:
     def _delivered(self, lane: Lane, connection: Connection, message: Message, code: int, text: bytes) -> None:
         now = self._clock.monotonic()
         lane.accepted += 1
+        if self._refused:
+            self._refused.discard((message.chunk.chunk.number, message.index))
         lane.pacer.on_accepted(now)
         lane.follow_pace(now)
         lane.state = ""
@@ -227,12 +233,22 @@ class Courier:
         explanation: str,
     ) -> None:
         lane = exchange.lane
-        if verdict.charged or message.chunk.refused(message.index) > 1:
+        if verdict.charged or self._refused_before(message.chunk, message.index):
             self._conclude_refused(lane, connection, message, verdict, stage, reply, explanation)
         else:
             exchange.give_back(message)
         refusal = Refusal(stage=stage, host=connection.host, reply=reply, explanation=explanation)
         self._heard(lane, verdict, self._clock.monotonic(), refusal, sent_on_connection=connection.completed)
+
+    def _refused_before(self, active: ActiveChunk, index: int) -> bool:
+        """Whether it was met before: a lane that refuses everybody waits, one bad recipient must not stop it."""
+        recipient = (active.chunk.number, index)
+        if recipient in self._refused:
+            return True
+        if len(self._refused) == MOST_REFUSED:
+            self._refused.clear()
+        self._refused.add(recipient)
+        return False
 
     def _conclude_refused(
         self,

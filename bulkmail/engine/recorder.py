@@ -117,7 +117,8 @@ class Recorder:
         # The column first: a fold begun after this record has it then.
         chunk.outcomes.set(index, outcome)
         self._journal.outcome(chunk.number, index, outcome)
-        self._statistics.moved(before, disposition, site or "")
+        # What the DNS decided was decided at no site.
+        self._statistics.moved(before, disposition, site if site is not None and stage is not Stage.DNS else "")
         self._events.append(
             Event(
                 time=self._time(now),

@@ -1,6 +1,8 @@
 """Turn a recipient's domain into a site and its hosts, and a host into the addresses to connect to."""
 
+import asyncio
 import random
+import socket
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -33,6 +35,7 @@ class Router:
         self._rng = rng
         self._allow_private = delivery.allow_private_mx or delivery.route in ("sandbox", "relay")
         self._relay = delivery.relay if delivery.route == "relay" else None
+        self._system_names = not campaign.dns.servers
 
     async def site(self, domain: str) -> Site | Unroutable:
         """The site that takes mail for `domain` (an A-label)."""
@@ -56,6 +59,8 @@ class Router:
 
     async def addresses(self, host: str) -> tuple[str, ...] | Unroutable:
         """The addresses of one host that may be connected to, IPv4 and IPv6 in the resolver's order."""
+        if self._relay is not None and self._system_names:
+            return await addresses_of_host(host)
         answer = await self._resolver.addresses(host)
         if answer.outcome is DnsOutcome.TEMPORARY:
             return Unroutable(Reason.DNS, answer.explanation)
@@ -68,3 +73,12 @@ class Router:
             why = forbidden_address(answer.addresses[0])
             return Unroutable(Reason.DNS, f"{host} is {answer.addresses[0]}, {why} (delivery.allow_private_mx)")
         return allowed
+
+
+async def addresses_of_host(host: str) -> tuple[str, ...] | Unroutable:
+    """What this machine takes the name for: a relay may stand in /etc/hosts or be a container's name."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return Unroutable(Reason.DNS, f"{host}: {error.strerror or error}")
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))

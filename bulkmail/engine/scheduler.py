@@ -8,10 +8,12 @@ Nothing here depends on the number of recipients: rounds go over destinations, a
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.engine.courier import PARK_SECONDS, Courier
@@ -32,6 +34,18 @@ MAX_TAILS = 8
 SITE_SECONDS = 60.0
 # The longest nap, so that a clock step or a missed wake-up costs little.
 MAX_NAP_SECONDS = 30.0
+
+
+# How long the answer to a domain that has no way in counts, and at most until one that is asked for is looked at.
+DNS_NAP_SECONDS = 1.0
+
+
+class Supply(Struct, frozen=True, kw_only=True):
+    """One round: whether anything was handed out, may be `soon`, and the seconds until there may be more."""
+
+    supplied: bool
+    soon: bool
+    nap_seconds: float
 
 
 class Scheduler:
@@ -66,7 +80,10 @@ class Scheduler:
         self._idle: list[ActiveChunk] = []
         self._wake = asyncio.Event()
         self._stopping = False
-        self._sites: dict[str, tuple[float, Site]] = {}
+        self._asked: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._sites: dict[str, tuple[float, Site | Unroutable]] = {}
 
     def wake(self) -> None:
         """Something changed: look again soon."""
@@ -89,19 +106,12 @@ class Scheduler:
 
     async def run(self, *, wait: bool) -> bool:
         """Supply the lanes; True when every recipient of the run is final."""
-        while not self._stopping:
-            self._wake.clear()
-            await self._fold_idle()
-            backlog = await self._in_store(self._store.backlog, self._run_number, self._clock.time())
-            supplied, nap_seconds = await self._supply(backlog)
-            if not self._active and not supplied and not self._idle:
-                if not backlog:
-                    return True
-                if not wait and not any(entry.chunks_ready for entry in backlog):
-                    return False
-            if not supplied or self._saturated:
-                await self._nap(nap_seconds)
-        return False
+        try:
+            return await self._run(wait=wait)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def checkpoint(self, numbers: Collection[int]) -> None:
         """Fold these chunks where they are in memory; they stay there."""
@@ -115,6 +125,35 @@ class Scheduler:
 
     # Beneath.
 
+    async def _run(self, *, wait: bool) -> bool:
+        while not self._stopping:
+            self._wake.clear()
+            await self._fold_idle()
+            backlog = await self._in_store(self._store.backlog, self._run_number, self._clock.time())
+            supply = await self._supply(backlog)
+            if self._failure is not None:
+                raise self._failure
+            if not self._active and not supply.supplied and not self._idle:
+                if not backlog:
+                    return True
+                if not wait and not supply.soon:
+                    return False
+            if not supply.supplied or self._saturated:
+                await self._nap(supply.nap_seconds)
+        return False
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that may wait for the DNS, while the others go on."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+        self._wake.set()
+
     @property
     def _saturated(self) -> bool:
         return len(self._active) >= MAX_ACTIVE
@@ -126,9 +165,9 @@ class Scheduler:
         except TimeoutError:
             pass
 
-    async def _supply(self, backlog: Sequence[Backlog]) -> tuple[bool, float]:
-        """One round: whether anything was handed out, and the seconds until there may be more."""
-        supplied = False
+    async def _supply(self, backlog: Sequence[Backlog]) -> Supply:
+        """One round over the destinations."""
+        supplied = soon = False
         nap_seconds = MAX_NAP_SECONDS
         for entry in backlog:
             if self._stopping or self._saturated:
@@ -138,39 +177,48 @@ class Scheduler:
                     nap_seconds = min(nap_seconds, max(0.0, entry.next_due - self._clock.time()))
                 continue
             if entry.destination:
-                wait_seconds = await self._wait_of(entry.destination)
+                wait_seconds = self._wait_of(entry.destination)
                 if wait_seconds > 0:
                     nap_seconds = min(nap_seconds, wait_seconds)
+                    soon = soon or wait_seconds <= PARK_SECONDS
                     continue
             elif self._open_tails >= MAX_TAILS:
                 continue
             chunk = await self._in_store(self._store.claim, self._run_number, entry.destination, self._clock.time())
             if chunk is not None:
-                await self._hand_out(chunk)
+                self._hand_out(chunk)
                 supplied = True
-        return supplied, nap_seconds
+        return Supply(supplied=supplied, soon=soon, nap_seconds=nap_seconds)
 
     @property
     def _open_tails(self) -> int:
         return sum(not active.chunk.destination and active.outstanding > FEW for active in self._active.values())
 
-    async def _wait_of(self, domain: str) -> float:
+    def _wait_of(self, domain: str) -> float:
         """Seconds until a lane for the domain may take another chunk; 0 where one may now, or there is no way in."""
         now = self._clock.monotonic()
         known = self._sites.get(domain)
         if known is None or known[0] <= now:
-            found = await self._router.site(domain)
-            if isinstance(found, Unroutable):
-                return 0.0
-            known = self._sites[domain] = (now + SITE_SECONDS, found)
+            if domain not in self._asked:
+                self._asked.add(domain)
+                self._begin(self._ask(domain))
+            return DNS_NAP_SECONDS
         site = known[1]
+        if isinstance(site, Unroutable):
+            return 0.0
         waits = [
             max(0.0, exchange.open_again_at - now) if exchange.lane.waiting < LOW_WATER else MAX_NAP_SECONDS
             for exchange in self._exchanges_of(site)
         ]
         return min(waits)
 
-    async def _hand_out(self, chunk: OpenChunk) -> None:
+    async def _ask(self, domain: str) -> None:
+        site = await self._router.site(domain)
+        seconds = DNS_NAP_SECONDS if isinstance(site, Unroutable) else SITE_SECONDS
+        self._sites[domain] = (self._clock.monotonic() + seconds, site)
+        self._asked.discard(domain)
+
+    def _hand_out(self, chunk: OpenChunk) -> None:
         """Spread a chunk's ready recipients over the lanes of their domains."""
         active = ActiveChunk(chunk, jitter=self._rng.random())
         self._active[chunk.number] = active
@@ -178,18 +226,27 @@ class Scheduler:
         # One more, so that the chunk is not taken for idle before all of it is handed out.
         active.outstanding = len(ready) + 1
         if chunk.destination:
-            by_domain = {chunk.destination: ready}
-        else:
-            by_domain = {}
-            for index in ready:
-                by_domain.setdefault(chunk.addresses[index].rpartition("@")[2], []).append(index)
-        await asyncio.gather(*(self._route(active, domain, indexes) for domain, indexes in by_domain.items()))
+            self._put_all(active, chunk.destination, ready, self._sites[chunk.destination][1])
+            self._handed_out(active)
+            return
+        by_domain: dict[str, list[int]] = {}
+        for index in ready:
+            by_domain.setdefault(chunk.addresses[index].rpartition("@")[2], []).append(index)
+        self._begin(self._route_all(active, by_domain))
+
+    def _handed_out(self, active: ActiveChunk) -> None:
         active.outstanding -= 1
         if active.outstanding == 0:
             self.progressed(active)
 
+    async def _route_all(self, active: ActiveChunk, by_domain: dict[str, list[int]]) -> None:
+        await asyncio.gather(*(self._route(active, domain, indexes) for domain, indexes in by_domain.items()))
+        self._handed_out(active)
+
     async def _route(self, active: ActiveChunk, domain: str, indexes: list[int]) -> None:
-        site = await self._router.site(domain)
+        self._put_all(active, domain, indexes, await self._router.site(domain))
+
+    def _put_all(self, active: ActiveChunk, domain: str, indexes: list[int], site: Site | Unroutable) -> None:
         if isinstance(site, Unroutable):
             self._courier.unroutable(active, indexes, site, domain)
             return

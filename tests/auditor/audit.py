@@ -13,12 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import dkim
+import idna
 
 EIGHT = ("rejected", "duplicates", "suppressed", "delivered", "deferred", "bounced", "expired", "in_doubt")
-KEYS = (
-    "time event run recipient attempt disposition code enhanced reply stage reason site host source tls bytes "
-    "milliseconds message_id"
-).split()
+KEYS = [
+    "time",
+    "event",
+    "run",
+    "recipient",
+    "attempt",
+    "disposition",
+    "code",
+    "enhanced",
+    "reply",
+    "stage",
+    "reason",
+    "site",
+    "host",
+    "source",
+    "tls",
+    "bytes",
+    "milliseconds",
+    "message_id",
+]
 NO_SUCH_MAILBOX = {"user_unknown", "mailbox_inactive", "moved", "bad_address"}
 
 
@@ -41,8 +58,8 @@ def key(address: str) -> str:
     """One mailbox, however it is written: domain in lower case and ASCII, local part folded."""
     local, _, domain = address.strip().rpartition("@")
     try:
-        domain = domain.encode("idna").decode()
-    except UnicodeError:
+        domain = idna.encode(domain.lower()).decode()
+    except idna.IDNAError:
         pass
     return f"{unicodedata.normalize('NFC', local).casefold()}@{domain.lower()}"
 
@@ -155,7 +172,9 @@ def _check_truth(
         found.check(len(claims) <= 1, f"{address} was delivered {len(claims)} times, say the events")
         if claims and not copies[address]:
             found.lost.append(address)
-        finals = [place for place, line in enumerate(told) if line["disposition"] in ("bounced", "expired", "delivered")]
+        finals = [
+            place for place, line in enumerate(told) if line["disposition"] in ("bounced", "expired", "delivered")
+        ]
         found.check(not finals or finals[0] == len(told) - 1, f"{address} goes on after its end")
         attempts = [line["attempt"] or 0 for line in told]
         found.check(attempts == sorted(attempts), f"attempts of {address}: {attempts}")

@@ -13,6 +13,7 @@ from bulkmail.net.timeouts import Timeouts
 @pytest.fixture
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Call it with the timeouts, in seconds by stage, that the next sends have."""
+
     def shorten(**seconds: float) -> None:
         original = composition.transport_of
 

@@ -52,9 +52,7 @@ def examine(folder: Path, receiver: Receiver, summary: dict[str, object], policy
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("policy", "seed", "kills"), [("resend", 1, 14), ("hold", 2, 4), ("assume_delivered", 3, 4)]
-)
+@pytest.mark.parametrize(("policy", "seed", "kills"), [("resend", 1, 14), ("hold", 2, 4), ("assume_delivered", 3, 4)])
 def test_killed_at_any_moment_nobody_is_lost_and_every_duplicate_was_in_doubt(
     tmp_path: Path, receiver: Receiver, policy: str, seed: int, kills: int
 ) -> None:

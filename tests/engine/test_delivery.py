@@ -85,9 +85,7 @@ def test_rejected_rows_duplicates_and_unknown_users_are_counted_apart(tmp_path: 
         ("data", CLOSE),
     ],
 )
-def test_a_refusal_for_now_at_any_stage_delays_and_loses_nothing(
-    tmp_path: Path, stage: str, reply: str
-) -> None:
+def test_a_refusal_for_now_at_any_stage_delays_and_loses_nothing(tmp_path: Path, stage: str, reply: str) -> None:
     async def scene() -> None:
         async with Internet() as internet:
             mx = await internet.exchanger("mx.shop.example", once(stage, reply), "shop.example")
@@ -188,7 +186,7 @@ def test_dns_decides_between_never_and_not_now(tmp_path: Path) -> None:
 
             def flaky(query: dns.message.Message, tcp: bool) -> list[bytes]:
                 asked["flaky"] += 1
-                return (no if asked["flaky"] == 1 else yes)(query, tcp)
+                return (no if asked["flaky"] <= 1 else yes)(query, tcp)
 
             internet.dns.on("MX", "flaky.example", flaky)
             rows = ["a@good.example", "a@null.example", "a@nowhere.example", "a@flaky.example"]
@@ -241,9 +239,7 @@ def test_what_a_server_cannot_take_bounces_without_being_sent(tmp_path: Path) ->
     run(scene())
 
 
-def test_one_recipient_that_always_makes_the_lane_look_bad_does_not_hold_up_the_others(
-    tmp_path: Path
-) -> None:
+def test_one_recipient_that_always_makes_the_lane_look_bad_does_not_hold_up_the_others(tmp_path: Path) -> None:
     def behave(stage: str, guest: Guest, argument: str) -> str | None:
         return "421 4.7.0 go away" if stage == "rcpt" and argument == "r1@shop.example" else None
 
