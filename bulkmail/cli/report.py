@@ -1,6 +1,7 @@
 """`bulkmail report`: what became of a run, by outcome, site and reason, and who got no mail."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -63,7 +64,9 @@ def report(
     with StoreView.open_readonly(directory) as view:
         run = chosen_run(view, directory, name, run_id)
         if undelivered is not None:
-            write_undelivered(undelivered, events_of(directory, run), not_delivered(view, run.number))
+            # Closed before its database is, also when the reader of a pipe has left.
+            with closing(not_delivered(view, run.number)) as outcomes:
+                write_undelivered(undelivered, events_of(directory, run), outcomes)
             return
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))

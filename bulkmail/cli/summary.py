@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from bulkmail.cli.frame import site_rows
+from bulkmail.cli.frame import SiteRow, site_rows
 from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import COLOURS, PlainConsole, local_time, out, percent, safe, span, table
 from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
@@ -41,7 +41,7 @@ def print_summary(
     console.print(f"  in {span(summary.seconds)}, {summary.messages_per_second:,.1f} messages a second")
     if snapshot is not None and snapshot.sites:
         console.print()
-        console.print(_sites(snapshot, console.width))
+        console.print(_sites(summary, snapshot, console.width))
     if reasons:
         console.print()
         console.print(reasons_table(reasons[:REASONS], console.width))
@@ -112,22 +112,21 @@ def _reasons(directory: Path, campaign: str) -> list[ReasonCount]:
         return count_reasons(not_delivered(view, run.number)) if run is not None else []
 
 
-def _sites(snapshot: Snapshot, columns: int) -> Text:
-    rows = [
-        (
-            row.site,
-            f"{row.delivered:,}",
-            Text(f"{row.deferred:,}", "yellow" if row.deferred else ""),
-            Text(f"{row.bounced:,}", "red" if row.bounced else ""),
-        )
-        for row in site_rows(snapshot, SITES)
-        if row.delivered + row.deferred + row.bounced
-    ]
-    text = table(("site", "delivered", "deferred", "bounced"), rows, columns=columns, numbers=(1, 2, 3))
-    more = len(snapshot.sites) - len(rows)
-    if more > 0 and len(rows) == SITES:
-        text.append(f"\n  and {more:,} more sites", "dim")
+def _sites(summary: Summary, snapshot: Snapshot, columns: int) -> Text:
+    """The sites where mail waits and those with most mail; where all is final, nothing waits."""
+    names = ["delivered", "bounced"] if summary.state == "finished" else ["delivered", "deferred", "bounced"]
+    rows = [row for row in site_rows(snapshot, len(snapshot.sites)) if any(getattr(row, name) for name in names)]
+    if summary.state == "finished":
+        rows.sort(key=lambda row: (-(row.delivered + row.bounced), row.site))
+    text = table(("site", *names), [_site(row, names) for row in rows[:SITES]], columns=columns, numbers=(1, 2, 3))
+    if len(rows) > SITES:
+        text.append(f"\n  and {len(rows) - SITES:,} more sites", "dim")
     return text
+
+
+def _site(row: SiteRow, names: Iterable[str]) -> list[str | Text]:
+    counts = [(name, getattr(row, name)) for name in names]
+    return [row.site, *(Text(f"{count:,}", COLOURS[name] if count else "") for name, count in counts)]
 
 
 def _next(file: str, directory: Path, summary: Summary, reasons: list[ReasonCount], maildir: Path | None) -> Text:
