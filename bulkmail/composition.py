@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from bulkmail.address import parse_mailbox
 from bulkmail.clock import Clock, SystemClock
+from bulkmail.config.load import placing_errors
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
@@ -101,7 +102,8 @@ class Send:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._open()
+            with placing_errors(self.campaign.file):
+                await self._open()
         except BaseException:
             await self._close()
             raise
@@ -210,10 +212,11 @@ class Send:
             if latest is not None and latest.state not in (RunState.FINISHED, RunState.CANCELLED):
                 store.set_state(latest.number, RunState.CANCELLED)
             return self._create(pins)
-        if latest.state is RunState.FINISHED:
+        if latest.state is RunState.FINISHED and latest.rows > 0:
             self.taken = Taken.FINISHED
             return latest
-        if latest.state is RunState.CANCELLED:
+        # A run without a row has reached nobody, and must not keep the mail from those who are in the list by now.
+        if latest.state in (RunState.CANCELLED, RunState.FINISHED):
             return self._create(pins)
         different = changes(latest.settings, pins)
         if different:
@@ -253,7 +256,8 @@ class Send:
 def compile_for(campaign: Campaign, recipients: object | None = None) -> Program:
     """The campaign's content, checked against the columns of its recipients where those are known."""
     columns = columns_of(campaign.recipients) if recipients is None else None
-    return compile_content(campaign, columns=columns)
+    with placing_errors(campaign.file):
+        return compile_content(campaign, columns=columns)
 
 
 def fingerprints(campaign: Campaign) -> dict[str, str]:

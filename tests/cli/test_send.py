@@ -129,6 +129,15 @@ def test_a_dry_run_counts_as_the_send_after_it_does(folder, spawn, call) -> None
     assert real["suppressed"] == 2
 
 
+def test_a_run_over_an_empty_list_does_not_keep_the_mail_from_rows_added_later(folder, spawn) -> None:
+    folder.write_rows([])
+    out, _ = finished(spawn("send", folder.file, "--json"), 0)
+    assert summary_of(out)["recipients"] == 0
+    folder.write_rows(["reader1@own-house.example,Reader"])
+    out, _ = finished(spawn("send", folder.file, "--json"), 0)
+    assert summary_of(out)["recipients"] == 1
+
+
 def test_limit_takes_only_the_first_rows(folder, spawn) -> None:
     summary = summary_of(finished(spawn("send", folder.file, "--json", "--limit", 4), 0)[0])
     assert summary["recipients"] == 4

@@ -27,6 +27,19 @@ def template_error(folder) -> None:
     (folder.path / "body.html").write_text("fine\n{{ first_name \n")
 
 
+def undefined_field_in_the_subject(folder) -> None:
+    folder.edit("{{ first_name }}", "{{ first_nam }}")
+
+
+def template_error_in_a_header(folder) -> None:
+    folder.edit("content:", 'headers:\n  X-Plain: a\n  X-Name: "{{ first_name"\ncontent:')
+
+
+def no_password(folder) -> None:
+    relay = "relay: {host: localhost, username: acme, password_env: NO_SUCH_VARIABLE}"
+    folder.edit("route: sandbox", f"route: relay\n  {relay}")
+
+
 def undefined_field(folder) -> None:
     (folder.path / "body.txt").write_text("one\nHello {{ first_nam }}\n")
 
@@ -190,6 +203,10 @@ def header_in_latin1(folder) -> None:
     folder.recipients.write_bytes("email,größe\na@b.example,1\n".encode("latin-1"))
 
 
+def rows_in_latin1(folder) -> None:
+    folder.recipients.write_bytes("email,first_name\na@b.example,Ann\nz@b.example,Zoë\n".encode("latin-1"))
+
+
 def no_list(folder) -> None:
     folder.recipients.unlink()
 
@@ -217,11 +234,15 @@ CASES = [
     (two_errors, ["letter.yaml:2: kind", "letter.yaml:10: delivery.retry[0]", "2 errors"]),
     (template_error, ["body.html:2"]),
     (undefined_field, ["body.txt:2", "first_nam", "first_name"]),
+    (undefined_field_in_the_subject, ["letter.yaml:4: subject", "first_nam", "first_name"]),
+    (template_error_in_a_header, ["letter.yaml:7: headers.X-Name"]),
+    (no_password, ["letter.yaml:10: delivery.relay.password_env", "NO_SUCH_VARIABLE"]),
     (bad_key, ["key.pem", "PEM"]),
     (open_key, ["key.pem", "chmod"]),
     (no_address_column, ["recipients.csv:1", "first_name", "city"]),
     (empty_list, ["recipients.csv"]),
     (header_in_latin1, ["recipients.csv:1", "UTF-8"]),
+    (rows_in_latin1, ["recipients.csv:3", "0xEB", "UTF-8"]),
     (no_list, ["letter.yaml:7: recipients[0].file", "recipients.csv"]),
     (file_for_state, [".bulkmail", "--state"]),
     (foreign_state, ["queue.db"]),
