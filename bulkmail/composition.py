@@ -299,9 +299,13 @@ def in_sandbox(campaign: Campaign) -> Campaign:
 
 
 def pacing_of(campaign: Campaign) -> PacingSettings:
-    """Pauses and recoveries in the tempo of the campaign's retry schedule: the sandbox lives in seconds, not hours."""
+    """Pauses and recoveries in the tempo of the campaign's retry schedule.
+
+    No pause is longer than an eighth of the time to expire: waiting for a lane must not be giving up on its recipients.
+    """
     tempo = campaign.delivery.retry[0] / USUAL_RETRY_SECONDS
-    return PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
+    pacing = PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
+    return msgspec.structs.replace(pacing, pause_limit_seconds=campaign.delivery.expire / 8)
 
 
 def transport_of(campaign: Campaign, *, port: int | None = None) -> Transport:
