@@ -12,7 +12,7 @@ from bulkmail.cli.hints import command
 from bulkmail.cli.output import local_time, out, print_json, table
 from bulkmail.cli.places import chosen_run, has_state, place
 from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
-from bulkmail.cli.status import summary_of
+from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
 from bulkmail.cli.undelivered import write_undelivered
 from bulkmail.errors import StateError
@@ -75,7 +75,12 @@ def report(
     if json:
         counts = {key: value for key, value in msgspec.to_builtins(summary).items() if isinstance(value, int)}
         answer = Report(
-            run=run.id, campaign=run.campaign, state=run.state.value, counts=counts, sites=sites, reasons=reasons
+            run=run.id,
+            campaign=run.campaign,
+            state=state_word(run, running=owner_of(directory) is not None),
+            counts=counts,
+            sites=sites,
+            reasons=reasons,
         )
         print_json(msgspec.to_builtins(answer))
         return

@@ -153,7 +153,7 @@ class Stopper:
                 self._task.cancel()
         elif not again:
             self._stop()
-            self._say("stopping: replies under way are waited for, up to a minute; Ctrl-C again ends at once")
+            self._say("stopping: replies under way are waited for; Ctrl-C again ends at once")
         elif number == signal.SIGINT:
             self._end_at_once()
 

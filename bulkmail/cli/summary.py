@@ -18,6 +18,8 @@ from bulkmail.store.view import StoreView
 OUTCOMES = ("delivered", "deferred", "bounced", "expired", "in_doubt", "suppressed", "rejected", "duplicates")
 REASONS = 6
 SITES = 6
+# The longest command that has its purpose beside it, on a terminal of 80 columns.
+BESIDE = 44
 
 
 def print_summary(
@@ -98,12 +100,14 @@ def reasons_table(reasons: Iterable[ReasonCount], columns: int) -> Text:
 
 
 def commands(lines: Iterable[tuple[str, str]]) -> Text:
-    """Commands in one column, what they are good for in the next."""
+    """Commands, and beside each what it is good for; below it where the command is long."""
     pairs = list(lines)
-    width = max(len(line) for line, _ in pairs)
-    if width > 60:
-        return Text("\n").join(Text.assemble((f"  {line}", "cyan"), (f"\n      {what}", "dim")) for line, what in pairs)
-    return Text("\n").join(Text.assemble((f"  {line:<{width}}", "cyan"), (f"  {what}", "dim")) for line, what in pairs)
+    width = max((len(line) for line, _ in pairs if len(line) <= BESIDE), default=0)
+    texts = [
+        Text.assemble((f"  {line:<{width}}", "cyan"), (("\n      " if len(line) > BESIDE else "  ") + what, "dim"))
+        for line, what in pairs
+    ]
+    return Text("\n").join(texts)
 
 
 def _reasons(directory: Path, campaign: str) -> list[ReasonCount]:
@@ -137,7 +141,7 @@ def _next(file: str, directory: Path, summary: Summary, reasons: list[ReasonCoun
     bounced = next((each for each in reasons if each.disposition == "bounced"), reasons[0] if reasons else None)
     if bounced is not None:
         lines.append((command("why", bounced.address, directory=directory), "what happened to this one"))
-    lines.append((command("suppress", "export", directory=directory), "who will get no mail from now on, as CSV"))
+    lines.append((command("suppress", "export", directory=directory), "who gets no more mail, as CSV"))
     if maildir is not None:
         example = _first_file(maildir / "new")
         if example is not None:

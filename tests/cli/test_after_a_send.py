@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bulkmail.cli.summary import print_summary
+from bulkmail.cli.summary import commands, print_summary
 from bulkmail.config.load import load_campaign
 from bulkmail.engine.statistics import SiteCount, Snapshot
 from bulkmail.model.delivery import Summary
@@ -137,3 +137,9 @@ def test_the_campaigns_that_come_along_have_no_errors_and_checking_them_writes_n
     assert answer["ok"] and not [each for each in answer["findings"] if each["level"] == "error"]
     assert answer["recipients"]["rows"] == {"spring": 5000, "reference": 17}[name]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_commands_to_go_on_with_fit_a_small_terminal() -> None:
+    short, long = "bulkmail suppress export", "bulkmail why somebody@a-rather-long-name.example --state elsewhere"
+    lines = commands([(short, "who gets no more mail, as CSV"), (long, "what happened to this one")]).plain.split("\n")
+    assert lines == [f"  {short}  who gets no more mail, as CSV", f"  {long}", "      what happened to this one"]
