@@ -242,6 +242,7 @@ class Courier:
         if verdict.charged or self._refused_before(message.chunk, message.index):
             self._conclude_refused(lane, connection, message, verdict, stage, reply, explanation)
         else:
+            self._recorder.answered(message)
             exchange.give_back(message)
         refusal = Refusal(stage=stage, host=connection.host, reply=reply, explanation=explanation)
         self._heard(lane, verdict, self._clock.monotonic(), refusal, sent_on_connection=connection.completed)

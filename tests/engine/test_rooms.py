@@ -395,6 +395,20 @@ def test_an_outcome_that_came_in_during_a_sync_is_published_after_a_crash(
     assert [event.event for event in events] == ["attempt", "attempt", "in_doubt"]
 
 
+def test_an_attempt_given_back_is_in_no_doubt_after_a_crash(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
+    desk = open_desk()
+    sent = []
+    for index in (3, 4):
+        sent.append(message(index))
+        sent[-1].chunk = desk.active
+    desk.recorder.intents(sent)
+    desk.recorder.answered(sent[0])
+    crashed = tmp_path / "crashed"
+    shutil.copytree(desk.path, crashed)
+    with Store.open(crashed, clock=SystemClock()) as store:
+        assert [doubt.index for doubt in store.recovered.doubts] == [4]
+
+
 # Connections of a lane, lent from pool to pool.
 
 
