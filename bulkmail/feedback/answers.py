@@ -8,7 +8,9 @@ from bulkmail.feedback.report import DIAGNOSTIC_LIMIT
 from bulkmail.model.delivery import Stage
 
 # A reply code stands alone: not in an address, an IP address, a number with more digits, or an identifier.
-_CODE = re.compile(r"(?<![\w.@/:+-])([45][0-5]\d)(?=[\s:;,#-]|$)[\s:;,#-]{0,4}(?:[45][0-5]\d[ -]+)?(?:\(?#?([245]\.\d{1,3}\.\d{1,3}))?")
+_CODE = re.compile(
+    r"(?<![\w.@/:+-])([45][0-5]\d)(?=[\s:;,#-]|$)[\s:;,#-]{0,4}(?:[45][0-5]\d[ -]+)?(?:\(?#?([245]\.\d{1,3}\.\d{1,3}))?"
+)
 _ENHANCED = re.compile(r"(?<![\w.-])#?([245]\.\d{1,3}\.\d{1,3})(?![\w.]\d)")
 _LABELLED_CODE = re.compile(r"(?:error[ _]code|smtp code|code)\s*[:=]?\s*([45][0-5]\d)\b", re.IGNORECASE)
 _SIZE = re.compile(r"\s(?:bytes|kb|mb|octets|seconds|minutes|hours|days|messages)", re.IGNORECASE)
@@ -18,9 +20,7 @@ _STAGES = (
     (Stage.DATA, re.compile(r"reply to DATA command|after DATA\b")),
     (
         Stage.RCPT,
-        re.compile(
-            r"\bRCPT\b|does not like recipient|rejected recipient|recipient address rejected", re.IGNORECASE
-        ),
+        re.compile(r"\bRCPT\b|does not like recipient|rejected recipient|recipient address rejected", re.IGNORECASE),
     ),
     (Stage.MAIL, re.compile(r"\bMAIL FROM\b|\bMAIL command|does not like sender", re.IGNORECASE)),
     (Stage.EHLO, re.compile(r"\b(?:HELO|EHLO) command|after (?:HELO|EHLO)", re.IGNORECASE)),
