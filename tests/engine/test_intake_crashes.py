@@ -59,11 +59,6 @@ def take_in(campaign: Path, folder: Path, dies_at: int) -> "subprocess.Completed
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="store.runs reads no events_offset: a resumed intake empties the event log",
-    raises=AssertionError,
-)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_while_it_takes_recipients_in_each_row_still_counts_once(
     tmp_path: Path, receiver: Receiver, seed: int
