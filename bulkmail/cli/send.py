@@ -22,6 +22,7 @@ from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.cli.summary import print_already_finished, print_summary
 from bulkmail.composition import Send, SendOptions, Taken, transport_of
 from bulkmail.config.load import load_campaign
+from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
@@ -175,8 +176,9 @@ def _agreed(campaign: Campaign, latest: Run | None, wishes: Wishes) -> bool:
     """Ask before many real messages, where there is somebody to ask."""
     if campaign.delivery.route == "sandbox" or wishes.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
-    if latest is not None and latest.state in (RunState.SENDING, RunState.FINISHED):
-        # It has begun, or is over: nothing new is decided now.
+    begun = latest is not None and latest.state in (RunState.SENDING, RunState.FINISHED)
+    if latest is not None and begun and not wishes.new_run and not exceeds(latest.settings, wishes.limit):
+        # It has begun to send to all of these, or is over: nothing new is decided now.
         return True
     rows = sum(count_lines(source.file) for source in campaign.recipients)
     if wishes.limit is not None:

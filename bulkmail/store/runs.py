@@ -116,6 +116,17 @@ def set_state(database: Database, number: int, state: RunState, now: float) -> R
     return find_run(database, number)
 
 
+def extend_run(database: Database, number: int, recipients_hash: str, settings: bytes, events_offset: int) -> Run:
+    """Back to `INTAKE`, with other pins; events behind `events_offset` are those of an intake that may be repeated."""
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE run SET state = 'intake', finished = NULL, recipients_hash = ?, settings = ?, events_offset = ?"
+            " WHERE number = ?",
+            (recipients_hash, settings, events_offset, number),
+        )
+    return find_run(database, number)
+
+
 def set_progress(database: Database, number: int, progress: IntakeProgress) -> None:
     """Part of the transaction that stores the rows counted. StateError unless the run takes rows in."""
     changed = database.connection.execute(
