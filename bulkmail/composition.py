@@ -24,7 +24,7 @@ from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.node import Node, NodeOptions
-from bulkmail.engine.pinning import Pins, changes, named_files, pin
+from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
 from bulkmail.engine.statistics import Snapshot, Statistics
@@ -208,21 +208,25 @@ class Send:
             if latest is not None and latest.state not in (RunState.FINISHED, RunState.CANCELLED):
                 store.set_state(latest.number, RunState.CANCELLED)
             return self._create(pins)
-        if latest.state is RunState.FINISHED and latest.rows > 0:
+        # A run without a row has reached nobody, and must not keep the mail from those who are in the list by now.
+        if latest.state is RunState.CANCELLED or (latest.state is RunState.FINISHED and latest.rows == 0):
+            return self._create(pins)
+        goes_further = exceeds(latest.settings, self.options.limit)
+        if latest.state is RunState.FINISHED and not goes_further:
             self.taken = Taken.FINISHED
             return latest
-        # A run without a row has reached nobody, and must not keep the mail from those who are in the list by now.
-        if latest.state in (RunState.CANCELLED, RunState.FINISHED):
-            return self._create(pins)
-        different = changes(latest.settings, pins)
+        different = [name for name in changes(latest.settings, pins) if not (name == LIMIT and goes_further)]
         if different:
+            how_far = f"has sent to the first {latest.rows:,} rows" if goes_further else "is not finished"
             raise RunConflict(
-                f"run {latest.id} is not finished and was started from another version of this campaign: "
+                f"run {latest.id} {how_far} and was started from another version of this campaign: "
                 f"{', '.join(different)} changed since",
                 hint="put that back to finish the run, or give it up and start anew with --new-run "
                 "(who has got this mail already will get it again)",
             )
         self.taken = Taken.RESUMED
+        if goes_further:
+            return store.extend_run(latest, recipients_hash=pins.recipients_hash, settings=pins.encoded())
         return latest
 
     def _create(self, pins: Pins) -> Run:

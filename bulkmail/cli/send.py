@@ -21,6 +21,7 @@ from bulkmail.cli.rows import count_lines
 from bulkmail.cli.summary import print_already_finished, print_summary
 from bulkmail.composition import Send, SendOptions, Taken
 from bulkmail.config.load import load_campaign
+from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
@@ -169,7 +170,7 @@ def _agreed(campaign: Campaign, directory: Path, wishes: Wishes) -> bool:
     """Ask before many real messages, where there is somebody to ask."""
     if campaign.delivery.route == "sandbox" or wishes.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
-    if not wishes.new_run and _begun(campaign, directory):
+    if not wishes.new_run and _begun(campaign, directory, wishes.limit):
         return True
     rows = sum(count_lines(source.file) for source in campaign.recipients)
     if wishes.limit is not None:
@@ -181,10 +182,12 @@ def _agreed(campaign: Campaign, directory: Path, wishes: Wishes) -> bool:
     return typer.confirm(f"Send {campaign.campaign} to about {rows:,} recipients, {way}?", err=True)
 
 
-def _begun(campaign: Campaign, directory: Path) -> bool:
-    """True where the latest run has begun to send, or has ended: nothing new is decided then."""
+def _begun(campaign: Campaign, directory: Path, limit: int | None) -> bool:
+    """True where the latest run has begun to send to all of these, or has ended: nothing new is decided then."""
     if not has_state(directory):
         return False
     with StoreView.open_readonly(directory) as view:
         run = view.latest_run(campaign.campaign)
-    return run is not None and run.state in (RunState.SENDING, RunState.FINISHED)
+    if run is None or run.state not in (RunState.SENDING, RunState.FINISHED):
+        return False
+    return not exceeds(run.settings, limit)
