@@ -251,7 +251,7 @@ class Pool:
             found = await self._rooms.dialer.dial(self, self.exchange, self._establishing)
             if isinstance(found, Refusal):
                 self._refused(found)
-            elif not found.closed:
+            else:
                 connection = found
                 self._connections.add(connection)
                 self.exchange.failed_connects = 0
