@@ -1,5 +1,6 @@
 """Find a mail exchanger that lets us in, in the order of RFC 5321 §5.1: hosts by preference, a few addresses each."""
 
+import asyncio
 import ssl
 
 from msgspec import Struct
@@ -141,6 +142,9 @@ class Dialer:
             return Refusal(
                 stage=found.stage, host=host, reason=found.reason, reply=reply, explanation=f"{where}: {error}"
             )
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
         finally:
             establishing.discard(connection)
         return connection
