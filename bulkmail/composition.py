@@ -32,6 +32,7 @@ from bulkmail.errors import CampaignError, RunConflict
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
+from bulkmail.model.units import Seconds
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.recipients.source import fingerprint
 from bulkmail.sandbox.keys import with_demo_keys
@@ -44,6 +45,9 @@ from bulkmail.store.suppressions import Suppressions
 # The retry delay for which the pacer's own times are made; a campaign that lives faster has them all shortened.
 USUAL_RETRY_SECONDS = 300.0
 FASTEST_TEMPO = 1 / 600
+# The longest that the sandbox is waited for, by attempt, and altogether.
+SANDBOX_RETRY = (2.0, 4.0, 8.0)
+SANDBOX_EXPIRE_SECONDS = 30.0
 
 
 T = TypeVar("T")
@@ -152,7 +156,7 @@ class Send:
         if self.taken is Taken.FINISHED:
             return
         if campaign.delivery.route == "sandbox":
-            campaign = with_demo_keys(campaign, self.directory / "sandbox" / "keys")
+            campaign = in_sandbox(with_demo_keys(campaign, self.directory / "sandbox" / "keys"))
         if self.taken is Taken.RESUMED:
             self.doubts = await self._in_thread(settle_doubts, store, self.run, campaign.delivery.in_doubt, self._clock)
         signer = load_keys(campaign.dkim)
@@ -278,10 +282,34 @@ def default_ehlo(campaign: Campaign) -> str:
     return name if "." in name.strip(".") else f"mail.{parse_mailbox(campaign.from_).address.domain}"
 
 
+def in_sandbox(campaign: Campaign) -> Campaign:
+    """A campaign written for real receivers, as it is sent in the sandbox.
+
+    Its receivers count in seconds, not hours: retry and expire are cut to that, or a greylisting of two seconds would
+    be waited out for five minutes. Egress sources become loopback addresses, for no other reaches 127.0.0.0/8.
+    """
+    delivery = campaign.delivery
+    retry = tuple(
+        Seconds(min(delay, SANDBOX_RETRY[min(position, len(SANDBOX_RETRY) - 1)]))
+        for position, delay in enumerate(delivery.retry)
+    )
+    expire = Seconds(min(delivery.expire, SANDBOX_EXPIRE_SECONDS))
+    sources = tuple(
+        EgressSource(address=f"127.0.1.{position}", ehlo=source.ehlo)
+        for position, source in enumerate(delivery.sources, start=1)
+    )
+    delivery = msgspec.structs.replace(delivery, retry=retry, expire=expire, sources=sources)
+    return msgspec.structs.replace(campaign, delivery=delivery)
+
+
 def pacing_of(campaign: Campaign) -> PacingSettings:
-    """Pauses and recoveries in the tempo of the campaign's retry schedule: the sandbox lives in seconds, not hours."""
+    """Pauses and recoveries in the tempo of the campaign's retry schedule.
+
+    No pause is longer than an eighth of the time to expire: waiting for a lane must not be giving up on its recipients.
+    """
     tempo = campaign.delivery.retry[0] / USUAL_RETRY_SECONDS
-    return PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
+    pacing = PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
+    return msgspec.structs.replace(pacing, pause_limit_seconds=campaign.delivery.expire / 8)
 
 
 def transport_of(campaign: Campaign, *, port: int | None = None) -> Transport:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from bulkmail.engine.line import Line
 from bulkmail.model.campaign import DomainLimits, EgressSource
 from bulkmail.model.message import Message
 from bulkmail.policy.limits import DomainBuckets, EffectiveLimits, TokenBucket
@@ -17,7 +18,6 @@ from bulkmail.policy.route import MailHost, Site
 
 if TYPE_CHECKING:
     from bulkmail.engine.exchange import Exchange
-    from bulkmail.engine.pool import Pool
 
 # A lane with fewer recipients waiting is supplied again.
 LOW_WATER = 500
@@ -37,7 +37,7 @@ class LaneStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Lane:
-    """Limits, pace and counts of one (source, site); `hungry` are the pools that wait for one of its connections."""
+    """Limits, pace and counts of one (source, site); `line` is where its pools wait for one of its connections."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Lane:
         self.limits = limits
         self.pacer = pacer
         self.exchanges: dict[tuple[MailHost, ...], Exchange] = {}
-        self.hungry: deque[Pool] = deque()
+        self.line = Line()
         self.waiting = 0
         self.connections = 0
         self.accepted = 0
@@ -68,6 +68,10 @@ class Lane:
     @property
     def idle(self) -> bool:
         return not (self.waiting or self.connections)
+
+    def free_connections(self) -> int:
+        """How many more the lane's limit and pace allow now; below 0 where they have sunk since."""
+        return self.pacer.connections_allowed(self.limits.connections) - self.connections
 
     def take(self, ring: "deque[Message]", now: float) -> Message | None:
         """The next message of the ring whose tokens allow it; they are spent: this is the way to the wire."""

@@ -1,17 +1,17 @@
 """The connections to one set of mail exchangers: opened as limits allow, fed, watched, closed."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.engine.composer import Composer
-from bulkmail.engine.courier import PARK_SECONDS, Courier
+from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Refusal
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
+from bulkmail.engine.line import Line
 from bulkmail.engine.recorder import Recorder
 from bulkmail.model.delivery import Reason
 from bulkmail.model.message import Message
@@ -22,12 +22,15 @@ RECIPIENTS_PER_CONNECTION = 4
 
 
 class Budget:
-    """The connections a node may have at once; `hungry` are the pools that wait for one."""
+    """The connections a node may have at once; `line` is where pools wait for one."""
 
     def __init__(self, connections: int) -> None:
         self.connections = connections
         self.open = 0
-        self.hungry: deque[Pool] = deque()
+        self.line = Line()
+
+    def free_connections(self) -> int:
+        return self.connections - self.open
 
 
 class Rooms(Struct, frozen=True):
@@ -62,7 +65,6 @@ class Pool:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._kicked = False
-        self._hungry = False
 
     # What the engine asks.
 
@@ -70,7 +72,38 @@ class Pool:
         """Something changed (work, a ready message, a token, a free connection): go on with what is possible now."""
         if not self._kicked:
             self._kicked = True
-            asyncio.get_running_loop().call_soon(self._go_on)
+            asyncio.get_running_loop().call_soon(self.go_on)
+
+    def go_on(self) -> None:
+        """Do now what is possible now."""
+        self._kicked = False
+        exchange = self.exchange
+        if not self._rooms.may_begin() or not exchange.waiting:
+            return
+        now = self._clock.monotonic()
+        if exchange.open_again_at - now > self._rooms.courier.park_seconds:
+            # Given back or composed since the lane was closed: parked as the rest was.
+            self._rooms.courier.park(exchange)
+        if exchange.composable > 0:
+            self._rooms.composer.request(exchange)
+        if exchange.ring:
+            for connection in list(self._connections):
+                if not exchange.ring:
+                    break
+                connection.pump()
+        self._open_more(now)
+        wait = max(exchange.open_again_at - now, self._lane.wait_seconds(exchange.ring, now))
+        if exchange.waiting and wait > 0:
+            self._schedule(wait)
+
+    def give_up_idle(self) -> bool:
+        """End one connection that has nothing to do; False where there is none."""
+        if not self.exchange.waiting:
+            for connection in self._connections:
+                if connection.idle_since is not None:
+                    connection.drain()
+                    return True
+        return False
 
     def sweep(self, now: float) -> None:
         """End what is overdue or idle; called a few times a second."""
@@ -116,18 +149,26 @@ class Pool:
         if message is None:
             if exchange.ring:
                 self._schedule(self._lane.wait_seconds(exchange.ring, self._clock.monotonic()))
-            elif not exchange.waiting and (self._lane.hungry or rooms.budget.hungry):
-                # Others wait for a connection that this one does not need any more.
-                asyncio.get_running_loop().call_soon(connection.drain)
+            elif not exchange.waiting:
+                if self._lane.line or rooms.budget.line:
+                    # Others wait for a connection that this one does not need any more.
+                    asyncio.get_running_loop().call_soon(connection.drain)
+                else:
+                    self._lane.line.offer(self)
+                    rooms.budget.line.offer(self)
         return message
 
     def begun(self, connection: Connection, messages: Sequence[Message]) -> None:
         self._rooms.recorder.intents(messages)
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
+        lane = self._lane
         self._rooms.courier.results(self.exchange, connection, results)
-        if self._lane.pacer.paused_until > self._clock.monotonic():
+        if lane.pacer.paused_until > self._clock.monotonic():
             self.kick()
+        elif lane.line:
+            # What was accepted may have raised the number of connections that the lane may have.
+            lane.line.serve(lane.free_connections)
 
     def unfit(self, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
         self._rooms.courier.unfit(self.exchange, connection, message, reason, explanation)
@@ -140,27 +181,6 @@ class Pool:
 
     # Beneath.
 
-    def _go_on(self) -> None:
-        self._kicked = False
-        exchange = self.exchange
-        if not self._rooms.may_begin() or not exchange.waiting:
-            return
-        now = self._clock.monotonic()
-        if exchange.open_again_at - now > PARK_SECONDS:
-            # Given back or composed since the lane was closed: parked as the rest was.
-            self._rooms.courier.park(exchange)
-        if exchange.composable > 0:
-            self._rooms.composer.request(exchange)
-        if exchange.ring:
-            for connection in list(self._connections):
-                if not exchange.ring:
-                    break
-                connection.pump()
-        self._open_more(now)
-        wait = max(exchange.open_again_at - now, self._lane.wait_seconds(exchange.ring, now))
-        if exchange.waiting and wait > 0:
-            self._schedule(wait)
-
     def _open_more(self, now: float) -> None:
         exchange, lane, budget = self.exchange, self._lane, self._rooms.budget
         wanted = 1 + (exchange.waiting - 1) // RECIPIENTS_PER_CONNECTION
@@ -169,11 +189,11 @@ class Pool:
         while exchange.waiting and exchange.connections < wanted:
             if exchange.open_again_at > now:
                 return
-            if lane.connections >= lane.pacer.connections_allowed(lane.limits.connections):
-                self._starve(lane.hungry)
+            if lane.free_connections() <= 0:
+                self._wait_in(lane.line)
                 return
-            if budget.open >= budget.connections:
-                self._starve(budget.hungry)
+            if budget.free_connections() <= 0:
+                self._wait_in(budget.line)
                 return
             wait = lane.take_connect(now)
             if wait > 0:
@@ -186,32 +206,22 @@ class Pool:
             self._openings.add(task)
             task.add_done_callback(self._opened)
 
-    def _starve(self, queue: "deque[Pool]") -> None:
+    def _wait_in(self, line: Line) -> None:
         """Wait for a connection of others; only a pool without any does, the rest get on with what they have."""
-        if not self._hungry and not self.exchange.connections:
-            self._hungry = True
-            queue.append(self)
+        if not self.exchange.connections:
+            line.join(self)
 
     def _release(self) -> None:
-        """One connection less: let one that waits for it have it."""
+        """One connection less: let those that wait for it have it."""
+        lane, budget = self._lane, self._rooms.budget
         self.exchange.connections -= 1
-        self._lane.connections -= 1
-        self._rooms.budget.open -= 1
-        now = self._clock.monotonic()
-        for queue in (self._lane.hungry, self._rooms.budget.hungry):
-            passed_on = False
-            while queue and not passed_on:
-                pool = queue.popleft()
-                pool._hungry = False
-                pool.kick()
-                # One that has lost its work meanwhile, or waits for something else, must not keep it from the next.
-                passed_on = pool.could_open(now)
-
-    def could_open(self, now: float) -> bool:
-        """Whether one more connection is of use now, and allowed by the lane."""
-        exchange, lane = self.exchange, self._lane
-        allowed = lane.pacer.connections_allowed(lane.limits.connections)
-        return exchange.waiting > 0 and exchange.open_again_at <= now and lane.connections < allowed
+        lane.connections -= 1
+        budget.open -= 1
+        if not self.exchange.connections:
+            lane.line.leave(self)
+            budget.line.leave(self)
+        lane.line.serve(lane.free_connections)
+        budget.line.serve(budget.free_connections)
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._openings.discard(task)
@@ -231,7 +241,7 @@ class Pool:
 
     def _woken(self) -> None:
         self._wake = None
-        self._go_on()
+        self.go_on()
 
     async def _open(self) -> None:
         if self.exchange.composable > 0:
@@ -241,7 +251,7 @@ class Pool:
             found = await self._rooms.dialer.dial(self, self.exchange, self._establishing)
             if isinstance(found, Refusal):
                 self._refused(found)
-            elif not found.closed:
+            else:
                 connection = found
                 self._connections.add(connection)
                 self.exchange.failed_connects = 0

@@ -21,8 +21,6 @@ from bulkmail.store.runs import Run
 from bulkmail.store.suppressions import Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
-# Journal without a mark behind it, that a restart after a crash may have to look through.
-UNMARKED_BYTES = 4 << 20
 
 
 class Recorder:
@@ -58,7 +56,6 @@ class Recorder:
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
         self._closing = False
-        self._marked_at = 0
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
         self.subscriber: Callable[[Sequence[Event]], None] | None = None
 
@@ -77,6 +74,10 @@ class Recorder:
         for message in messages:
             self._journal.intent(message.chunk.chunk.number, message.index, message.attempt, now)
         self._journal.flush()
+
+    def answered(self, message: Message) -> None:
+        """The attempt came to nothing that concerns the recipient, who is still to be tried and not in doubt."""
+        self._journal.answered(message.chunk.chunk.number, message.index)
 
     def conclude(
         self,
@@ -237,11 +238,11 @@ class Recorder:
     async def _sync(self) -> None:
         """The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash.
 
-        A mark speaks for all outcomes before it. Those that came in during the sync are not published yet, so then
-        there is none, unless the last is far behind: then the little that came in is synced at once, on the loop.
+        It speaks for what was gathered here, and not for what came in since.
         """
         self._dirty.clear()
         self._journal.flush()
+        position = self._journal.position
         events, self._events = self._events, []
         entries, self._suppress = self._suppress, []
         loop = asyncio.get_running_loop()
@@ -253,13 +254,7 @@ class Recorder:
             ) from error
         if entries:
             await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
-        if self._journal.position - self._marked_at > UNMARKED_BYTES and not self._suppress:
-            late, self._events = self._events, []
-            offset = self._publish(late)
-            events += late
-        if not self._events and not self._suppress:
-            self._journal.mark(self._run_number, offset)
-            self._marked_at = self._journal.position
+        self._journal.mark(self._run_number, offset, position)
         if events:
             self.publish(events)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from bulkmail.clock import Clock
-from bulkmail.engine.courier import PARK_SECONDS, Courier
+from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.router import Router, Unroutable
@@ -180,7 +180,7 @@ class Scheduler:
                 wait_seconds = self._wait_of(entry.destination)
                 if wait_seconds > 0:
                     nap_seconds = min(nap_seconds, wait_seconds)
-                    soon = soon or wait_seconds <= PARK_SECONDS
+                    soon = soon or wait_seconds <= self._courier.park_seconds
                     continue
             elif self._open_tails >= MAX_TAILS:
                 continue
@@ -255,7 +255,7 @@ class Scheduler:
         now = self._clock.monotonic()
         for position, exchange in enumerate(exchanges):
             work = [(active, index) for index in indexes[position :: len(exchanges)]]
-            if exchange.open_again_at - now > PARK_SECONDS:
+            if exchange.open_again_at - now > self._courier.park_seconds:
                 self._courier.park_work(exchange, work)
             else:
                 self._put(exchange, work)

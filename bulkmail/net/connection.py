@@ -104,13 +104,15 @@ class Connection(asyncio.Protocol):
                 self._settled = asyncio.get_running_loop().create_future()
                 await self._settled
             if handshake.failure is None and self.closed:
-                reason, explanation = self._end
-                handshake.failure = HandshakeFailure(handshake.stage, reason=reason, explanation=explanation)
+                raise HandshakeError(self._end_of_handshake())
             if handshake.failure is not None:
                 self.abort()
                 raise HandshakeError(handshake.failure)
             if handshake.wants_tls:
                 await self._start_tls(tls_context)
+        if self.closed:
+            # It let us in and closed in the same breath: no connection, though the handshake is complete.
+            raise HandshakeError(self._end_of_handshake())
         self.capabilities = handshake.capabilities
         self.transactions = Transactions(
             pipelining=self.capabilities.pipelining,
@@ -120,6 +122,10 @@ class Connection(asyncio.Protocol):
             max_messages=self._max_messages,
         )
         self.idle_since = self._clock.monotonic()
+
+    def _end_of_handshake(self) -> HandshakeFailure:
+        reason, explanation = self._end
+        return HandshakeFailure(self._handshake.stage, reason=reason, explanation=explanation)
 
     async def _start_tls(self, context: ssl.SSLContext | None) -> None:
         handshake = self._handshake

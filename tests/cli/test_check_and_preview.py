@@ -51,7 +51,7 @@ def test_rows_that_will_not_be_mailed_are_listed_with_their_lines(folder, call) 
     assert "recipients.csv:2: no-at-0: no @ [recipients.rejected]" in result.stdout
     assert "recipients.csv:21:" in result.stdout and "recipients.csv:22:" not in result.stdout
     assert "and 5 more rejected rows" in result.stdout
-    assert "1 rows repeat an address" in result.stdout and "recipients.csv:28" in result.stdout
+    assert "1 row repeats an address" in result.stdout and "recipients.csv:28" in result.stdout
     assert "27 rows: 1 would get the message, 25 rejected, 1 duplicates" in result.stdout
 
 

@@ -120,3 +120,26 @@ def test_one_connection_for_all_serves_everybody_in_turn(tmp_path: Path) -> None
         assert [len(host.accepted) for host in hosts] == [5] * 6
 
     run(scene())
+
+
+def test_a_connection_with_nothing_to_do_is_given_up_to_one_that_waits_for_it(tmp_path: Path) -> None:
+    seen: set[str] = set()
+
+    def greylist(stage: str, guest: Guest, argument: str) -> str | None:
+        if stage != "rcpt" or argument in seen:
+            return None
+        seen.add(argument)
+        return "451 4.7.1 greylisted, come back"
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            await internet.exchanger("t1-example.mail.protection.outlook.com", greylist, "t1.example")
+            await internet.exchanger("t2-example.mail.protection.outlook.com", lambda *_: None, "t2.example")
+            rows = [*addresses(1, "t1.example"), *addresses(1, "t2.example")]
+            limits = {"sites": {"*.mail.protection.outlook.com": {"connections": 1}}}
+            summary, _ = await send(internet.campaign(tmp_path, rows, limits=limits), tmp_path / "state")
+        assert summary.delivered == 2
+        # The retry is due after 1 to 2 seconds; a connection is idle for 5 before it is closed unasked.
+        assert summary.seconds < 4.5
+
+    run(scene())

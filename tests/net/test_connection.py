@@ -255,3 +255,38 @@ def test_a_delivery_confirmed_just_before_garbage_is_not_lost() -> None:
         ("r1@b.example", Stage.MESSAGE, 250),
         ("lost", Reason.PROTOCOL),
     ]
+
+
+class FakeTransport(asyncio.Transport):
+    """A socket that only remembers that it was closed."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    abort = close
+
+
+def test_a_server_that_lets_us_in_and_closes_in_the_same_breath_has_not_let_us_in() -> None:
+    async def scene() -> None:
+        connection = Connection(
+            FakeOwner(message(1)),
+            Handshake(ehlo_name="me.example"),
+            clock=SystemClock(),
+            timeouts=Timeouts(),
+            host="mx.example",
+            address="127.0.0.1",
+            max_messages=1,
+        )
+        connection.connection_made(FakeTransport())
+        establishing = asyncio.create_task(connection.establish(None))
+        await asyncio.sleep(0)
+        connection.data_received(b"220 mx.example\r\n")
+        connection.data_received(b"250 mx.example\r\n")
+        connection.connection_lost(None)
+        with pytest.raises(HandshakeError, match="the server closed the connection"):
+            await establishing
+
+    asyncio.run(scene())
