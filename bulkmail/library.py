@@ -131,8 +131,14 @@ def send(
     limit: int | None = None,
     wait: bool = True,
 ) -> Summary:
-    """Send a campaign and wait for its end; for scripts without an event loop. See `Engine.send`."""
+    """Send a campaign and wait for its end; for scripts without an event loop. See `Engine.send`.
 
+    RuntimeError inside a running event loop, which it would stop.
+    """
+    if _loop_runs():
+        raise RuntimeError(
+            "bulkmail.send() cannot wait inside a running event loop; use `async with bulkmail.Engine()`"
+        )
     loaded = _loaded(campaign, recipients)
     options = SendOptions(new_run=new_run, limit=limit, wait=wait)
     directory = state_for_campaign(loaded.file, Path(state) if state is not None else None)
@@ -142,6 +148,14 @@ def send(
             return await sending.execute()
 
     return uvloop.run(run())
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _loaded(campaign: Campaign | str | Path, recipients: Recipients | None) -> Campaign:
