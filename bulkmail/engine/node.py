@@ -324,6 +324,7 @@ class Node:
                 pool.sweep(now)
             if now >= next_look:
                 next_look = now + 1.0
+                await self._in_store(self._store.check_in_place)
                 await self._in_store(self._suppressions.refresh)
                 self._drop_idle_lanes(now)
                 await self._look_at_journal()

@@ -24,12 +24,22 @@ def make_directory(path: Path) -> None:
 
 
 def fsync_directory(path: Path) -> None:
-    """Make the creation and removal of files in `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make the creation and removal of files in `path` durable. StateError where it is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _removed(path) from None
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _removed(path: Path) -> StateError:
+    return StateError(
+        f"{path}: was removed while in use",
+        hint="sending has stopped, for nobody could know who got mail; put the state directory back from a copy",
+    )
 
 
 class DirectoryLock:
@@ -40,7 +50,7 @@ class DirectoryLock:
 
     def __init__(self, directory: Path) -> None:
         self._descriptor: int | None = None
-        path = directory / LOCK
+        self._path = path = directory / LOCK
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -60,6 +70,16 @@ class DirectoryLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._descriptor = descriptor
+
+    def check_in_place(self) -> None:
+        """StateError where the directory was removed or replaced under us: what is written now, nobody will find."""
+        assert self._descriptor is not None
+        try:
+            there = os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise _removed(self._path.parent)
 
     def release(self) -> None:
         if self._descriptor is not None:

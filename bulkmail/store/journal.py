@@ -228,7 +228,7 @@ class Journal:
                 segment.close()
             if self._spare is not None:
                 self._spare.close()
-                self._spare.path.unlink()
+                self._spare.path.unlink(missing_ok=True)
                 self._spare = None
         return not remaining
 
@@ -307,7 +307,7 @@ class Journal:
             with self._list_lock:
                 self._segments = tuple(segment for segment in self._segments if segment not in done)
             for segment in done:
-                segment.path.unlink()
+                segment.path.unlink(missing_ok=True)
                 segment.close()
             fsync_directory(self._folder)
             oldest = self._segments[0].base if self._segments else 0

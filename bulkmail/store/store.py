@@ -75,6 +75,10 @@ class Store(StoreView):
             self._database.close()
             self._lock.release()
 
+    def check_in_place(self) -> None:
+        """StateError where the directory was removed or replaced since it was opened."""
+        self._lock.check_in_place()
+
     def events_path(self, run: Run) -> Path:
         """The file of the run's event log."""
         return self._path / directory.EVENTS / f"{run.id}.ndjson"

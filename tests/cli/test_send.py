@@ -328,3 +328,14 @@ def test_where_nobody_lets_us_in_the_progress_and_the_report_say_why(folder, spa
     assert "Connection refused" in err
     out, _ = finished(spawn("report", folder.file, "--undelivered", "-"), 0)
     assert all("Connection refused" in row for row in out.splitlines()[1:])
+
+
+def test_a_state_directory_that_is_removed_ends_the_send_with_a_sentence(folder, spawn) -> None:
+    slow_down(folder)
+    process = spawn("send", folder.file, "--json")
+    wait_for(lambda: len(delivered_events(folder.state)) >= 1)
+    folder.state.rename(folder.path / "elsewhere")
+    out, err = finished(process, 2)
+    assert out == ""
+    assert "was removed while in use" in err and "internal error" not in err
+    assert len(delivered_events(folder.path / "elsewhere")) < 30

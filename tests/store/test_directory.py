@@ -101,3 +101,15 @@ def test_a_damaged_database_is_an_error_with_its_path(database: Path, clock) -> 
     with pytest.raises(StateError, match=r"queue\.db: file is not a database"):
         Store.open(database.parent, clock=clock)
     DirectoryLock(database.parent).release()
+
+
+def test_a_directory_that_is_removed_or_replaced_is_noticed(tmp_path: Path, clock) -> None:
+    store = Store.open(tmp_path / "state", clock=clock)
+    store.check_in_place()
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    with pytest.raises(StateError, match="was removed while in use"):
+        store.check_in_place()
+    with pytest.raises(StateError, match="was removed while in use"):
+        store.close()
+    with Store.open(tmp_path / "state", clock=clock):
+        pass
