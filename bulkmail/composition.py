@@ -152,6 +152,7 @@ class Send:
         self.store = store
         suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
         self._stack.push_async_callback(self._in_thread, suppressions.close)
+        await self._in_thread(suppressions.load)
         self.recovered = await self._in_thread(publish_recovered, store, suppressions)
         found = await self._in_thread(self._find_run, pins)
         if found is not None and self.taken is Taken.FINISHED:
@@ -161,7 +162,7 @@ class Send:
             campaign = in_sandbox(with_demo_keys(campaign, self.directory / "sandbox" / "keys"))
         # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
         signer, transport = load_keys(campaign.dkim), transport_of(campaign)
-        self.run = found or await self._in_thread(self._create, pins)
+        self.run = found if found is not None else await self._in_thread(self._create, pins)
         if self.taken is Taken.RESUMED:
             self.doubts = await self._in_thread(settle_doubts, store, self.run, campaign.delivery.in_doubt, self._clock)
         if campaign.delivery.route == "sandbox":

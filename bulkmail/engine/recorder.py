@@ -266,6 +266,8 @@ class Recorder:
     def _publish(self, events: list[Event]) -> int:
         self._journal.sync()
         self._event_log.append(events)
+        # Before the mark that covers them: after a power loss the log must not lack what the journal calls published.
+        self._event_log.sync()
         return self._event_log.offset
 
     def _resolved(self, active: ActiveChunk) -> None:
