@@ -342,13 +342,13 @@ class Node:
         stale = self._store.journal.stale_chunks()
         if stale:
             await self._scheduler.checkpoint(stale)
-        full = self._recorder.full
+        full = self._recorder.full or self._scheduler.disk_full
         if full:
-            full = not await self._in_store(self._recorder.make_room)
+            full = not await self._in_store(self._recorder.make_room) or self._scheduler.disk_full
         if full != self._disk_full:
             self._disk_full = full
             self.statistics.problem = "paused: disk full" if full else ""
-            self._recorder.run_event("paused" if full else "resumed", "no room for the journal" if full else "")
+            self._recorder.run_event("paused" if full else "resumed", "the disk is full" if full else "")
             if not full:
                 for pool in self._pools.values():
                     pool.kick()
