@@ -54,8 +54,8 @@ class Supply(Struct, frozen=True, kw_only=True):
 class Scheduler:
     """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
 
-    `exchanges_of(site)` are the exchanges of a domain's hosts, one for each egress source; `put` hands them recipients.
-    While `disk_full`, nothing is claimed.
+    `exchanges_of(site, domain)` are the exchanges of a domain's hosts, one for each egress source; `put` hands them
+    recipients. While `disk_full`, nothing is claimed.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Scheduler:
         *,
         router: Router,
         courier: Courier,
-        exchanges_of: Callable[[Site], Sequence[Exchange]],
+        exchanges_of: Callable[[Site, str], Sequence[Exchange]],
         put: Callable[[Exchange, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
@@ -217,8 +217,8 @@ class Scheduler:
         if isinstance(site, Unroutable):
             return 0.0
         waits = [
-            max(0.0, exchange.open_again_at - now) if exchange.lane.waiting < LOW_WATER else MAX_NAP_SECONDS
-            for exchange in self._exchanges_of(site)
+            max(0.0, exchange.open_again_at - now) if exchange.supply < LOW_WATER else MAX_NAP_SECONDS
+            for exchange in self._exchanges_of(site, domain)
         ]
         return min(waits)
 
@@ -261,7 +261,7 @@ class Scheduler:
             self._courier.unroutable(active, indexes, site, domain)
             return
         indexes = [index for index in indexes if not self._courier.expired(active, index, site)]
-        exchanges = self._exchanges_of(site)
+        exchanges = self._exchanges_of(site, domain)
         now = self._clock.monotonic()
         for position, exchange in enumerate(exchanges):
             work = [(active, index) for index in indexes[position :: len(exchanges)]]
