@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+from bulkmail import Engine
 from tests.dns.server import silence
 from tests.engine.exchanger import Exchanger, Guest
 from tests.engine.scene import Internet, addresses, run, send
@@ -141,5 +142,25 @@ def test_a_connection_with_nothing_to_do_is_given_up_to_one_that_waits_for_it(tm
         assert summary.delivered == 2
         # The retry is due after 1 to 2 seconds; a connection is idle for 5 before it is closed unasked.
         assert summary.seconds < 4.5
+
+    run(scene())
+
+
+def test_a_domain_kept_to_its_own_rate_holds_up_nobody_at_the_same_hosts(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example", "brand.example")
+            # More of the slow domain than a lane is supplied with at once, and first in the list.
+            rows = [*addresses(600, "brand.example"), *addresses(100), *addresses(3, "tail.example")]
+            internet.dns.has("tail.example 300 MX 10 mx.shop.example.")
+            limits = {"default": {"connections": 2}, "domains": {"brand.example": {"messages": "2/s"}}}
+            async with Engine(tmp_path / "state", signers=1) as engine:
+                others = 0
+                async for event in engine.send(internet.campaign(tmp_path, rows, limits=limits)):
+                    others += event.disposition == "delivered" and not str(event.recipient).endswith("@brand.example")
+                    if others == 103:
+                        break
+        brand = [message for message in mx.accepted if message.recipient.endswith("@brand.example")]
+        assert len(brand) < 20
 
     run(scene())

@@ -266,6 +266,9 @@ class FakeTransport(asyncio.Transport):
     def close(self) -> None:
         pass
 
+    def is_closing(self) -> bool:
+        return False
+
     abort = close
 
 
