@@ -17,13 +17,14 @@ from msgspec import Struct
 
 from bulkmail.address import parse_mailbox
 from bulkmail.clock import Clock, SystemClock
+from bulkmail.config.load import placing_errors
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.node import Node, NodeOptions
-from bulkmail.engine.pinning import Pins, changes, named_files, pin
+from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
 from bulkmail.engine.statistics import Snapshot, Statistics
@@ -31,6 +32,7 @@ from bulkmail.errors import CampaignError, RunConflict
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
+from bulkmail.model.units import Seconds
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.recipients.source import fingerprint
 from bulkmail.sandbox.keys import with_demo_keys
@@ -43,6 +45,9 @@ from bulkmail.store.suppressions import Suppressions
 # The retry delay for which the pacer's own times are made; a campaign that lives faster has them all shortened.
 USUAL_RETRY_SECONDS = 300.0
 FASTEST_TEMPO = 1 / 600
+# The longest that the sandbox is waited for, by attempt, and altogether.
+SANDBOX_RETRY = (2.0, 4.0, 8.0)
+SANDBOX_EXPIRE_SECONDS = 30.0
 
 
 T = TypeVar("T")
@@ -87,6 +92,7 @@ class Send:
         self.options = options or SendOptions()
         self.sandbox: SandboxProcess | None = None
         self.taken = Taken.NEW
+        self.run: Run
         self.recovered = Recovered()
         self.doubts = 0
         self._recipients = recipients
@@ -97,7 +103,8 @@ class Send:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._open()
+            with placing_errors(self.campaign.file):
+                await self._open()
         except BaseException:
             await self._close()
             raise
@@ -145,15 +152,19 @@ class Send:
         self.store = store
         suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
         self._stack.push_async_callback(self._in_thread, suppressions.close)
+        await self._in_thread(suppressions.load)
         self.recovered = await self._in_thread(publish_recovered, store, suppressions)
-        self.run = await self._in_thread(self._find_run, pins)
-        if self.taken is Taken.FINISHED:
+        found = await self._in_thread(self._find_run, pins)
+        if found is not None and self.taken is Taken.FINISHED:
+            self.run = found
             return
         if campaign.delivery.route == "sandbox":
-            campaign = with_demo_keys(campaign, self.directory / "sandbox" / "keys")
+            campaign = in_sandbox(with_demo_keys(campaign, self.directory / "sandbox" / "keys"))
+        # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
+        signer, transport = load_keys(campaign.dkim), transport_of(campaign)
+        self.run = found if found is not None else await self._in_thread(self._create, pins)
         if self.taken is Taken.RESUMED:
             self.doubts = await self._in_thread(settle_doubts, store, self.run, campaign.delivery.in_doubt, self._clock)
-        signer = load_keys(campaign.dkim)
         if campaign.delivery.route == "sandbox":
             self.sandbox = await self._stack.enter_async_context(
                 SandboxProcess(self.directory / "sandbox", seed=campaign.sandbox.seed)
@@ -162,13 +173,14 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = self._make_node(campaign, program, signer, suppressions, event_log)
+        self._node = self._make_node(campaign, program, signer, transport, suppressions, event_log)
 
     def _make_node(
         self,
         campaign: Campaign,
         program: Program,
         signer: Signer,
+        transport: Transport,
         suppressions: Suppressions,
         event_log: EventLog,
     ) -> Node:
@@ -186,7 +198,7 @@ class Send:
             program=program,
             signer=signer,
             resolver=resolver,
-            transport=transport_of(campaign, port=sandbox.smtp_port if sandbox is not None else None),
+            transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
             sources=sources,
             options=NodeOptions(
                 wait=options.wait,
@@ -199,27 +211,33 @@ class Send:
             rng=random.Random(),
         )
 
-    def _find_run(self, pins: Pins) -> Run:
+    def _find_run(self, pins: Pins) -> Run | None:
+        """The run to go on with, or that is over; None where a new one is to be made."""
         store, name = self.store, self.campaign.campaign
         latest = store.latest_run(name)
         if latest is None or self.options.new_run:
             if latest is not None and latest.state not in (RunState.FINISHED, RunState.CANCELLED):
                 store.set_state(latest.number, RunState.CANCELLED)
-            return self._create(pins)
-        if latest.state is RunState.FINISHED:
+            return None
+        # A run without a row has reached nobody, and must not keep the mail from those who are in the list by now.
+        if latest.state is RunState.CANCELLED or (latest.state is RunState.FINISHED and latest.rows == 0):
+            return None
+        goes_further = exceeds(latest.settings, self.options.limit)
+        if latest.state is RunState.FINISHED and not goes_further:
             self.taken = Taken.FINISHED
             return latest
-        if latest.state is RunState.CANCELLED:
-            return self._create(pins)
-        different = changes(latest.settings, pins)
+        different = [name for name in changes(latest.settings, pins) if not (name == LIMIT and goes_further)]
         if different:
+            how_far = f"has sent to the first {latest.rows:,} rows" if goes_further else "is not finished"
             raise RunConflict(
-                f"run {latest.id} is not finished and was started from another version of this campaign: "
+                f"run {latest.id} {how_far} and was started from another version of this campaign: "
                 f"{', '.join(different)} changed since",
                 hint="put that back to finish the run, or give it up and start anew with --new-run "
                 "(who has got this mail already will get it again)",
             )
         self.taken = Taken.RESUMED
+        if goes_further:
+            return store.extend_run(latest, recipients_hash=pins.recipients_hash, settings=pins.encoded())
         return latest
 
     def _create(self, pins: Pins) -> Run:
@@ -249,7 +267,8 @@ class Send:
 def compile_for(campaign: Campaign, recipients: object | None = None) -> Program:
     """The campaign's content, checked against the columns of its recipients where those are known."""
     columns = columns_of(campaign.recipients) if recipients is None else None
-    return compile_content(campaign, columns=columns)
+    with placing_errors(campaign.file):
+        return compile_content(campaign, columns=columns)
 
 
 def fingerprints(campaign: Campaign) -> dict[str, str]:
@@ -270,17 +289,41 @@ def default_ehlo(campaign: Campaign) -> str:
     return name if "." in name.strip(".") else f"mail.{parse_mailbox(campaign.from_).address.domain}"
 
 
+def in_sandbox(campaign: Campaign) -> Campaign:
+    """A campaign written for real receivers, as it is sent in the sandbox.
+
+    Its receivers count in seconds, not hours: retry and expire are cut to that, or a greylisting of two seconds would
+    be waited out for five minutes. Egress sources become loopback addresses, for no other reaches 127.0.0.0/8.
+    """
+    delivery = campaign.delivery
+    retry = tuple(
+        Seconds(min(delay, SANDBOX_RETRY[min(position, len(SANDBOX_RETRY) - 1)]))
+        for position, delay in enumerate(delivery.retry)
+    )
+    expire = Seconds(min(delivery.expire, SANDBOX_EXPIRE_SECONDS))
+    sources = tuple(
+        EgressSource(address=f"127.0.1.{position}", ehlo=source.ehlo)
+        for position, source in enumerate(delivery.sources, start=1)
+    )
+    delivery = msgspec.structs.replace(delivery, retry=retry, expire=expire, sources=sources)
+    return msgspec.structs.replace(campaign, delivery=delivery)
+
+
 def pacing_of(campaign: Campaign) -> PacingSettings:
-    """Pauses and recoveries in the tempo of the campaign's retry schedule: the sandbox lives in seconds, not hours."""
+    """Pauses and recoveries in the tempo of the campaign's retry schedule.
+
+    No pause is longer than an eighth of the time to expire: waiting for a lane must not be giving up on its recipients.
+    """
     tempo = campaign.delivery.retry[0] / USUAL_RETRY_SECONDS
-    return PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
+    pacing = PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
+    return msgspec.structs.replace(pacing, pause_limit_seconds=campaign.delivery.expire / 8)
 
 
-def transport_of(campaign: Campaign, *, port: int | None = None) -> Transport:
+def transport_of(campaign: Campaign) -> Transport:
     """How the campaign's connections are made; raises CampaignError where the relay's password is not set."""
     delivery = campaign.delivery
     if delivery.route != "relay" or delivery.relay is None:
-        return Transport(port=port or delivery.port, tls=delivery.tls, window=delivery.window)
+        return Transport(port=delivery.port, tls=delivery.tls, window=delivery.window)
     relay = delivery.relay
     credentials = None
     if relay.username is not None and relay.password_env is not None:

@@ -114,7 +114,8 @@ def _look_at_rows(campaign: Campaign, found: Tally, findings: list[Finding]) -> 
                 level=Level.NOTE,
                 rule="recipients.duplicates",
                 where="",
-                what=f"{found.duplicates:,} rows repeat an address and get no second message: {places}"
+                what=f"{found.duplicates:,} {'row repeats' if found.duplicates == 1 else 'rows repeat'} an address and "
+                f"get{'s' * (found.duplicates == 1)} no second message: {places}"
                 + (", ..." if found.duplicates > 5 else ""),
             )
         )

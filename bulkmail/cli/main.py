@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from bulkmail.cli.bounces import bounces
 from bulkmail.cli.errors import reported
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 suppress = typer.Typer(help="Addresses that get no mail: add, remove, look up, import, export.", no_args_is_help=True)
 app.add_typer(suppress, name="suppress")
+app.add_typer(bounces, name="bounces")
 
 CampaignFile = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")]
 MaybeCampaign = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only runs of this campaign file.")]

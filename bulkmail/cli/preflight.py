@@ -111,7 +111,18 @@ def dkim_findings(
         return
     records = {f"{name}.".encode(): record.encode() for name, record in signer.records()}
     for index, key in enumerate(signer.keys):
-        if not _verified(specimen.message, records, index):
+        try:
+            good = _verified(specimen.message, records, index)
+        except dkim.NaClNotFoundError:
+            yield Finding(
+                level=Level.NOTE,
+                rule="dkim.unverified",
+                where=where,
+                what=f"the signature of {key.record_name} was not verified: for Ed25519, dkimpy needs PyNaCl",
+                remedy="pip install pynacl",
+            )
+            continue
+        if not good:
             yield Finding(
                 level=Level.ERROR,
                 rule="dkim.signature",
@@ -127,6 +138,8 @@ def _verified(message: bytes, records: dict[bytes, bytes], index: int) -> bool:
 
     try:
         return bool(dkim.DKIM(message, minkey=512).verify(idx=index, dnsfunc=find))
+    except dkim.NaClNotFoundError:
+        raise
     except dkim.DKIMException:
         return False
 

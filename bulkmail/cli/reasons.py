@@ -1,6 +1,6 @@
 """Why recipients got no mail: counted by disposition and reason, with an example of each."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from msgspec import Struct
 
@@ -20,9 +20,9 @@ class ReasonCount(Struct):
     reply: str
 
 
-def not_delivered(view: StoreView, run: int) -> Iterator[RecipientOutcome]:
+def not_delivered(view: StoreView, run: int) -> Generator[RecipientOutcome, None, None]:
     """Everybody taken in who has no mail (yet), in the order taken in."""
-    return view.outcomes(run, only=NOT_DELIVERED)
+    yield from view.outcomes(run, only=NOT_DELIVERED)
 
 
 def count_reasons(outcomes: Iterator[RecipientOutcome]) -> list[ReasonCount]:

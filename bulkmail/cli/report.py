@@ -1,6 +1,7 @@
 """`bulkmail report`: what became of a run, by outcome, site and reason, and who got no mail."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from bulkmail.cli.hints import command
 from bulkmail.cli.output import local_time, out, print_json, table
 from bulkmail.cli.places import chosen_run, has_state, place
 from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
-from bulkmail.cli.status import summary_of
+from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
 from bulkmail.cli.undelivered import write_undelivered
 from bulkmail.errors import StateError
@@ -63,7 +64,9 @@ def report(
     with StoreView.open_readonly(directory) as view:
         run = chosen_run(view, directory, name, run_id)
         if undelivered is not None:
-            write_undelivered(undelivered, events_of(directory, run), not_delivered(view, run.number))
+            # Closed before its database is, also when the reader of a pipe has left.
+            with closing(not_delivered(view, run.number)) as outcomes:
+                write_undelivered(undelivered, events_of(directory, run), outcomes)
             return
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
@@ -72,7 +75,12 @@ def report(
     if json:
         counts = {key: value for key, value in msgspec.to_builtins(summary).items() if isinstance(value, int)}
         answer = Report(
-            run=run.id, campaign=run.campaign, state=run.state.value, counts=counts, sites=sites, reasons=reasons
+            run=run.id,
+            campaign=run.campaign,
+            state=state_word(run, running=owner_of(directory) is not None),
+            counts=counts,
+            sites=sites,
+            reasons=reasons,
         )
         print_json(msgspec.to_builtins(answer))
         return

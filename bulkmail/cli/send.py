@@ -18,14 +18,16 @@ from bulkmail.cli.errors import FINISHED, STOPPED, readers_may_leave
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
 from bulkmail.cli.rows import count_lines
+from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.cli.summary import print_already_finished, print_summary
-from bulkmail.composition import Send, SendOptions, Taken
-from bulkmail.config.load import load_campaign
+from bulkmail.composition import Send, SendOptions, Taken, transport_of
+from bulkmail.config.load import load_campaign, placing_errors
+from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
 from bulkmail.store.locate import state_for_campaign
-from bulkmail.store.runs import RunState
+from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView
 
 # More real messages than this are not sent without a question.
@@ -58,7 +60,13 @@ def send(file: str, wishes: Wishes) -> int:
     """The exit code. Raises CampaignError and StateError."""
     campaign = load_campaign(file)
     directory = state_for_campaign(campaign.file, wishes.state)
-    if not _agreed(campaign, directory, wishes):
+    latest = None if wishes.new_run else _latest_run(campaign, directory)
+    if latest is None or latest.state is not RunState.FINISHED:
+        # Before there is a run: what has to be put right for these may be a change that an open run refuses.
+        with placing_errors(campaign.file):
+            signer_at_hand(campaign, directory)
+            transport_of(campaign)
+    if not _agreed(campaign, latest, wishes):
         err().print("nothing was sent")
         return STOPPED
     sent = uvloop.run(_send(campaign, directory, wishes))
@@ -147,7 +155,7 @@ class Stopper:
                 self._task.cancel()
         elif not again:
             self._stop()
-            self._say("stopping: replies under way are waited for, up to a minute; Ctrl-C again ends at once")
+            self._say("stopping: replies under way are waited for; Ctrl-C again ends at once")
         elif number == signal.SIGINT:
             self._end_at_once()
 
@@ -165,11 +173,13 @@ class Stopper:
             self._display.say(text)
 
 
-def _agreed(campaign: Campaign, directory: Path, wishes: Wishes) -> bool:
+def _agreed(campaign: Campaign, latest: Run | None, wishes: Wishes) -> bool:
     """Ask before many real messages, where there is somebody to ask."""
     if campaign.delivery.route == "sandbox" or wishes.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return True
-    if not wishes.new_run and _begun(campaign, directory):
+    begun = latest is not None and latest.state in (RunState.SENDING, RunState.FINISHED)
+    if latest is not None and begun and not wishes.new_run and not exceeds(latest.settings, wishes.limit):
+        # It has begun to send to all of these, or is over: nothing new is decided now.
         return True
     rows = sum(count_lines(source.file) for source in campaign.recipients)
     if wishes.limit is not None:
@@ -181,10 +191,8 @@ def _agreed(campaign: Campaign, directory: Path, wishes: Wishes) -> bool:
     return typer.confirm(f"Send {campaign.campaign} to about {rows:,} recipients, {way}?", err=True)
 
 
-def _begun(campaign: Campaign, directory: Path) -> bool:
-    """True where the latest run has begun to send, or has ended: nothing new is decided then."""
+def _latest_run(campaign: Campaign, directory: Path) -> Run | None:
     if not has_state(directory):
-        return False
+        return None
     with StoreView.open_readonly(directory) as view:
-        run = view.latest_run(campaign.campaign)
-    return run is not None and run.state in (RunState.SENDING, RunState.FINISHED)
+        return view.latest_run(campaign.campaign)

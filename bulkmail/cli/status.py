@@ -17,7 +17,10 @@ from bulkmail.store.view import StoreView
 
 
 class RunStatus(Struct, frozen=True, kw_only=True):
-    """One run as it stands; times as RFC 3339, `next_due` when the next recipient not being tried now is due."""
+    """One run as it stands; times as RFC 3339, `next_due` when the next recipient not being tried now is due.
+
+    `state` is reading, sending, stopped, finished or cancelled.
+    """
 
     run: str
     campaign: str
@@ -55,7 +58,7 @@ def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
         dues = {run.number: next_due(view, run) for run in runs}
         summaries = {run.number: summary_of(view, run) for run in runs}
     if json:
-        listed = [_status(run, summaries[run.number], dues[run.number]) for run in runs]
+        listed = [_status(run, summaries[run.number], dues[run.number], running=pid is not None) for run in runs]
         print_json(msgspec.to_builtins(Status(directory=str(directory), sending_process=pid, runs=listed)))
         return
     console = out()
@@ -97,11 +100,11 @@ def next_due(view: StoreView, run: Run) -> float | None:
     return min((due for due in dues if due is not None), default=None)
 
 
-def _status(run: Run, summary: Summary, due: float | None) -> RunStatus:
+def _status(run: Run, summary: Summary, due: float | None, *, running: bool) -> RunStatus:
     return RunStatus(
         run=run.id,
         campaign=run.campaign,
-        state=run.state.value,
+        state=state_word(run, running=running),
         created=rfc3339(run.created),
         finished=None if run.finished is None else rfc3339(run.finished),
         recipients=summary.recipients,
@@ -118,7 +121,7 @@ def _status(run: Run, summary: Summary, due: float | None) -> RunStatus:
 
 
 def _row(run: Run, summary: Summary, due: float | None, now: float, *, running: bool) -> list[str | Text]:
-    cells: list[str | Text] = [run.id, _state_word(run, running=running), f"{summary.recipients:,}"]
+    cells: list[str | Text] = [run.id, state_word(run, running=running), f"{summary.recipients:,}"]
     for name in ("delivered", "deferred", "bounced", "expired", "in_doubt"):
         count = getattr(summary, name)
         cells.append(Text(f"{count:,}", COLOURS[name] if count else "dim"))
@@ -131,7 +134,7 @@ def _row(run: Run, summary: Summary, due: float | None, now: float, *, running: 
     return cells
 
 
-def _state_word(run: Run, *, running: bool) -> str:
+def state_word(run: Run, *, running: bool) -> str:
     """A run that nobody sends is stopped, wherever it stands."""
     if run.state.ended:
         return run.state.value

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from bulkmail.cli.frame import site_rows
+from bulkmail.cli.frame import SiteRow, site_rows
 from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import COLOURS, PlainConsole, local_time, out, percent, safe, span, table
 from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
@@ -18,6 +18,8 @@ from bulkmail.store.view import StoreView
 OUTCOMES = ("delivered", "deferred", "bounced", "expired", "in_doubt", "suppressed", "rejected", "duplicates")
 REASONS = 6
 SITES = 6
+# The longest command that has its purpose beside it, on a terminal of 80 columns.
+BESIDE = 44
 
 
 def print_summary(
@@ -41,7 +43,7 @@ def print_summary(
     console.print(f"  in {span(summary.seconds)}, {summary.messages_per_second:,.1f} messages a second")
     if snapshot is not None and snapshot.sites:
         console.print()
-        console.print(_sites(snapshot, console.width))
+        console.print(_sites(summary, snapshot, console.width))
     if reasons:
         console.print()
         console.print(reasons_table(reasons[:REASONS], console.width))
@@ -98,12 +100,14 @@ def reasons_table(reasons: Iterable[ReasonCount], columns: int) -> Text:
 
 
 def commands(lines: Iterable[tuple[str, str]]) -> Text:
-    """Commands in one column, what they are good for in the next."""
+    """Commands, and beside each what it is good for; below it where the command is long."""
     pairs = list(lines)
-    width = max(len(line) for line, _ in pairs)
-    if width > 60:
-        return Text("\n").join(Text.assemble((f"  {line}", "cyan"), (f"\n      {what}", "dim")) for line, what in pairs)
-    return Text("\n").join(Text.assemble((f"  {line:<{width}}", "cyan"), (f"  {what}", "dim")) for line, what in pairs)
+    width = max((len(line) for line, _ in pairs if len(line) <= BESIDE), default=0)
+    texts = [
+        Text.assemble((f"  {line:<{width}}", "cyan"), (("\n      " if len(line) > BESIDE else "  ") + what, "dim"))
+        for line, what in pairs
+    ]
+    return Text("\n").join(texts)
 
 
 def _reasons(directory: Path, campaign: str) -> list[ReasonCount]:
@@ -112,22 +116,21 @@ def _reasons(directory: Path, campaign: str) -> list[ReasonCount]:
         return count_reasons(not_delivered(view, run.number)) if run is not None else []
 
 
-def _sites(snapshot: Snapshot, columns: int) -> Text:
-    rows = [
-        (
-            row.site,
-            f"{row.delivered:,}",
-            Text(f"{row.deferred:,}", "yellow" if row.deferred else ""),
-            Text(f"{row.bounced:,}", "red" if row.bounced else ""),
-        )
-        for row in site_rows(snapshot, SITES)
-        if row.delivered + row.deferred + row.bounced
-    ]
-    text = table(("site", "delivered", "deferred", "bounced"), rows, columns=columns, numbers=(1, 2, 3))
-    more = len(snapshot.sites) - len(rows)
-    if more > 0 and len(rows) == SITES:
-        text.append(f"\n  and {more:,} more sites", "dim")
+def _sites(summary: Summary, snapshot: Snapshot, columns: int) -> Text:
+    """The sites where mail waits and those with most mail; where all is final, nothing waits."""
+    names = ["delivered", "bounced"] if summary.state == "finished" else ["delivered", "deferred", "bounced"]
+    rows = [row for row in site_rows(snapshot, len(snapshot.sites)) if any(getattr(row, name) for name in names)]
+    if summary.state == "finished":
+        rows.sort(key=lambda row: (-(row.delivered + row.bounced), row.site))
+    text = table(("site", *names), [_site(row, names) for row in rows[:SITES]], columns=columns, numbers=(1, 2, 3))
+    if len(rows) > SITES:
+        text.append(f"\n  and {len(rows) - SITES:,} more sites", "dim")
     return text
+
+
+def _site(row: SiteRow, names: Iterable[str]) -> list[str | Text]:
+    counts = [(name, getattr(row, name)) for name in names]
+    return [row.site, *(Text(f"{count:,}", COLOURS[name] if count else "") for name, count in counts)]
 
 
 def _next(file: str, directory: Path, summary: Summary, reasons: list[ReasonCount], maildir: Path | None) -> Text:
@@ -138,7 +141,7 @@ def _next(file: str, directory: Path, summary: Summary, reasons: list[ReasonCoun
     bounced = next((each for each in reasons if each.disposition == "bounced"), reasons[0] if reasons else None)
     if bounced is not None:
         lines.append((command("why", bounced.address, directory=directory), "what happened to this one"))
-    lines.append((command("suppress", "export", directory=directory), "who will get no mail from now on, as CSV"))
+    lines.append((command("suppress", "export", directory=directory), "who gets no more mail, as CSV"))
     if maildir is not None:
         example = _first_file(maildir / "new")
         if example is not None:

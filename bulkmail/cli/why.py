@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from bulkmail.address import AddressError, comparison_key, parse_address
+from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
 from bulkmail.cli.hints import command
 from bulkmail.cli.output import COLOURS, local_time, out, safe, span
 from bulkmail.cli.places import has_state, place
@@ -32,15 +32,16 @@ def why(address: str, campaign: str | None, *, state: Path | None) -> None:
     directory, name = place(campaign, state)
     if not has_state(directory):
         raise StateError(f"{directory}: nothing has been sent from here yet", hint="`send` a campaign first")
+    spellings = spellings_of(address)
     with StoreView.open_readonly(directory) as view:
         runs = [run for run in view.runs() if name is None or run.campaign == name]
-        found = {outcome.run: outcome for outcome in view.find(address)}
+        found = {outcome.run: outcome for spelling in spellings for outcome in view.find(spelling)}
     console = out()
     told = 0
     for run in runs:
         outcome = found.get(run.number)
         path = directory / EVENTS / f"{run.id}.ndjson"
-        events = events_about(path, outcome.address if outcome is not None else address)
+        events = [event for spelling in spellings for event in events_about(path, spelling)]
         if outcome is None and not events:
             continue
         if told:
@@ -53,6 +54,24 @@ def why(address: str, campaign: str | None, *, state: Path | None) -> None:
         console.print(f"{safe(address)} is not in {which} of {directory}" if runs else f"{directory} has no runs")
     for line in _suppressed(directory, address):
         console.print(line)
+
+
+def spellings_of(address: str) -> list[str]:
+    """The address as typed, and with its domain in A-labels and in U-labels: lists and logs have either."""
+    try:
+        parsed = parse_address(address)
+    except AddressError:
+        return [address]
+    domain = ".".join(map(_u_label, parsed.domain.split(".")))
+    written = (address, wire_address(parsed), f"{parsed.local}@{domain}")
+    return list({spelling.lower(): spelling for spelling in written}.values())
+
+
+def _u_label(label: str) -> str:
+    try:
+        return label[4:].encode().decode("punycode") if label.startswith("xn--") else label
+    except UnicodeError:
+        return label
 
 
 def _tell(

@@ -32,6 +32,8 @@ REASONS: dict[Reason, str] = {
     Reason.OTHER: "the reply fits no known reason",
     Reason.BAD_ADDRESS: "the server does not accept the address",
     Reason.TOO_MANY_CONNECTIONS: "the receiver wants fewer connections",
+    Reason.COMPLAINT: "the recipient complained",
+    Reason.AUTO_REPLY: "a program answered for the recipient",
 }
 
 STAGES: dict[Stage, str] = {

@@ -1,6 +1,8 @@
 """From the path of a campaign file to a frozen Campaign, or to everything that is wrong with it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import asdict, replace
@@ -10,6 +12,7 @@ from bulkmail.config.document import line_of, read_document
 from bulkmail.config.files import with_absolute_paths
 from bulkmail.config.findings import Findings
 from bulkmail.config.shape import read_struct
+from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, CampaignFile
 
 
@@ -35,3 +38,28 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
         domains={folded_name(domain): value for domain, value in campaign.limits.domains.items()},
     )
     return Campaign(**{**asdict(campaign), "limits": limits, "file": os.path.abspath(path)})
+
+
+@contextmanager
+def placing_errors(file: str | None) -> Iterator[None]:
+    """A CampaignError about a key of this campaign file, found after it was loaded, gets the line of the key."""
+    try:
+        yield
+    except CampaignError as error:
+        if file is None or error.file != file or error.line is not None or not error.path:
+            raise
+        line = _line_of_key(file, error.path)
+        if line is None:
+            raise
+        placed = CampaignError(error.message, file=file, line=line, path=error.path, hint=error.hint)
+        placed.also = error.also
+        raise placed from error
+
+
+def _line_of_key(file: str, path: str) -> int | None:
+    findings = Findings(file)
+    try:
+        read_struct(read_document(Path(file), file), CampaignFile, findings)
+    except CampaignError:
+        return None
+    return findings.line(path)

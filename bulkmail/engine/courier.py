@@ -28,12 +28,16 @@ from bulkmail.store.suppressions import Suppression, Suppressions
 
 # A lane that pauses for longer gives its recipients back to the store, so that chunks can close.
 PARK_SECONDS = 5.0
+PARK_SHARE = 0.1
 # Forgetting them costs a bad recipient's lane one more pause.
 MOST_REFUSED = 100_000
 
 
 class Courier:
-    """One run's consequences. `on_lane_changed(lane)` is called when a pause or a failure changed what it may do."""
+    """One run's consequences. A lane that is closed for more than `park_seconds` keeps nothing.
+
+    `on_lane_changed(lane)` is called when a pause or a failure changed what it may do.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,8 @@ class Courier:
     ) -> None:
         self._retry = [float(seconds) for seconds in campaign.delivery.retry]
         self._expire_seconds = float(campaign.delivery.expire)
+        # A campaign that gives up soon looks at the time to expire often.
+        self.park_seconds = min(PARK_SECONDS, self._expire_seconds * PARK_SHARE)
         self._in_doubt = campaign.delivery.in_doubt
         self._campaign = campaign.campaign
         self._recorder = recorder
@@ -236,6 +242,7 @@ class Courier:
         if verdict.charged or self._refused_before(message.chunk, message.index):
             self._conclude_refused(lane, connection, message, verdict, stage, reply, explanation)
         else:
+            self._recorder.answered(message)
             exchange.give_back(message)
         refusal = Refusal(stage=stage, host=connection.host, reply=reply, explanation=explanation)
         self._heard(lane, verdict, self._clock.monotonic(), refusal, sent_on_connection=connection.completed)
@@ -347,7 +354,7 @@ class Courier:
         pause_seconds = lane.pacer.paused_until - now
         what = f"lane paused for {pause_seconds:.1f} s" if pause_seconds > 0 else "lane slowed"
         self._lane_event(lane, verdict.reason, refusal, what)
-        if pause_seconds > PARK_SECONDS:
+        if pause_seconds > self.park_seconds:
             for exchange in lane.exchanges.values():
                 self.park(exchange)
         self.on_lane_changed(lane)

@@ -13,12 +13,14 @@ from bulkmail.model.delivery import Reason, Reply, Stage
 from bulkmail.net.connection import Connection, HandshakeError, Owner, connect
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
-from bulkmail.smtp.handshake import Credentials, Handshake
+from bulkmail.smtp.handshake import Credentials, Handshake, HandshakeFailure
 from bulkmail.smtp.replies import parse_text
 
 # RFC 5321 §5.1 asks for at least two addresses; a bound keeps a long list from eating hours of timeouts.
 MAX_ADDRESSES = 5
 DEAD_SECONDS = 60.0
+# How long a host whose TLS broke is sent to in clear before TLS is tried again.
+NO_TLS_SECONDS = 3600.0
 
 
 class Transport(Struct, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ class Dialer:
         self._router = router
         self._clock = clock
         self._dead_hosts: dict[str, float] = {}
-        self._without_tls: set[str] = set()
+        self._without_tls: dict[str, float] = {}
 
     async def dial(self, owner: Owner, exchange: Exchange, establishing: set[Connection]) -> Connection | Refusal:
         """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
@@ -76,14 +78,8 @@ class Dialer:
                     self._dead_hosts.pop(host, None)
                     return outcome
                 refusal = outcome
-            self._bury(host)
+            _remember(self._dead_hosts, host, self._clock.monotonic(), DEAD_SECONDS)
         return refusal
-
-    def _bury(self, host: str) -> None:
-        now = self._clock.monotonic()
-        if len(self._dead_hosts) > 10_000:
-            self._dead_hosts = {name: until for name, until in self._dead_hosts.items() if until > now}
-        self._dead_hosts[host] = now + DEAD_SECONDS
 
     async def _try(
         self, owner: Owner, exchange: Exchange, host: str, address: str, establishing: set[Connection]
@@ -91,7 +87,7 @@ class Dialer:
         transport, lane = self._transport, exchange.lane
         where = f"{host} [{address}]:{transport.port}"
         tls: TlsMode = transport.tls
-        if tls == "opportunistic" and address in self._without_tls:
+        if tls == "opportunistic" and self._without_tls.get(address, 0.0) > self._clock.monotonic():
             tls = "none"
         context = self._context(tls)
         handshake = Handshake(
@@ -134,9 +130,9 @@ class Dialer:
             await connection.establish(context)
         except HandshakeError as error:
             found = error.failure
-            if found.reason is Reason.TLS and tls == "opportunistic":
+            if tls == "opportunistic" and _tls_is_broken(found):
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
-                self._without_tls.add(address)
+                _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
                 return await self._try(owner, exchange, host, address, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
             return Refusal(
@@ -153,3 +149,18 @@ class Dialer:
         if tls == "none" and not self._transport.implicit_tls:
             return None
         return client_context(verify=self._transport.verify or tls == "verified")
+
+
+def _tls_is_broken(failure: HandshakeFailure) -> bool:
+    """Whether the peer failed at TLS itself, be it by hanging up on STARTTLS; a refusal in words is none of it."""
+    return failure.reason is Reason.TLS or (
+        failure.stage is Stage.STARTTLS and failure.reason in (Reason.CONNECTION_LOST, Reason.TIMEOUT)
+    )
+
+
+def _remember(until: dict[str, float], name: str, now: float, seconds: float) -> None:
+    """`name` for `seconds`. What is over stands in front and goes, for all of a dict are remembered equally long."""
+    until.pop(name, None)
+    until[name] = now + seconds
+    while until[first := next(iter(until))] <= now:
+        del until[first]

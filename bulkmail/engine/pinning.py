@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from bulkmail.model.campaign import Campaign
 
+LIMIT = "--limit"
+
 
 class Pins(Struct, frozen=True):
     """Digests by the name of what they pin, such as `subject` or `content.html`."""
@@ -55,7 +57,7 @@ def pin(campaign: Campaign, files: Mapping[str, str], *, limit: int | None) -> P
     for position, source in enumerate(campaign.recipients):
         recipients[f"recipients[{position}]"] = digest(msgspec.json.encode((source.address, source.list)))
     if limit is not None:
-        recipients["--limit"] = str(limit)
+        recipients[LIMIT] = str(limit)
     return Pins(content=content, recipients=recipients)
 
 
@@ -76,3 +78,9 @@ def changes(old: bytes, new: Pins) -> list[str]:
     for then, now in ((before.content, new.content), (before.recipients, new.recipients)):
         changed |= {name for name in then.keys() | now.keys() if then.get(name) != now.get(name)}
     return sorted(changed)
+
+
+def exceeds(old: bytes, limit: int | None) -> bool:
+    """True where a run was started over the first rows only, and now more of them (None: all) are to get the mail."""
+    before = msgspec.json.decode(old, type=Pins).recipients.get(LIMIT)
+    return before is not None and (limit is None or limit > int(before))

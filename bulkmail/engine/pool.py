@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.engine.composer import Composer
-from bulkmail.engine.courier import PARK_SECONDS, Courier
+from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Refusal
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
@@ -82,7 +82,7 @@ class Pool:
         if not self._rooms.may_begin() or not exchange.waiting:
             return
         now = self._clock.monotonic()
-        if exchange.open_again_at - now > PARK_SECONDS:
+        if exchange.open_again_at - now > self._rooms.courier.park_seconds:
             # Given back or composed since the lane was closed: parked as the rest was.
             self._rooms.courier.park(exchange)
         if exchange.composable > 0:

@@ -21,10 +21,6 @@ from bulkmail.store.runs import Run
 from bulkmail.store.suppressions import Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
-# Journal without a mark behind it, that a restart after a crash may have to look through.
-UNMARKED_BYTES = 4 << 20
-# How often a mark is tried where nothing presses: each try costs a sync of the event log.
-MARK_SECONDS = 1.0
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
 
@@ -63,8 +59,6 @@ class Recorder:
         self._stamp = (0, "")
         self._closing = False
         self._refused = False
-        self._marked_at = 0
-        self._mark_due = clock.monotonic() + MARK_SECONDS
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
         self.subscriber: Callable[[Sequence[Event]], None] | None = None
 
@@ -83,6 +77,10 @@ class Recorder:
         for message in messages:
             self._journal.intent(message.chunk.chunk.number, message.index, message.attempt, now)
         self._journal.flush()
+
+    def answered(self, message: Message) -> None:
+        """The attempt came to nothing that concerns the recipient, who is still to be tried and not in doubt."""
+        self._journal.answered(message.chunk.chunk.number, message.index)
 
     def conclude(
         self,
@@ -244,49 +242,34 @@ class Recorder:
         """Once; what a full disk refuses is kept and tried again a second later, or raised while closing.
 
         The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash. It
-        speaks for all outcomes before it, so there is none while some have come in meanwhile, unless the last is far
-        behind: then the little that came in is synced at once, on the loop.
+        speaks for what was gathered here, and not for what came in since.
         """
         self._dirty.clear()
         closing = self._closing
-        behind = self._journal.position - self._marked_at > UNMARKED_BYTES
-        now = self._clock.monotonic()
-        marking = closing or behind or now >= self._mark_due
-        if marking:
-            self._mark_due = now + MARK_SECONDS
+        events: list[Event] = []
         try:
             self._journal.flush()
-            events = await self._log_events(durably=marking)
-            try:
-                await self._suppress_all()
-            finally:
-                self.publish(events)
-            if behind and self._events and not self._suppress:
-                self._publish_late()
+            position = self._journal.position
+            events = await self._log_events()
+            await self._suppress_all()
+            self._journal.mark(self._run_number, self._event_log.offset, position)
+            self._refused = False
         except DiskFull:
             if closing:
                 raise
             self._refused = True
             asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
-            return
-        self._refused = False
-        if marking and not self._events and not self._suppress:
-            self._journal.mark(self._run_number, self._event_log.offset)
-            self._marked_at = self._journal.position
+        finally:
+            self.publish(events)
 
-    async def _log_events(self, *, durably: bool) -> list[Event]:
+    async def _log_events(self) -> list[Event]:
         events, self._events = self._events, []
         try:
-            await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events, durably)
+            await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events)
         except DiskFull:
             self._events = events + self._events
             raise
         return events
-
-    def _publish_late(self) -> None:
-        self._write(self._events, durably=True)
-        late, self._events = self._events, []
-        self.publish(late)
 
     async def _suppress_all(self) -> None:
         entries, self._suppress = self._suppress, []
@@ -303,12 +286,12 @@ class Recorder:
         if events and self.subscriber is not None:
             self.subscriber(events)
 
-    def _write(self, events: list[Event], durably: bool) -> None:
+    def _write(self, events: list[Event]) -> None:
         try:
             self._journal.sync()
             self._event_log.append(events)
-            if durably:
-                self._event_log.sync()
+            # Before the mark that covers them: after a power loss the log must not lack what is called published.
+            self._event_log.sync()
         except OSError as error:
             raise StateError(
                 f"the event log cannot be written: {error}", hint="free the disk and send again"

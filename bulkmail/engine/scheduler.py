@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from bulkmail.clock import Clock
-from bulkmail.engine.courier import PARK_SECONDS, Courier
+from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.router import Router, Unroutable
@@ -33,6 +33,8 @@ MAX_ACTIVE = 256
 MAX_TAILS = 8
 # How long a destination's site is taken for granted.
 SITE_SECONDS = 60.0
+# Destinations remembered before those whose time is over are dropped.
+MOST_SITES = 10_000
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
 # The longest nap, so that a clock step or a missed wake-up costs little.
@@ -190,7 +192,7 @@ class Scheduler:
                 wait_seconds = self._wait_of(entry.destination)
                 if wait_seconds > 0:
                     nap_seconds = min(nap_seconds, wait_seconds)
-                    soon = soon or wait_seconds <= PARK_SECONDS
+                    soon = soon or wait_seconds <= self._courier.park_seconds
                     continue
             elif self._open_tails >= MAX_TAILS:
                 continue
@@ -225,7 +227,10 @@ class Scheduler:
     async def _ask(self, domain: str) -> None:
         site = await self._router.site(domain)
         seconds = DNS_NAP_SECONDS if isinstance(site, Unroutable) else SITE_SECONDS
-        self._sites[domain] = (self._clock.monotonic() + seconds, site)
+        now = self._clock.monotonic()
+        if len(self._sites) >= MOST_SITES:
+            self._sites = {name: known for name, known in self._sites.items() if known[0] > now}
+        self._sites[domain] = (now + seconds, site)
         self._asked.discard(domain)
 
     def _hand_out(self, chunk: OpenChunk) -> None:
@@ -261,14 +266,22 @@ class Scheduler:
             self._courier.unroutable(active, indexes, site, domain)
             return
         indexes = [index for index in indexes if not self._courier.expired(active, index, site)]
-        exchanges = self._exchanges_of(site, domain)
+        exchanges = self._open_ones(self._exchanges_of(site, domain))
         now = self._clock.monotonic()
         for position, exchange in enumerate(exchanges):
             work = [(active, index) for index in indexes[position :: len(exchanges)]]
-            if exchange.open_again_at - now > PARK_SECONDS:
+            if exchange.open_again_at - now > self._courier.park_seconds:
                 self._courier.park_work(exchange, work)
             else:
                 self._put(exchange, work)
+
+    def _open_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        """Those of egress sources whose lanes can take more now; where none can, those that open first."""
+        now = self._clock.monotonic()
+        fit = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
+        if not fit:
+            return [min(exchanges, key=lambda one: one.open_again_at)]
+        return [one for one in fit if one.supply < LOW_WATER] or fit
 
     async def _fold_idle(self) -> bool:
         """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from bulkmail.engine.intake import Row
 from bulkmail.model.campaign import RecipientSource
+from bulkmail.recipients.lines import refuse_foreign_encoding
 from bulkmail.recipients.objects import from_async_iterable, from_iterable
 from bulkmail.recipients.source import open_source
 
@@ -17,12 +18,13 @@ BATCH_ROWS = 2_000
 def columns_of(sources: Sequence[RecipientSource]) -> tuple[str, ...] | None:
     """The columns that templates may use: those of all sources together; None where one cannot tell (JSON Lines).
 
-    Raises CampaignError where a source has no header, no address column or cannot be read.
+    Raises CampaignError where a source has no header, no address column, another encoding or cannot be read.
     """
     columns: dict[str, None] = {}
     known = True
     for source in sources:
         reader = open_source(source)
+        refuse_foreign_encoding(source.file)
         known = known and bool(reader.columns)
         columns |= dict.fromkeys(reader.columns)
     return tuple(columns) if known and columns else None

@@ -59,7 +59,11 @@ def typed_address(value: str) -> str:
         address = _XTEXT.sub(lambda found: chr(int(found[1], 16)), address)
     if "@" not in address or "/" in address.partition("@")[0][:1] or not address.isprintable():
         return ""
-    return tidied(address)
+    # What a field gives is the address: here nothing clings to it. With an ellipsis in it, it was shortened for people.
+    local, _, domain = address.rpartition("@")
+    if "..." in local:
+        return ""
+    return address if 0 < len(local) <= LOCAL_LIMIT and 0 < len(domain) <= ADDRESS_LIMIT - len(local) - 1 else ""
 
 
 def _character(match: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """Finds in a diagnostic what the refusing server answered, and to which command."""
 
 import re
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -8,7 +9,9 @@ from bulkmail.feedback.report import DIAGNOSTIC_LIMIT
 from bulkmail.model.delivery import Stage
 
 # A reply code stands alone: not in an address, an IP address, a number with more digits, or an identifier.
-_CODE = re.compile(r"(?<![\w.@/:+-])([45][0-5]\d)(?=[\s:;,#-]|$)[\s:;,#-]{0,4}(?:[45][0-5]\d[ -]+)?(?:\(?#?([245]\.\d{1,3}\.\d{1,3}))?")
+_CODE = re.compile(
+    r"(?<![\w.@/:+-])([45][0-5]\d)(?=[\s:;,#-]|$)[\s:;,#-]{0,4}(?:[45][0-5]\d[ -]+)?(?:\(?#?([245]\.\d{1,3}\.\d{1,3}))?"
+)
 _ENHANCED = re.compile(r"(?<![\w.-])#?([245]\.\d{1,3}\.\d{1,3})(?![\w.]\d)")
 _LABELLED_CODE = re.compile(r"(?:error[ _]code|smtp code|code)\s*[:=]?\s*([45][0-5]\d)\b", re.IGNORECASE)
 _SIZE = re.compile(r"\s(?:bytes|kb|mb|octets|seconds|minutes|hours|days|messages)", re.IGNORECASE)
@@ -18,9 +21,7 @@ _STAGES = (
     (Stage.DATA, re.compile(r"reply to DATA command|after DATA\b")),
     (
         Stage.RCPT,
-        re.compile(
-            r"\bRCPT\b|does not like recipient|rejected recipient|recipient address rejected", re.IGNORECASE
-        ),
+        re.compile(r"\bRCPT\b|does not like recipient|rejected recipient|recipient address rejected", re.IGNORECASE),
     ),
     (Stage.MAIL, re.compile(r"\bMAIL FROM\b|\bMAIL command|does not like sender", re.IGNORECASE)),
     (Stage.EHLO, re.compile(r"\b(?:HELO|EHLO) command|after (?:HELO|EHLO)", re.IGNORECASE)),
@@ -57,6 +58,23 @@ def read_answer(text: str) -> Answer:
         found = _ENHANCED.search(text, start)
         enhanced = found[1] if found is not None else ""
     return Answer(code=code, enhanced=enhanced, text=_CONTINUED.sub(" ", text), stage=stage_of(text))
+
+
+_COMMAND = re.compile(r"^\s*>>> (RCPT|DATA|MAIL|EHLO|HELO|\.$)", re.IGNORECASE)
+_COMMANDS = {"RCPT": Stage.RCPT, "DATA": Stage.DATA, "MAIL": Stage.MAIL, "EHLO": Stage.EHLO, "HELO": Stage.EHLO}
+_REFUSAL = re.compile(r"^\s*<<< [45]\d\d")
+
+
+def stage_in_transcript(lines: Iterable[str]) -> Stage:
+    """The command before the first refusal, of those that a notice repeats as `>>> RCPT TO:...`."""
+    stage = Stage.NONE
+    for line in lines:
+        command = _COMMAND.match(line)
+        if command is not None:
+            stage = _COMMANDS.get(command[1].upper(), Stage.MESSAGE)
+        elif stage and _REFUSAL.match(line):
+            return stage
+    return Stage.NONE
 
 
 def stage_of(text: str) -> Stage:

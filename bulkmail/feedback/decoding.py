@@ -77,7 +77,9 @@ def plain(text: str) -> str:
     """HTML as lines of text. No parser: enough to read a notice by, and linear."""
     text = _without_unseen(text)
     text = _ADDRESS_IN_BRACKETS.sub(r" \1 ", text)
-    text = _BREAKING.sub("\n", text.replace("\n", " "))
+    if _BREAKING.search(text):
+        # What a mail system calls HTML is often plain text: without a break in it, its lines are meant.
+        text = _BREAKING.sub("\n", text.replace("\n", " "))
     return unescape(_TAG.sub("", text)).replace("\xa0", " ")
 
 

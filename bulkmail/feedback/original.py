@@ -27,8 +27,12 @@ def read_original(headers: Headers) -> Original:
     """From the headers of a returned message."""
     match = _MESSAGE_ID.search(headers.get("message-id"))
     return_path = next((address for _, _, address in addresses_in(headers.get("return-path"))), "")
-    named = [address.lower() for name in ("to", "cc", "bcc", "delivered-to", "x-original-to", "x-envelope-to")
-             for value in headers.all(name)[:4] for _, _, address in addresses_in(value[:4096])]
+    named = [
+        address.lower()
+        for name in ("to", "cc", "bcc", "delivered-to", "x-original-to", "x-envelope-to")
+        for value in headers.all(name)[:4]
+        for _, _, address in addresses_in(value[:4096])
+    ]
     for value in headers.all("received")[:30]:
         found = _FOR.search(value[:2000])
         if found is not None:

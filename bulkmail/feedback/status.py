@@ -107,8 +107,9 @@ def _recipient(group: dict[str, str]) -> ReportedRecipient | None:
     text = diagnostic[kind.end() :] if kind is not None else diagnostic
     if not text.strip(" .0123456789"):
         # Some put the words behind the status or the action (`5.1.1 (bad mailbox)`), and nothing here.
-        parts = (group.get("status", ""), group.get("action", ""))
-        text = " ".join(part.partition("(")[2].rstrip(") ") for part in parts)
+        text = " ".join(
+            part.partition("(")[2].rstrip(") ") for part in (group.get("status", ""), group.get("action", ""))
+        )
     answer = read_answer(text)
     return ReportedRecipient(
         address=address,

@@ -84,6 +84,8 @@ class Reason(IntEnum):
     OTHER = 26
     BAD_ADDRESS = 27
     TOO_MANY_CONNECTIONS = 28
+    COMPLAINT = 29
+    AUTO_REPLY = 30
 
     @property
     def label(self) -> str:

@@ -7,8 +7,8 @@ Rule. Additive growth while mail is accepted, multiplicative decrease when told 
 told to go away. One signal counts once, however many connections hear it.
 
     slow:      rate and connections *= 1/2, once in `signal_seconds`; nothing accepted between `slow_limit` cuts: pause
-    pause:     until now + max(what the reply asks, base * 2 ** pauses in a row); rate *= 1/2; then one connection to
-               probe, then two
+    pause:     until now + max(what the reply asks, base * 2 ** pauses in a row), within the limit; rate *= 1/2;
+               then one connection to probe, then two
     accepted:  pauses in a row = 0; every `recover_seconds`: rate += `rate_step`, connections += 1, up to the limits
     watch:     a refusal that may be one recipient's own; `watch_limit` of them with nothing accepted between: pause
     closed (without a word, or by 421) between messages after n, twice the same n: n messages a connection from now on
@@ -30,11 +30,16 @@ _NEVER = float("-inf")
 
 
 class PacingSettings(Struct, frozen=True, kw_only=True):
-    """The pacer's constants; `scaled` makes all its times shorter for a site that lives faster."""
+    """The pacer's constants; `scaled` makes all its times shorter for a site that lives faster.
+
+    `longest_pause_seconds` is where pauses stop growing by themselves; `pause_limit_seconds` holds for those that a
+    reply asks for as well.
+    """
 
     base_pause_seconds: float = 60.0
     pause_factor: float = 2.0
     longest_pause_seconds: float = 4 * 3600.0
+    pause_limit_seconds: float = 24 * 3600.0
     verdict_scale: float = 1.0
     signal_seconds: float = 5.0
     recover_seconds: float = 60.0
@@ -52,6 +57,7 @@ class PacingSettings(Struct, frozen=True, kw_only=True):
             self,
             base_pause_seconds=self.base_pause_seconds * factor,
             longest_pause_seconds=self.longest_pause_seconds * factor,
+            pause_limit_seconds=self.pause_limit_seconds * factor,
             verdict_scale=self.verdict_scale * factor,
             signal_seconds=self.signal_seconds * factor,
             recover_seconds=self.recover_seconds * factor,
@@ -279,6 +285,7 @@ class Pacer:
         settings = self._settings
         grown = settings.base_pause_seconds * settings.pause_factor ** min(self._pauses_in_row, 64)
         seconds = max(min(grown, settings.longest_pause_seconds), asked_seconds * settings.verdict_scale)
+        seconds = min(seconds, settings.pause_limit_seconds)
         self._pauses_in_row += 1
         self._rate_factor = max(settings.least_rate, self._rate_factor * settings.slow_factor)
         self._connection_cap = min(self._connection_cap or AFTER_PAUSE, AFTER_PAUSE)

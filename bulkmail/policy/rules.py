@@ -159,6 +159,12 @@ def first_rule(stage: Stage, reply: Reply) -> CompiledRule:
     return rule_book().first(stage, reply.code, _enhanced_of(reply), plain_words(_without_addresses(reply)))
 
 
+def deciding_phrase(rule: CompiledRule, reply: Reply) -> str:
+    """The first of the rule's phrases that occurs in the reply, its parts joined by `*`; "" where any text will do."""
+    words = f" {plain_words(_without_addresses(reply))} "
+    return next(("*".join(phrase).strip() for phrase in rule.phrases if _contains(words, phrase)), "")
+
+
 def effect_of_reply(stage: Stage, code: int, klass: int, reason: Reason) -> Effect:
     """What `reason` means at `stage` for a reply to be treated as of class `klass` (4 or 5)."""
     return first_effect(_effects().effect, stage, code, klass, reason)

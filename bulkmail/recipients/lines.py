@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # The longest piece of a line held in memory; a longer row is refused whole.
 MAX_LINE_BYTES = 1 << 20
 
+# How far into a list its encoding is looked at before anything is sent.
+MAX_PROBED_BYTES = 1 << 26
+
 _BUFFER_BYTES = 1 << 17
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -114,3 +117,32 @@ def decoded(line: bytes, rest: Iterator[bytes]) -> tuple[str, str | None]:
         # Replaced, so that the rest of the row can be told from its neighbours.
         return line.decode("utf-8", "replace"), f"byte 0x{line[error.start]:02X} is not UTF-8"
     return text, "a NUL byte" if "\0" in text else None
+
+
+def refuse_foreign_encoding(path: str) -> None:
+    """Raise CampaignError for a list that has lines beyond ASCII, none of which is UTF-8.
+
+    A list in Latin-1 would otherwise go out to everybody but those with an accent in their names. A single broken
+    line among good ones costs its own row only. No line after the first good one is looked at.
+    """
+    probed, first = 0, None
+    with reading(path) as lines:
+        for number, line in enumerate(lines, 1):
+            probed += len(line)
+            if probed > MAX_PROBED_BYTES:
+                break
+            if line.isascii():
+                continue
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                first = first or (number, line[error.start])
+            else:
+                return
+    if first is not None:
+        raise CampaignError(
+            f"byte 0x{first[1]:02X} is not UTF-8, and neither is any other letter beyond ASCII in the list",
+            file=path,
+            line=first[0],
+            hint="save it as UTF-8; lists from Windows are often WINDOWS-1252: iconv -f WINDOWS-1252 -t UTF-8",
+        )

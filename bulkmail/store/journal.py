@@ -3,20 +3,23 @@
     intent   u8 1 | u16 attempt | u16 index | u32 chunk | f64 time
     outcome  u8 2 | u16 attempt | u16 index | u32 chunk | f64 time | u8 disposition | u8 stage | u8 reason | u16 code
              | f64 due | text
-    mark     u8 3 | u32 run | u64 offset in the run's event log
+    mark     u8 3 | u32 run | u64 offset in the run's event log | u32 how many of the last outcomes it does not cover
+    answer   u8 4 | u16 index | u32 chunk
 
-Two rules for the engine. An attempt's intent is recorded before the last byte of its message is handed to the socket,
-and its outcome when the reply is there. An outcome is set in its column before it is recorded here, so that whatever
-the journal has up to a position, a fold begun after that position has too.
+Three rules for the engine. An attempt's intent is recorded before the last byte of its message is handed to the
+socket. When the reply is there its outcome is recorded, or `answered` where the recipient stays as it was. An outcome
+is set in its column before it is recorded here: what the journal has up to a position, a fold begun after that has too.
 
-Threads: `intent`, `outcome`, `mark` and `flush` belong to the event loop's; the others may be called from any.
+Threads: `intent`, `outcome`, `answered`, `mark` and `flush` belong to the event loop's; the others to any.
 """
 
 import os
 import struct
 import threading
 import zlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from pathlib import Path
 
 from bulkmail.errors import DiskFull, StateError
@@ -28,10 +31,11 @@ from bulkmail.store.segments import HEAD, Segment, segment_error, segment_path
 
 # Three or four are there at a time, and what is mapped counts as the process's memory.
 SEGMENT_BYTES = 8 << 20
-INTENT, OUTCOME, MARK = 1, 2, 3
+INTENT, OUTCOME, MARK, ANSWER = 1, 2, 3, 4
 INTENT_BODY = struct.Struct("<BHHId")
 OUTCOME_BODY = struct.Struct("<BHHIdBBBHd")
-MARK_BODY = struct.Struct("<BIQ")
+MARK_BODY = struct.Struct("<BIQI")
+ANSWER_BODY = struct.Struct("<BHI")
 
 _INTENT_BYTES = HEAD.size + INTENT_BODY.size
 
@@ -68,6 +72,7 @@ class Journal:
         self._list_lock = threading.Lock()
         self._flush_refused = False
         self._unanswered: dict[int, int] = {}
+        self._unmarked: list[int] = []
         self._folded: dict[int, int] = {}
         self._position = self._synced = self._marked = 0
         self._segments: tuple[Segment, ...] = ()
@@ -102,12 +107,28 @@ class Journal:
             body += clip(outcome.text).encode()
         self._append(body)
         self._last[chunk] = self._position
+        self._unmarked.append(self._position)
         self._unanswered.pop(chunk << 16 | index, None)
 
-    def mark(self, run: int, events_offset: int) -> None:
-        """Every outcome recorded so far is in an event log; that of `run` is good up to `events_offset`."""
-        self._append(MARK_BODY.pack(MARK, run, events_offset))
-        self._marked = self._position
+    def answered(self, chunk: int, index: int) -> None:
+        """The attempt last intended came to nothing that concerns the recipient, who stays as before, not in doubt.
+
+        So it is with a reply about the sender, or a connection that ended before the last byte was written.
+        """
+        if self._unanswered.pop(chunk << 16 | index, None) is not None:
+            self._append(ANSWER_BODY.pack(ANSWER, index, chunk))
+
+    def mark(self, run: int, events_offset: int, position: int | None = None) -> None:
+        """Every outcome recorded before `position` is in an event log; that of `run` is good up to `events_offset`.
+
+        `position` is the journal's when the events were gathered, since more may have come while they were written;
+        without one, nothing has. What recovery found is covered by any mark: it is to be published first.
+        """
+        covered = self._position if position is None else position
+        left = self._unmarked[bisect_right(self._unmarked, covered) :]
+        self._append(MARK_BODY.pack(MARK, run, events_offset, len(left)))
+        self._unmarked = left
+        self._marked = covered if left else self._position
 
     def flush(self) -> None:
         """Bring what is recorded into the kernel's hands: before an intent's message is sent, and at a tick's end.
@@ -161,9 +182,7 @@ class Journal:
     @property
     def marked(self) -> bool:
         """Whether every outcome recorded so far is in an event log, by a mark of this process."""
-        return self._marked > 0 and not any(
-            end > self._marked for segment in self._segments for end in list(segment.last.values())
-        )
+        return self._marked > 0 and not self._unmarked
 
     @property
     def failed(self) -> bool:
@@ -279,7 +298,8 @@ class Journal:
 
     def _retire(self, candidates: tuple[Segment, ...]) -> None:
         with self._sync_lock:
-            done = [segment for segment in candidates if self._is_done(segment)]
+            # Oldest first: what a segment says may answer an intent in the one before.
+            done = list(takewhile(self._is_done, candidates))
             if not done:
                 return
             # The outcome of an intent that goes may be in a segment that stays.

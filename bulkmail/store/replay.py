@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from bulkmail.model.delivery import Disposition, Reason, Stage
-from bulkmail.store.journal import INTENT, INTENT_BODY, MARK, MARK_BODY, OUTCOME, OUTCOME_BODY
+from bulkmail.store.journal import (
+    ANSWER,
+    ANSWER_BODY,
+    INTENT,
+    INTENT_BODY,
+    MARK,
+    MARK_BODY,
+    OUTCOME,
+    OUTCOME_BODY,
+)
 from bulkmail.store.outcomes import Outcome, OutcomeColumn, outcome_of
 from bulkmail.store.segments import SegmentReader
 
@@ -21,8 +30,9 @@ class JournalEntry(Struct, frozen=True, gc=False):
 class Replay:
     """The journal's effect on the columns that `load` gives by chunk number (None: no such chunk).
 
-    `columns` are those touched, with every outcome applied. `unpublished` are the outcomes behind the last mark, which
-    the event log may lack, `marks` the last good offset of each run's log. `orphans` counts records of no known chunk.
+    `columns` are those touched, with every outcome applied. `unpublished` are the outcomes that the last mark does not
+    cover and the event log may lack, `marks` the last good offset of each run's log. `orphans` counts records of no
+    known chunk.
 
     Records apply in order, except that no attempt undoes a later one: the columns may have been folded since.
     """
@@ -49,9 +59,12 @@ class Replay:
                 text = str(body[OUTCOME_BODY.size :], "utf-8") if len(body) > OUTCOME_BODY.size else ""
                 self._apply(chunk, index, outcome_of(disposition, attempt, reason, stage, code, time, due, text))
             elif kind == MARK:
-                _, run, offset = MARK_BODY.unpack(body)
+                _, run, offset, left = MARK_BODY.unpack(body)
                 self.marks[run] = offset
-                self.unpublished.clear()
+                del self.unpublished[: max(0, len(self.unpublished) - left)]
+            elif kind == ANSWER:
+                _, index, chunk = ANSWER_BODY.unpack(body)
+                self._unanswered.pop(chunk << 16 | index, None)
         self.torn_bytes += segment.torn_bytes
 
     def unanswered(self) -> list[JournalEntry]:

@@ -9,7 +9,7 @@ from bulkmail.store.database import Database
 
 _COLUMNS = (
     "number, id, campaign, content_hash, recipients_hash, state, created, started, finished, "
-    "rows, rejected, duplicates, suppressed, watermark, settings"
+    "rows, rejected, duplicates, suppressed, watermark, events_offset, settings"
 )
 
 
@@ -112,6 +112,17 @@ def set_state(database: Database, number: int, state: RunState, now: float) -> R
             " started = CASE WHEN ?1 = 'sending' THEN coalesce(started, ?2) ELSE started END,"
             " finished = CASE WHEN ?1 IN ('finished', 'cancelled') THEN ?2 END WHERE number = ?3",
             (state, now, number),
+        )
+    return find_run(database, number)
+
+
+def extend_run(database: Database, number: int, recipients_hash: str, settings: bytes, events_offset: int) -> Run:
+    """Back to `INTAKE`, with other pins; events behind `events_offset` are those of an intake that may be repeated."""
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE run SET state = 'intake', finished = NULL, recipients_hash = ?, settings = ?, events_offset = ?"
+            " WHERE number = ?",
+            (recipients_hash, settings, events_offset, number),
         )
     return find_run(database, number)
 

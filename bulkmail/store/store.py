@@ -88,6 +88,15 @@ class Store(StoreView):
     def set_state(self, run: int, state: RunState) -> Run:
         return runs.set_state(self._database, run, state, self._clock.time())
 
+    def extend_run(self, run: Run, *, recipients_hash: str, settings: bytes) -> Run:
+        """Let a run whose rows were all taken in take in more: those behind its watermark."""
+        if run.state is RunState.INTAKE:
+            offset = run.events_offset
+        else:
+            path = self.events_path(run)
+            offset = path.stat().st_size if path.exists() else 0
+        return runs.extend_run(self._database, run.number, recipients_hash, settings, offset)
+
     def ingest(self, run: int, new: Sequence[NewChunk], progress: IntakeProgress) -> list[int]:
         """Store chunks and the intake's progress together, durably; the chunks' numbers."""
         with self._database.transaction():

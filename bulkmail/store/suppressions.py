@@ -12,6 +12,7 @@ from bulkmail.store.directory import DATABASE, make_directory
 
 ALL = "all"
 _BATCH = 10_000
+_IMPORT_BATCH = 50_000  # fewer would write the pages of a large index over and over
 _COLUMNS = "scope, key, address, reason, source, time"
 _SAME = "hash = ? AND key = ? AND scope = ?"
 
@@ -73,10 +74,10 @@ class Suppressions:
         return self.add_many((suppression,)) == 1
 
     def add_many(self, suppressions: Iterable[Suppression]) -> int:
-        """How many were new. Durable a batch of 10,000 at a time, so that it may be repeated after a failure."""
+        """How many were new. Durable a batch of 50,000 at a time, so that it may be repeated after a failure."""
         added = 0
         remaining = iter(suppressions)
-        while batch := list(islice(remaining, _BATCH)):
+        while batch := list(islice(remaining, _IMPORT_BATCH)):
             with self._database.transaction() as connection:
                 added += connection.executemany(
                     f"INSERT INTO suppression (hash, {_COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
@@ -124,6 +125,11 @@ class Suppressions:
         if _name(ALL, key) in known or (list_name is not None and _name(list_name, key) in known):
             return self.check(key, list_name) is not None
         return False
+
+    def load(self) -> None:
+        """Read all into memory now (seconds for millions), rather than at the first look-up."""
+        if self._set is None:
+            self._load()
 
     def refresh(self) -> bool:
         """Take in what other processes changed; True if anything did. A microsecond if nobody wrote to queue.db."""

@@ -135,6 +135,14 @@ class StoreView:
             for index in column.indexes(wanted):
                 yield _recipient(run, number, index, addresses[index], column.get(index))
 
+    def at(self, run: int, chunk: int, index: int) -> RecipientOutcome | None:
+        """How the recipient at a place stands; None if nobody of that run is there."""
+        row = self._database.row("SELECT size FROM chunk WHERE number = ? AND run = ?", (chunk, run))
+        if row is None or not 0 <= index < row[0]:
+            return None
+        column = self._live.get(chunk) or self._stored(chunk)
+        return _recipient(run, chunk, index, chunks.read_addresses(self._database, chunk)[index], column.get(index))
+
     def find(self, address: str) -> list[RecipientOutcome]:
         """How one address stands in every run, oldest first. Letters a to z match in either case.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dkim
+import idna
 
 EIGHT = ("rejected", "duplicates", "suppressed", "delivered", "deferred", "bounced", "expired", "in_doubt")
 KEYS = [
@@ -57,8 +58,8 @@ def key(address: str) -> str:
     """One mailbox, however it is written: domain in lower case and ASCII, local part folded."""
     local, _, domain = address.strip().rpartition("@")
     try:
-        domain = domain.encode("idna").decode()
-    except UnicodeError:
+        domain = idna.encode(domain.lower()).decode()
+    except idna.IDNAError:
         pass
     return f"{unicodedata.normalize('NFC', local).casefold()}@{domain.lower()}"
 

@@ -1,6 +1,7 @@
 """`check` and `preview` on small campaigns."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import threading
@@ -9,7 +10,7 @@ from email import message_from_bytes, policy
 import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from bulkmail.cli.preflight import dkim_findings
 from bulkmail.cli.specimen import Specimen
@@ -50,7 +51,7 @@ def test_rows_that_will_not_be_mailed_are_listed_with_their_lines(folder, call) 
     assert "recipients.csv:2: no-at-0: no @ [recipients.rejected]" in result.stdout
     assert "recipients.csv:21:" in result.stdout and "recipients.csv:22:" not in result.stdout
     assert "and 5 more rejected rows" in result.stdout
-    assert "1 rows repeat an address" in result.stdout and "recipients.csv:28" in result.stdout
+    assert "1 row repeats an address" in result.stdout and "recipients.csv:28" in result.stdout
     assert "27 rows: 1 would get the message, 25 rejected, 1 duplicates" in result.stdout
 
 
@@ -107,6 +108,22 @@ def test_the_independent_verifier_is_asked_and_its_refusal_is_an_error(folder) -
     bad = Specimen(sender="s@garden.example", recipient="r@x.example", message=signed.replace(b"Hello", b"Hullo"))
     assert list(dkim_findings(campaign, signer, good, None)) == []
     assert [finding.rule for finding in dkim_findings(campaign, signer, bad, None)] == ["dkim.signature"]
+
+
+def test_an_ed25519_signature_is_verified_or_said_to_be_unverified_but_never_called_a_defect(folder, call) -> None:
+    key = folder.path / "key.pem"
+    key.write_bytes(
+        ed25519.Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    key.chmod(0o600)
+    folder.edit("delivery:\n", "dkim: [{domain: garden.example, selector: e1, key: key.pem}]\ndelivery:\n")
+    result = call("check", folder.file, "--json")
+    assert result.exit_code == 0
+    found = rules(result)
+    assert "dkim.signature" not in found
+    assert found.get("dkim.unverified") == (None if importlib.util.find_spec("nacl") else "note")
 
 
 def test_the_public_key_is_looked_for_in_the_dns_unless_offline(folder, call, tmp_path_factory) -> None:

@@ -129,9 +129,45 @@ def test_a_dry_run_counts_as_the_send_after_it_does(folder, spawn, call) -> None
     assert real["suppressed"] == 2
 
 
+def test_a_run_over_an_empty_list_does_not_keep_the_mail_from_rows_added_later(folder, spawn) -> None:
+    folder.write_rows([])
+    out, _ = finished(spawn("send", folder.file, "--json"), 0)
+    assert summary_of(out)["recipients"] == 0
+    folder.write_rows(["reader1@own-house.example,Reader"])
+    out, _ = finished(spawn("send", folder.file, "--json"), 0)
+    assert summary_of(out)["recipients"] == 1
+
+
 def test_limit_takes_only_the_first_rows(folder, spawn) -> None:
     summary = summary_of(finished(spawn("send", folder.file, "--json", "--limit", 4), 0)[0])
     assert summary["recipients"] == 4
+
+
+def test_a_send_after_one_with_a_limit_goes_on_with_the_other_rows_in_the_same_run(folder, spawn) -> None:
+    folder.write_rows(
+        ["nobody,X", *(f"reader{n}@own-house.example,R" for n in range(20)), "reader1@own-house.example,R"]
+    )
+    first = summary_of(finished(spawn("send", folder.file, "--json", "--limit", "5"), 0)[0])
+    assert (first["recipients"], first["rejected"], first["state"]) == (5, 1, "finished")
+    more = summary_of(finished(spawn("send", folder.file, "--json", "--limit", "8"), 0)[0])
+    assert (more["run"], more["recipients"]) == (first["run"], 8)
+    out, err = finished(spawn("send", folder.file, "--json", "--limit", "3"), 0)
+    assert "finished already" in err
+    every = summary_of(finished(spawn("send", folder.file, "--json"), 0)[0])
+    assert (every["run"], every["recipients"], every["rejected"], every["duplicates"]) == (first["run"], 22, 1, 1)
+    reached = [event["recipient"] for event in delivered_events(folder.state)]
+    assert len(reached) == len(set(reached)) == every["delivered"] >= 15
+    out, _ = finished(spawn("report", folder.file, "--undelivered", "-"), 0)
+    assert out.count("rejected") >= 1
+    assert "finished already" in finished(spawn("send", folder.file, "--json"), 0)[1]
+
+
+def test_a_list_that_changed_after_a_send_with_a_limit_is_refused(folder, spawn) -> None:
+    finished(spawn("send", folder.file, "--json", "--limit", "2"), 0)
+    folder.write_rows(["another@own-house.example,A"])
+    out, err = finished(spawn("send", folder.file, "--json"), 2)
+    assert out == ""
+    assert "first 2 rows" in err and "recipients[0].file" in err and "--new-run" in err
 
 
 def test_an_interrupt_stops_in_order_and_the_same_command_goes_on_without_sending_anybody_twice(folder, spawn) -> None:

@@ -147,6 +147,7 @@ def test_status_counts_every_row_once(state, call) -> None:
     assert [run[name] for name in outcomes] == [1, 1, 1, 1, 2, 1, 1, 1]
     assert sum(run[name] for name in outcomes) == run["recipients"] == 9
     assert run["next_due"] is not None
+    assert run["state"] == json.loads(call("report", "--json").stdout)["state"] == "stopped"
     shown = call("status").stdout
     assert "nobody is sending" in shown and "letter-1  stopped" in shown
 

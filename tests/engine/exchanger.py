@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-CLOSE, RESET = "!close", "!reset"
+CLOSE, RESET, HANG = "!close", "!reset", "!hang"
 EXTENSIONS = ("PIPELINING", "SIZE 10000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 
 # What is said at a stage (connect, ehlo, starttls, auth, mail, rcpt, data, message), to whom, about which address or
-# argument: a reply, CLOSE, RESET, or None for the usual yes. A 421 closes, as it must.
+# argument: a reply, CLOSE, RESET, HANG (only at message), or None for the usual yes. A 421 closes, as it must.
 Behaviour = Callable[[str, "Guest", str], str | None]
 
 _YES = {
@@ -55,7 +55,7 @@ def yes(stage: str, guest: Guest, argument: str) -> str | None:
 class Exchanger:
     """Listens on one address. `accepted` are the messages it took, `guests` its connections, `told` all refusals.
 
-    A message whose reply is CLOSE or RESET is taken: the sender cannot know.
+    A message whose reply is CLOSE, RESET or HANG is taken: the sender cannot know.
     """
 
     def __init__(
@@ -137,11 +137,16 @@ class Exchanger:
                 code = self._greet(writer, guest, verb)
             elif verb == "STARTTLS":
                 code = self._say(writer, "starttls", guest, "")
+                if code == "220" and self._tls_context is None:
+                    # What begins as TLS and is none.
+                    await reader.read(1024)
+                    writer.write(b"500 5.5.1 what is that?\r\n")
+                    return
                 if code == "220":
                     await writer.start_tls(self._tls_context)  # type: ignore[arg-type]
                     guest.encrypted = True
             elif verb == "AUTH":
-                code = self._say(writer, "auth", guest, base64.b64decode(line.split(" ")[2]).decode())
+                code = self._say(writer, "auth", guest, await self._secret(line, reader, writer))
             elif verb == "MAIL":
                 code = self._say(writer, "mail", guest, line[line.index("<") + 1 : line.index(">")])
                 sender, recipient = code.startswith("2"), ""
@@ -161,6 +166,9 @@ class Exchanger:
                     while (text := await reader.readuntil(b"\r\n")) != b".\r\n":
                         lines.append(text)
                     code = self._take(writer, guest, recipient, b"".join(lines))
+                    if code == HANG:
+                        await reader.read()
+                        return
             elif verb == "QUIT":
                 writer.write(b"221 2.0.0 bye\r\n")
                 return
@@ -170,6 +178,16 @@ class Exchanger:
                 return
             if not reader._buffer:  # type: ignore[attr-defined]  # replies of one flight travel together
                 await writer.drain()
+
+    async def _secret(self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """User name and password as AUTH PLAIN writes them."""
+        if line.startswith("AUTH PLAIN "):
+            return base64.b64decode(line.split(" ")[2]).decode()
+        words = []
+        for prompt in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
+            writer.write(prompt)
+            words.append(base64.b64decode(await reader.readuntil(b"\r\n")).decode())
+        return "\0" + "\0".join(words)
 
     def _greet(self, writer: asyncio.StreamWriter, guest: Guest, verb: str) -> str:
         reply = self.behaviour("ehlo", guest, verb)
@@ -200,5 +218,7 @@ class Exchanger:
             return ""
         if reply == CLOSE:
             return ""
+        if reply == HANG:
+            return HANG
         writer.write((reply or _YES["message"]).encode() + b"\r\n")
         return "" if reply is not None and reply.startswith("421") else "250"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bulkmail import composition
-from bulkmail.engine import courier, pool, scheduler
+from bulkmail.engine import courier
 from bulkmail.policy.pacing import PacingSettings
 from tests.engine.exchanger import Guest
 from tests.engine.scene import Internet, addresses, of, run, send
@@ -15,8 +15,7 @@ def test_one_recipient_that_closes_its_lane_each_time_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Every pause gives the lane's recipients back to the store, as one of a minute does.
-    for module in (courier, pool, scheduler):
-        monkeypatch.setattr(module, "PARK_SECONDS", 0.0)
+    monkeypatch.setattr(courier, "PARK_SECONDS", 0.0)
     monkeypatch.setattr(composition, "pacing_of", lambda campaign: PacingSettings().scaled(1 / 6000))
 
     def behave(stage: str, guest: Guest, argument: str) -> str | None:

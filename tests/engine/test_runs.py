@@ -189,7 +189,6 @@ def test_suppressed_recipients_get_nothing_before_the_run_or_while_it_is_under_w
     run(scene())
 
 
-@pytest.mark.xfail(reason="the store does not read back how far the event log was good", strict=True)
 def test_a_row_rejected_before_an_interrupted_intake_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ Parser = ReplyParser | oracle.ReplyParser
 Replies = list[tuple[int, bytes]]
 
 codes = st.integers(200, 599)
-texts = st.binary(max_size=30).map(lambda text: text.replace(b"\n", b"").removesuffix(b"\r"))
+texts = st.binary(max_size=30).map(lambda text: text.replace(b"\n", b"").rstrip(b"\r"))
 ends = st.sampled_from([b"\r\n", b"\n"])
 
 

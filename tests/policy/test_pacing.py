@@ -141,6 +141,11 @@ class TestPause:
             pacer.on_doubt(1.0, WATCH)
         assert pacer.statistics() == before
 
+    def test_no_pause_is_longer_than_the_limit_whoever_asks(self) -> None:
+        pacer = Pacer((1.0,), PacingSettings(pause_limit_seconds=30.0))
+        pacer.on_paused(0.0, verdict(LaneAction.PAUSE, pause_seconds=21600.0))
+        assert pacer.paused_until == 30.0
+
     def test_the_reply_may_ask_for_a_longer_pause(self, pacer: Pacer) -> None:
         pacer.on_paused(0.0, verdict(LaneAction.PAUSE, pause_seconds=21600.0))
         assert pacer.paused_until == 21600.0

@@ -9,6 +9,7 @@ import pytest
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import RecipientSource
 from bulkmail.recipients import fingerprint, open_source
+from bulkmail.recipients.lines import refuse_foreign_encoding
 
 
 def message(call, *args) -> str:
@@ -88,3 +89,34 @@ def test_a_file_that_is_one_endless_line_is_read_in_little_memory(open_list) -> 
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ("email,name\na@x.example,Ann\nb@x.example,Zoë\nc@x.example,Jörg\n".encode("latin-1"), 3),
+        (b"email,name\na@x.example,\x93Ann\x94\n", 2),
+        ("email,größe\n".encode("latin-1"), 1),
+    ],
+)
+def test_a_list_in_another_encoding_is_refused_whole(tmp_path, monkeypatch, data, line) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("l.csv").write_bytes(data)
+    text = message(refuse_foreign_encoding, "l.csv")
+    assert text.startswith(f"l.csv:{line}: byte 0x") and "iconv" in text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"email,name\na@x.example,Ann\n",
+        "email,name\na@x.example,Zoë\n".encode() + b"b@x.example,\xfc\n",
+        b"email,name\nb@x.example,\xfc\n" + "a@x.example,Zoë\n".encode(),
+        "email,name\na@x.example,Zoë\n".encode("utf-16"),
+    ],
+    ids=["ascii", "broken-after", "broken-before", "utf-16"],
+)
+def test_a_list_with_one_good_letter_beyond_ascii_is_utf8_for_all_its_other_rows(tmp_path, monkeypatch, data) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("l.csv").write_bytes(data)
+    refuse_foreign_encoding("l.csv")

@@ -235,6 +235,66 @@ def test_a_segment_synced_before_its_last_record_is_synced_again(tmp_path: Path,
         assert synced == ["000001.j", "000001.j", "000002.j"]
 
 
+def test_a_mark_covers_the_outcomes_before_its_position_only(tmp_path: Path, journal: Journal) -> None:
+    for index in range(3):
+        journal.outcome(1, index, DELIVERED)
+    gathered = journal.position
+    journal.outcome(1, 3, DELIVERED)
+    journal.outcome(1, 4, DELIVERED)
+    journal.mark(1, 10, gathered)
+    journal.outcome(1, 5, DELIVERED)
+    journal.flush()
+    replay = replayed(tmp_path)
+    assert [entry.index for entry in replay.unpublished] == [3, 4, 5]
+    assert replay.marks == {1: 10}
+    assert not journal.marked
+    journal.mark(1, 20)
+    journal.flush()
+    assert replayed(tmp_path).unpublished == []
+    assert journal.marked
+
+
+def test_a_segment_stays_while_an_outcome_of_it_is_behind_the_marks_position(tmp_path: Path, journal: Journal) -> None:
+    journal.outcome(1, 0, DELIVERED)
+    gathered = journal.position
+    fill(journal, 1)
+    journal.mark(1, 10, gathered)
+    journal.folded([1], journal.position)
+    assert (tmp_path / "000001.j").exists()
+    journal.mark(1, 20)
+    journal.folded([1], journal.position)
+    assert not (tmp_path / "000001.j").exists()
+
+
+def test_an_intent_answered_without_an_outcome_is_not_in_doubt(tmp_path: Path, journal: Journal) -> None:
+    journal.intent(1, 0, 1, NOW)
+    journal.answered(1, 0)
+    journal.flush()
+    assert replayed(tmp_path).unanswered() == []
+    before = journal.position
+    journal.answered(1, 0)
+    assert journal.position == before, "nothing is recorded without an intent"
+    journal.intent(1, 0, 1, NOW)
+    journal.flush()
+    assert [entry.index for entry in replayed(tmp_path).unanswered()] == [0]
+
+
+def test_an_answer_outlives_the_intent_it_answers(tmp_path: Path, journal: Journal) -> None:
+    journal.intent(1, 4000, 1, NOW)
+    journal.outcome(2, 0, DELIVERED)
+    fill(journal, 1)
+    journal.answered(1, 4000)
+    fill(journal, 1)
+    journal.mark(1, 10)
+    # Chunk 2 keeps the first segment, and so the second with the answer, which is all folded.
+    journal.folded([1], journal.position)
+    journal.flush()
+    assert (tmp_path / "000001.j").exists()
+    assert replayed(tmp_path, {1: 5000, 2: 1}).unanswered() == []
+    journal.folded([2], journal.position)
+    assert next(number for number, _ in segment_paths(tmp_path)) == 3
+
+
 def test_a_spare_segment_is_ready_before_it_is_needed(tmp_path: Path, journal: Journal) -> None:
     assert [number for number, _ in segment_paths(tmp_path)] == [1, 2]
     fill(journal, 1)

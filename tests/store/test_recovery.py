@@ -168,6 +168,7 @@ class Sender:
         self.open: dict[int, OpenChunk] = {}
         self.synced: dict[str, bytes] = {}
         self.durable: dict[tuple[int, int], int] = {}
+        self.gathered = 0, 0
         self.store = self.start(path)
         run = self.store.create_run("c", "", "", b"")
         self.run = run.number
@@ -215,6 +216,15 @@ class Sender:
             self.outcomes[key] = outcome
             self.unpublished.append((*key, outcome))
 
+    def give_back(self, choose: Callable[[int], int]) -> None:
+        """The reply was about the sender: the recipient is as before, and its attempt does not count."""
+        if self.intents:
+            key = list(self.intents)[choose(len(self.intents))]
+            self.attempts[key] = self.intents.pop(key) - 1
+            self.durable.pop(key, None)
+            self.store.journal.answered(*key)
+            self.store.journal.flush()
+
     def fold(self, *, release: bool) -> None:
         busy = {number for number, _ in self.intents}
         released = [number for number in self.open if release and number not in busy]
@@ -224,10 +234,15 @@ class Sender:
         for number in released:
             del self.open[number]
 
+    def gather(self) -> None:
+        self.gathered = self.store.journal.position, len(self.unpublished)
+
     def mark(self) -> None:
-        self.store.journal.mark(self.run, len(self.unpublished))
+        position, count = self.gathered
+        self.store.journal.mark(self.run, 0, position)
         self.store.journal.flush()
-        self.unpublished.clear()
+        del self.unpublished[:count]
+        self.gathered = position, 0
 
     def crash(self) -> None:
         """Go on with what a killed process would have left, after checking that nothing is missing from it."""
@@ -248,6 +263,7 @@ class Sender:
         self.unpublished += [(*key, outcome) for key, outcome in doubted.items()]
         self.intents.clear()
         self.open.clear()
+        self.gathered = 0, len(self.unpublished)
         assert sorted((one.chunk, one.index, one.disposition, one.text) for one in report.events_to_publish) == sorted(
             (chunk, index, outcome.disposition, outcome.text) for chunk, index, outcome in self.unpublished
         )
@@ -288,6 +304,7 @@ class Sender:
         ]
         self.intents.clear()
         self.open.clear()
+        self.gathered = 0, len(self.unpublished)
 
     def sync(self) -> None:
         self.store.journal.sync()
@@ -303,7 +320,20 @@ class Sender:
 
 
 OPERATIONS = st.sampled_from(
-    ["claim", *["attempt"] * 3, *["answer"] * 2, "fold", "release", "mark", "sync", "later", "crash", "power"]
+    [
+        "claim",
+        *["attempt"] * 3,
+        *["answer"] * 2,
+        "give back",
+        "fold",
+        "release",
+        "gather",
+        "mark",
+        "sync",
+        "later",
+        "crash",
+        "power",
+    ]
 )
 
 
@@ -332,6 +362,10 @@ def test_no_crash_loses_an_outcome_or_an_unanswered_intent(clock, mapped: bool, 
                     sender.fold(release=False)
                 case "release":
                     sender.fold(release=True)
+                case "give back":
+                    sender.give_back(choose)
+                case "gather":
+                    sender.gather()
                 case "mark":
                     sender.mark()
                 case "sync":

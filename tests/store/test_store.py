@@ -32,7 +32,7 @@ def claim(store: Store, run: Run, destination: str = "example.org", now: float =
 
 
 def progress(rows: int) -> IntakeProgress:
-    return IntakeProgress(rows=rows, rejected=1, duplicates=2, suppressed=3, watermark=rows + 6)
+    return IntakeProgress(rows=rows, rejected=1, duplicates=2, suppressed=3, watermark=rows + 6, events_offset=70)
 
 
 def test_runs_of_a_campaign_are_counted(store: Store) -> None:
@@ -69,6 +69,7 @@ def test_chunks_and_progress_are_stored_together(store: Store, new_chunk: Callab
     assert store.ingest(run.number, [new_chunk(1)], progress(6)) == [3]
     taken = store.run(run.number)
     assert (taken.rows, taken.rejected, taken.duplicates, taken.suppressed, taken.watermark) == (6, 1, 2, 3, 12)
+    assert taken.events_offset == 70
     assert store.counts(run.number)[Disposition.OPEN] == 6
 
 
@@ -84,6 +85,19 @@ def test_no_rows_are_taken_in_once_the_run_sends(store: Store, new_chunk, run_of
     run = run_of(store, new_chunk(1))
     with pytest.raises(StateError, match="takes no more rows in"):
         store.ingest(run.number, [new_chunk(1)], progress(2))
+
+
+def test_a_run_that_is_taken_up_again_takes_more_rows_in_behind_its_events(store: Store, new_chunk, run_of) -> None:
+    run = run_of(store, new_chunk(1))
+    store.set_state(run.number, RunState.FINISHED)
+    events = store.events_path(run)
+    events.parent.mkdir(exist_ok=True)
+    events.write_bytes(b"{}\n" * 9)
+    again = store.extend_run(run, recipients_hash="r2", settings=b"all")
+    assert (again.state, again.finished, again.settings, again.recipients_hash) == (RunState.INTAKE, None, b"all", "r2")
+    assert (again.rows, again.watermark, again.events_offset) == (run.rows, run.watermark, 27)
+    store.ingest(run.number, [new_chunk(1)], progress(2))
+    assert store.counts(run.number)[Disposition.OPEN] == 2
 
 
 def test_a_claimed_chunk_has_its_recipients_and_is_claimed_once(store: Store, new_chunk, run_of) -> None:

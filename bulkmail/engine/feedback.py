@@ -1,0 +1,249 @@
+"""Gives what came back its effect: finds the run and the recipient by our token, suppresses, writes the event.
+
+Nothing has an effect that no token of ours vouches for: anybody can write a bounce. An effect is durable when `apply`
+returns, and happens once however often the same message comes. The suppression goes first, so that after a crash in
+between the message, read again, still finds its event missing.
+"""
+
+import fcntl
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec import Struct
+
+from bulkmail.address import AddressError, comparison_key, parse_address
+from bulkmail.clock import Clock, rfc3339
+from bulkmail.content.identity import Identity, Position
+from bulkmail.errors import StateError
+from bulkmail.events.log import EventLog, read_events
+from bulkmail.feedback.report import Kind, Report, ReportedRecipient
+from bulkmail.model.delivery import Disposition, Event, Reason
+from bulkmail.policy.feedback import Class, Judgement, complains, judge_report, reply_of
+from bulkmail.policy.verdict import NO_REPLY
+from bulkmail.store.database import Database
+from bulkmail.store.directory import DATABASE, EVENTS
+from bulkmail.store.suppressions import Suppression, Suppressions
+from bulkmail.store.view import RecipientOutcome, StoreView
+
+AGE_LIMIT_SECONDS = 30 * 86400.0
+_LOCK = "feedback.lock"
+
+
+class Effect(StrEnum):
+    """What a message did. `SUPPRESSED` and `RECORDED` have written an event, the others nothing."""
+
+    SUPPRESSED = "suppressed"
+    RECORDED = "recorded"
+    REPEATED = "repeated"
+    NONE = "none"
+
+
+class Applied(Struct, frozen=True, kw_only=True):
+    """What became of one report, and why; `recipient` and `run` are ours, by the token."""
+
+    kind: Kind
+    effect: Effect
+    why: str
+    recipient: str = ""
+    run: str = ""
+    klass: Class = Class.NONE
+    reason: Reason = Reason.NONE
+    rule: str = ""
+
+
+class FeedbackDesk:
+    """Applies reports to a state directory, beside a run that is sent; one desk at a time, others wait."""
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._view = StoreView.open_readonly(directory)
+        self._logs: dict[str, tuple[EventLog, set[tuple[str, str, str]]]] = {}
+        self._lock = -1
+        try:
+            with_secret = Database(directory / DATABASE, readonly=True)
+            try:
+                self._identity = Identity(with_secret.value("SELECT value FROM meta WHERE name = 'secret'"))
+            finally:
+                with_secret.close()
+            self._suppressions = Suppressions.open(directory)
+            self._lock = _locked(directory / EVENTS / _LOCK)
+        except BaseException:
+            self._view.close()
+            raise
+
+    def __enter__(self) -> "FeedbackDesk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for log, _ in self._logs.values():
+            log.close()
+        self._suppressions.close()
+        self._view.close()
+        os.close(self._lock)
+
+    def apply(self, report: Report) -> Applied:
+        """Give the report its effect, durably."""
+        if report.kind not in (Kind.BOUNCE, Kind.COMPLAINT):
+            return Applied(kind=report.kind, effect=Effect.NONE, why=_NO_EFFECT[report.kind])
+        position = self._position(report)
+        if position is None:
+            why = "no token in it is ours" if report.tokens else "no token leads to a recipient"
+            return Applied(kind=report.kind, effect=Effect.NONE, why=why)
+        outcome = self._outcome(position)
+        if outcome is None:
+            return Applied(kind=report.kind, effect=Effect.NONE, why="its token is of a run that is no longer here")
+        why_not = self._implausible(outcome)
+        if why_not:
+            return Applied(kind=report.kind, effect=Effect.NONE, why=why_not, recipient=outcome.address)
+        judged = _about(report, outcome.address)
+        if judged is None:
+            return Applied(
+                kind=report.kind, effect=Effect.NONE, why="it is about other recipients", recipient=outcome.address
+            )
+        return self._carry_out(report, outcome, *judged)
+
+    def _carry_out(
+        self, report: Report, outcome: RecipientOutcome, judgement: Judgement, recipient: ReportedRecipient | None
+    ) -> Applied:
+        run = self._view.run(outcome.run)
+        what = "complaint" if report.kind is Kind.COMPLAINT else "bounce"
+        suppressed = judgement.suppress and self._suppress(outcome.address, judgement, f"{what}, run {run.id}")
+        log, known = self._log(run.id)
+        key = (what, outcome.address, judgement.reason.label)
+        repeated = key in known
+        if not repeated:
+            log.append([self._event(what, run.id, outcome, judgement, recipient)])
+            log.sync()
+            known.add(key)
+        effect = Effect.SUPPRESSED if suppressed else Effect.REPEATED if repeated else Effect.RECORDED
+        if effect is Effect.REPEATED:
+            why = "it was taken in before"
+        elif judgement.suppress:
+            why = "gets no more mail" if suppressed else "was suppressed already"
+        else:
+            why = "no reason to mail the address no more"
+        return Applied(
+            kind=report.kind,
+            effect=effect,
+            why=why,
+            recipient=outcome.address,
+            run=run.id,
+            klass=judgement.klass,
+            reason=judgement.reason,
+            rule=judgement.rule,
+        )
+
+    def _event(
+        self,
+        what: str,
+        run: str,
+        outcome: RecipientOutcome,
+        judgement: Judgement,
+        recipient: ReportedRecipient | None,
+    ) -> Event:
+        reply = reply_of(recipient) if recipient is not None and what == "bounce" else None
+        return Event(
+            time=rfc3339(self._clock.time()),
+            event=what,
+            run=run,
+            recipient=outcome.address,
+            attempt=outcome.attempts,
+            disposition=Disposition.BOUNCED.label if what == "bounce" else None,
+            code=reply.code if reply is not None else None,
+            enhanced=reply.enhanced if reply is not None else None,
+            reply=reply.text if reply is not None else None,
+            stage=recipient.stage.label if recipient is not None and recipient.stage else None,
+            reason=judgement.reason.label,
+            host=(recipient.remote_host or None) if recipient is not None else None,
+        )
+
+    def _suppress(self, address: str, judgement: Judgement, source: str) -> bool:
+        try:
+            key = comparison_key(parse_address(address))
+        except AddressError:
+            return False
+        return self._suppressions.add(
+            Suppression(key=key, address=address, reason=judgement.reason.label, source=source, time=self._clock.time())
+        )
+
+    def _position(self, report: Report) -> Position | None:
+        """Where the first token that is ours leads."""
+        return next((found for token in report.tokens if (found := self._identity.open(token)) is not None), None)
+
+    def _outcome(self, position: Position) -> RecipientOutcome | None:
+        """As things stand now: a view stands still, so one that knows of no attempt is opened again."""
+        found = self._view.at(position.run, position.chunk, position.index)
+        if found is None or not found.attempts:
+            self._view.close()
+            self._view = StoreView.open_readonly(self._directory)
+            found = self._view.at(position.run, position.chunk, position.index)
+        return found
+
+    def _implausible(self, outcome: RecipientOutcome) -> str:
+        if not outcome.attempts:
+            return "its recipient has not been sent anything"
+        if self._clock.time() - outcome.time > AGE_LIMIT_SECONDS:
+            return f"its mail was sent more than {AGE_LIMIT_SECONDS / 86400:.0f} days ago"
+        return ""
+
+    def _log(self, run: str) -> tuple[EventLog, set[tuple[str, str, str]]]:
+        """The run's log of what came back, beside that of the sending process, whose file has one writer."""
+        if run not in self._logs:
+            path = feedback_log(self._directory, run)
+            log = EventLog(path)
+            known = {(event.event, event.recipient or "", event.reason or "") for event in read_events(path)}
+            self._logs[run] = log, known
+        return self._logs[run]
+
+
+def feedback_log(directory: Path, run: str) -> Path:
+    """Where the bounces and complaints of a run are written."""
+    return directory / EVENTS / f"{run}.feedback.ndjson"
+
+
+_NO_EFFECT = {
+    Kind.DELAYED: "delivery goes on",
+    Kind.AUTOREPLY: "an automatic reply",
+    Kind.DELIVERED: "a confirmation of delivery",
+    Kind.NONE: "no bounce and no complaint",
+}
+
+
+def _about(report: Report, address: str) -> tuple[Judgement, ReportedRecipient | None] | None:
+    """What the report says of the address that was mailed; None where it speaks of others alone.
+
+    A report on one recipient is about ours under whatever name, since mail may have been forwarded.
+    """
+    if report.kind is Kind.COMPLAINT:
+        return Judgement(
+            address=address,
+            klass=Class.NONE,
+            reason=Reason.COMPLAINT,
+            rule=f"feedback-type {report.feedback_type}",
+            suppress=complains(report),
+        ), None
+    judged = list(zip(judge_report(report), report.recipients, strict=True))
+    if not judged:
+        return Judgement(address=address, klass=Class.SOFT, reason=Reason.OTHER, rule=NO_REPLY), None
+    if len(judged) > 1:
+        name = address.lower()
+        judged = [each for each in judged if name in (each[1].address.lower(), each[1].final.lower())]
+    if not judged or judged[0][0].klass is Class.NONE:
+        return None
+    return judged[0]
+
+
+def _locked(path: Path) -> int:
+    """The descriptor of `path`, locked; waits for another process to be done."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}", hint="check the mode of the directory") from None
+    return descriptor

@@ -1,0 +1,191 @@
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkmail.content.identity import Identity
+from bulkmail.engine.feedback import AGE_LIMIT_SECONDS, Effect, FeedbackDesk, feedback_log
+from bulkmail.feedback import understand
+from bulkmail.model.delivery import Disposition, Reason, Stage
+from bulkmail.policy.feedback import Class
+from bulkmail.store.chunks import NewChunk
+from bulkmail.store.outcomes import Outcome
+from bulkmail.store.runs import IntakeProgress, RunState
+from bulkmail.store.store import Store
+from bulkmail.store.suppressions import Suppressions
+from tests.feedback import messages
+
+NOW = 1_800_000_000.0
+ANNA, BERT, UNSENT = range(3)
+ADDRESSES = ["anna@house.example", "bert@house.example", "carl@house.example"]
+
+
+class StoppedClock:
+    now = NOW
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Sent:
+    """A run of three recipients, two of whom have their mail, while its process still owns the directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = StoppedClock()
+        self.store = Store.open(path, clock=self.clock, segment_bytes=1 << 16)
+        self.run = self.store.create_run("spring", "c", "r", b"{}")
+        progress = IntakeProgress(rows=3, rejected=0, duplicates=0, suppressed=0, watermark=3)
+        (self.chunk,) = self.store.ingest(
+            self.run.number, [NewChunk("house.example", None, ADDRESSES, [b"[]"] * 3)], progress
+        )
+        self.store.set_state(self.run.number, RunState.SENDING)
+        claimed = self.store.claim(self.run.number, "house.example", NOW)
+        assert claimed is not None
+        for index in (ANNA, BERT):
+            outcome = Outcome(Disposition.DELIVERED, 1, stage=Stage.MESSAGE, code=250, time=NOW)
+            claimed.outcomes.set(index, outcome)
+            self.store.journal.outcome(self.chunk, index, outcome)
+        self.store.journal.sync()
+
+    def token(self, index: int) -> str:
+        return Identity(self.store.secret).token(self.run.number, self.chunk, index)
+
+    def about(self, name: str, index: int = ANNA) -> bytes:
+        return messages.ALL[name].replace(messages.TOKEN.encode(), self.token(index).encode())
+
+    def suppressed(self, index: int) -> bool:
+        with Suppressions.open(self.path) as suppressions:
+            return suppressions.contains(ADDRESSES[index])
+
+    def events(self) -> list[dict[str, object]]:
+        path = feedback_log(self.path, self.run.id)
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def desk(self) -> FeedbackDesk:
+        return FeedbackDesk(self.path, self.clock)
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> Iterator[Sent]:
+    made = Sent(tmp_path / "state")
+    yield made
+    made.store.close()
+
+
+def test_a_hard_bounce_suppresses_its_recipient_and_leaves_an_event(sent: Sent) -> None:
+    with sent.desk() as desk:
+        applied = desk.apply(understand(sent.about("standard")))
+    assert (applied.effect, applied.recipient, applied.klass) == (Effect.SUPPRESSED, ADDRESSES[ANNA], Class.HARD)
+    assert [sent.suppressed(index) for index in (ANNA, BERT)] == [True, False]
+    (event,) = sent.events()
+    assert [event[key] for key in ("event", "run", "recipient", "code", "reason")] == [
+        "bounce", "spring-1", ADDRESSES[ANNA], 550, "user_unknown",
+    ]  # fmt: skip
+
+
+def test_the_same_bounce_again_has_no_further_effect_in_the_same_process_or_another(sent: Sent) -> None:
+    report = understand(sent.about("standard"))
+    with sent.desk() as desk:
+        desk.apply(report)
+        assert desk.apply(report).effect is Effect.REPEATED
+    with sent.desk() as desk:
+        assert desk.apply(report).effect is Effect.REPEATED
+    assert len(sent.events()) == 1
+
+
+def test_a_crash_between_suppression_and_event_is_made_good_by_reading_again(sent: Sent) -> None:
+    report = understand(sent.about("standard"))
+    with sent.desk() as desk:
+        desk.apply(report)
+    feedback_log(sent.path, sent.run.id).unlink()
+    with sent.desk() as desk:
+        desk.apply(report)
+    assert len(sent.events()) == 1
+
+
+@pytest.mark.parametrize("name", ["exim", "warning", "vacation", "person", "newsletter", "receipt"])
+def test_nobody_is_suppressed_by_a_block_or_by_what_is_no_bounce(sent: Sent, name: str) -> None:
+    with sent.desk() as desk:
+        desk.apply(understand(sent.about(name)))
+    assert not sent.suppressed(ANNA)
+    assert [event["reason"] for event in sent.events()] == (["blocked"] if name == "exim" else [])
+
+
+@pytest.mark.parametrize("name", ["complaint", "jmrp"])
+def test_a_complaint_suppresses_whom_its_token_says(sent: Sent, name: str) -> None:
+    with sent.desk() as desk:
+        applied = desk.apply(understand(sent.about(name, BERT)))
+    assert (applied.effect, applied.reason, applied.recipient) == (Effect.SUPPRESSED, Reason.COMPLAINT, ADDRESSES[BERT])
+    assert [sent.suppressed(index) for index in (ANNA, BERT)] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["standard", "qmail", "complaint", "jmrp"])
+def test_without_a_token_of_ours_nothing_has_an_effect(sent: Sent, name: str) -> None:
+    with sent.desk() as desk:
+        assert desk.apply(understand(messages.ALL[name])).effect is Effect.NONE
+    assert not sent.suppressed(ANNA) and sent.events() == []
+
+
+def test_no_token_that_was_changed_anywhere_has_an_effect(sent: Sent) -> None:
+    token, chance = sent.token(ANNA), random.Random(1)
+    forged = [token[:at] + other + token[at + 1 :] for at in range(32) for other in "aq7" if other != token[at]]
+    forged += ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz234567", k=32)) for _ in range(500)]
+    forged += [token[:31], token[1:], token + "a", "0" * 32]
+    with sent.desk() as desk:
+        for each in forged:
+            data = messages.STANDARD.replace(messages.TOKEN.encode(), each.encode())
+            assert desk.apply(understand(data)).effect is Effect.NONE
+    assert sent.events() == []
+
+
+def test_a_token_in_capitals_is_still_ours(sent: Sent) -> None:
+    data = messages.STANDARD.replace(messages.TOKEN.encode(), sent.token(ANNA).upper().encode())
+    with sent.desk() as desk:
+        assert desk.apply(understand(data)).effect is Effect.SUPPRESSED
+
+
+def test_who_was_sent_nothing_cannot_bounce(sent: Sent) -> None:
+    with sent.desk() as desk:
+        applied = desk.apply(understand(sent.about("standard", UNSENT)))
+    assert (applied.effect, applied.why) == (Effect.NONE, "its recipient has not been sent anything")
+
+
+def test_a_bounce_long_after_the_mail_has_no_effect(sent: Sent) -> None:
+    sent.clock.now += AGE_LIMIT_SECONDS + 1
+    with sent.desk() as desk:
+        assert desk.apply(understand(sent.about("standard"))).effect is Effect.NONE
+
+
+def test_a_token_of_a_run_that_is_gone_has_no_effect(sent: Sent) -> None:
+    gone = Identity(sent.store.secret).token(9, sent.chunk, ANNA).encode()
+    with sent.desk() as desk:
+        applied = desk.apply(understand(messages.STANDARD.replace(messages.TOKEN.encode(), gone)))
+    assert applied.effect is Effect.NONE
+
+
+def test_a_report_on_several_counts_only_for_the_one_that_was_mailed(sent: Sent) -> None:
+    with sent.desk() as desk:
+        assert desk.apply(understand(sent.about("qmail", BERT))).reason is Reason.MAILBOX_FULL
+        stranger = sent.about("qmail", BERT).replace(b"bert@", b"emil@")
+        assert desk.apply(understand(stranger)).why == "it is about other recipients"
+    assert not sent.suppressed(ANNA) and not sent.suppressed(BERT)
+
+
+def test_a_bounce_of_forwarded_mail_is_the_recipients_own(sent: Sent) -> None:
+    data = sent.about("standard").replace(b"anna@house.example", b"elsewhere@far.example")
+    with sent.desk() as desk:
+        assert desk.apply(understand(data)).recipient == ADDRESSES[ANNA]
+
+
+def test_an_outcome_recorded_after_the_desk_was_opened_is_seen(sent: Sent) -> None:
+    with sent.desk() as desk:
+        outcome = Outcome(Disposition.DELIVERED, 1, stage=Stage.MESSAGE, code=250, time=NOW)
+        sent.store.journal.outcome(sent.chunk, UNSENT, outcome)
+        sent.store.journal.sync()
+        assert desk.apply(understand(sent.about("standard", UNSENT))).effect is Effect.SUPPRESSED

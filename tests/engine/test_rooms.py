@@ -1,0 +1,410 @@
+"""The engine's rooms one by one: what waits is what is there, pins, chunks, routes, sums, and the order of records."""
+
+import asyncio
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkmail.clock import SystemClock
+from bulkmail.dns.answers import DnsOutcome, HostAddresses, MailHosts, MxHost
+from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, build_chunks
+from bulkmail.engine.lane import Lane
+from bulkmail.engine.pinning import changes, pin
+from bulkmail.engine.recorder import Recorder
+from bulkmail.engine.recovery import publish_recovered
+from bulkmail.engine.router import Router, Unroutable
+from bulkmail.engine.statistics import Statistics
+from bulkmail.engine.work import ActiveChunk
+from bulkmail.errors import StateError
+from bulkmail.events.log import EventLog, read_events
+from bulkmail.model.campaign import Campaign, Content, Delivery, EgressSource, Relay
+from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
+from bulkmail.model.message import Message
+from bulkmail.policy.limits import EffectiveLimits
+from bulkmail.policy.pacing import Pacer
+from bulkmail.policy.route import site_of
+from bulkmail.store.chunks import NewChunk
+from bulkmail.store.runs import IntakeProgress, Run
+from bulkmail.store.store import Store
+from bulkmail.store.suppressions import Suppressions
+from tests.engine.scene import OUTCOMES
+
+SITE = site_of([(10, "mx.shop.example")])
+
+
+def campaign(**delivery: Any) -> Campaign:
+    content = Content(text="body.txt")
+    return Campaign(
+        campaign="trial", from_="a@acme.example", subject="s", content=content, delivery=Delivery(**delivery)
+    )
+
+
+def message(index: int) -> Message:
+    return Message(
+        chunk=None, index=index, attempt=1, address="", domain="d", sender=b"", recipient=b"", data=b"", message_id=""
+    )
+
+
+# Lanes and exchanges.
+
+STEPS = st.lists(st.sampled_from(["put", "compose", "ready", "fail", "take", "back", "first", "clear"]), max_size=60)
+
+
+@given(STEPS)
+def test_what_a_lane_counts_as_waiting_is_what_its_exchanges_hold(steps: list[str]) -> None:
+    limits = EffectiveLimits(messages_per_second=None, connects_per_second=None)
+    lane = Lane(SITE, EgressSource(), limits, Pacer([1.0]), now=0.0)
+    own_rate = lane.domain_bucket("b.example", 1e9, 0.0)
+    exchanges = [Exchange(lane, ((10, "a.example"),)), Exchange(lane, ((10, "b.example"),), own_rate)]
+    taken: list[tuple[Exchange, Message]] = []
+    total = 0
+    for number, step in enumerate(steps):
+        exchange = exchanges[number % 2]
+        if step == "put":
+            exchange.put([(None, number), (None, number)])  # type: ignore[list-item]
+            total += 2
+        elif step == "compose" and exchange.backlog:
+            exchange.backlog.popleft()
+            exchange.composing += 1
+        elif step == "ready" and exchange.composing:
+            exchange.composed(message(number))
+        elif step == "fail" and exchange.composing:
+            exchange.composed(None)
+            total -= 1
+        elif step == "take" and (found := exchange.take(0.0)) is not None:
+            taken.append((exchange, found))
+            total -= 1
+        elif step in ("back", "first") and taken:
+            owner, found = taken.pop()
+            owner.give_back(found, first=step == "first")
+            total += 1
+        elif step == "clear":
+            total -= len(exchange.clear())
+        assert lane.waiting == total == sum(one.waiting for one in exchanges)
+        assert [one.supply for one in exchanges] == [one.waiting for one in exchanges]
+
+
+# Chunks.
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["", "letter"]), st.sampled_from(["a.example", "b.example", "c.example"])),
+        st.integers(1, 2 * CHUNK_RECIPIENTS + 1),
+        max_size=4,
+    )
+)
+def test_chunks_hold_every_recipient_once_by_list_and_are_not_too_large(sizes: dict[tuple[str, str], int]) -> None:
+    groups = {
+        (name, domain): [(f"{name}{n}@{domain}", b"%d" % n) for n in range(size)]
+        for (name, domain), size in sizes.items()
+    }
+    chunks = build_chunks(groups)
+    assert sorted(
+        (chunk.list_name or "", address, row)
+        for chunk in chunks
+        for address, row in zip(chunk.addresses, chunk.rows, strict=True)
+    ) == sorted((name, address, row) for (name, _), rows in groups.items() for address, row in rows)
+    for chunk in chunks:
+        domains = {address.rpartition("@")[2] for address in chunk.addresses}
+        assert 1 <= len(chunk.addresses) <= CHUNK_RECIPIENTS
+        assert chunk.destination == "" or domains == {chunk.destination}
+    for (name, domain), size in sizes.items():
+        own = [chunk for chunk in chunks if chunk.destination == domain and (chunk.list_name or "") == name]
+        assert bool(own) == (size >= OWN_CHUNK_RECIPIENTS)
+
+
+# Pins.
+
+
+def test_pins_name_what_differs_and_leave_out_how_it_is_sent() -> None:
+    files = {"content.text": "1", "recipients[0].file": "2"}
+    before = pin(campaign(), files, limit=None)
+    assert changes(before.encoded(), pin(campaign(retry=(1.0,), window=4), files, limit=None)) == []
+    assert changes(before.encoded(), pin(campaign(), {**files, "content.text": "x"}, limit=None)) == ["content.text"]
+    assert changes(before.encoded(), pin(campaign(), files, limit=5)) == ["--limit"]
+    assert changes(before.encoded(), pin(campaign(), {"content.text": "1"}, limit=None)) == ["recipients[0].file"]
+    assert before.content_hash != pin(campaign(), {**files, "content.text": "x"}, limit=None).content_hash
+
+
+# Routes.
+
+
+class Answers:
+    """A resolver that says what it was made with."""
+
+    def __init__(self, hosts: MailHosts | None = None, *addresses: str) -> None:
+        self._hosts = hosts
+        self._addresses = addresses
+
+    async def mail_hosts(self, domain: str) -> MailHosts:
+        assert self._hosts is not None, "the DNS was asked"
+        return self._hosts
+
+    async def addresses(self, host: str) -> HostAddresses:
+        outcome = DnsOutcome.FOUND if self._addresses else DnsOutcome.NOT_FOUND
+        return HostAddresses(outcome=outcome, addresses=self._addresses, expires=0.0)
+
+
+def router(given: Campaign, answers: Answers, *own: str) -> Router:
+    return Router(given, answers, own_names=own, rng=random.Random(1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.169.254", "::1", "fd00::1"])
+def test_addresses_inside_our_own_network_are_left_out_unless_allowed(address: str) -> None:
+    public = "93.184.215.14"
+    found = asyncio.run(router(campaign(route="mx"), Answers(None, address, public)).addresses("mx"))
+    assert found == (public,)
+    alone = asyncio.run(router(campaign(route="mx"), Answers(None, address)).addresses("mx"))
+    assert isinstance(alone, Unroutable) and alone.reason is Reason.DNS and "allow_private_mx" in alone.explanation
+    allowed = asyncio.run(router(campaign(route="mx", allow_private_mx=True), Answers(None, address)).addresses("mx"))
+    assert allowed == (address,)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (DnsOutcome.NULL_MX, Reason.NULL_MX),
+        (DnsOutcome.NOT_FOUND, Reason.DOMAIN_UNKNOWN),
+        (DnsOutcome.TEMPORARY, Reason.DNS),
+    ],
+)
+def test_a_domain_without_a_way_in_says_whether_for_good(outcome: DnsOutcome, reason: Reason) -> None:
+    hosts = MailHosts(outcome=outcome, explanation="because", expires=0.0)
+    found = asyncio.run(router(campaign(route="mx"), Answers(hosts)).site("shop.example"))
+    assert found == Unroutable(reason, "because")
+
+
+def test_mail_that_would_come_back_to_us_is_a_loop_and_a_relay_needs_no_dns() -> None:
+    hosts = MailHosts(outcome=DnsOutcome.FOUND, hosts=(MxHost(preference=5, host="me.example"),), expires=0.0)
+    loop = asyncio.run(router(campaign(route="mx"), Answers(hosts), "me.example").site("shop.example"))
+    assert isinstance(loop, Unroutable) and loop.reason is Reason.LOOP
+    relay = campaign(route="relay", relay=Relay(host="relay.example"))
+    found = asyncio.run(router(relay, Answers(None)).site("shop.example"))
+    assert not isinstance(found, Unroutable) and found.hosts == ((0, "relay.example"),)
+
+
+# Sums.
+
+MOVES = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(list(Disposition)[1:])), max_size=50)
+
+
+@given(MOVES)
+def test_the_eight_outcomes_are_all_rows_whatever_moves(moves: list[tuple[int, Disposition]]) -> None:
+    statistics = Statistics(campaign(), "trial-1", now=0.0)
+    statistics.rows, statistics.rejected, statistics.duplicates, statistics.suppressed_at_intake = 16, 3, 2, 1
+    stands = dict.fromkeys(range(10), Disposition.OPEN)
+    statistics.totals[Disposition.OPEN] = 10
+    for who, after in moves:
+        statistics.moved(stands[who], after, "site")
+        stands[who] = after
+        summary = statistics.summary("sending", 1.0)
+        assert sum(getattr(summary, name) for name in OUTCOMES) == summary.recipients == 16
+    assert statistics.summary("sending", 1.0).delivered == list(stands.values()).count(Disposition.DELIVERED)
+    assert statistics.sites["site"].deferred >= 0 if moves else True
+
+
+# Records.
+
+
+class Desk:
+    """A recorder with a real store, and one chunk of ten recipients."""
+
+    def __init__(self, path: Path, **journal: Any) -> None:
+        clock = SystemClock()
+        self.path = path
+        self.store = Store.open(path, clock=clock, segment_bytes=1 << 16, **journal)
+        self.run: Run = self.store.create_run("trial", "", "", b"")
+        people = [f"r{n}@shop.example" for n in range(10)]
+        progress = IntakeProgress(rows=10, rejected=0, duplicates=0, suppressed=0, watermark=10)
+        self.store.ingest(self.run.number, [NewChunk("shop.example", None, people, [b"[]"] * 10)], progress)
+        chunk = self.store.claim(self.run.number, "shop.example", clock.time())
+        assert chunk is not None
+        self.active = ActiveChunk(chunk, jitter=0.0)
+        self.active.outstanding = 10
+        self.log = EventLog(self.store.events_path(self.run))
+        self.suppressions = Suppressions.open(path)
+        self.threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self.recorder = Recorder(
+            run=self.run,
+            journal=self.store.journal,
+            event_log=self.log,
+            suppressions=self.suppressions,
+            statistics=Statistics(campaign(), self.run.id, now=0.0),
+            clock=clock,
+            sync_thread=self.threads[0],
+            store_thread=self.threads[1],
+        )
+
+    def deliver(self, index: int, disposition: Disposition = Disposition.DELIVERED, **more: Any) -> None:
+        more.setdefault("reply", Reply(code=250, text="ok") if disposition is Disposition.DELIVERED else None)
+        self.recorder.conclude(self.active, index, disposition, attempt=1, stage=Stage.MESSAGE, **more)
+
+    def told(self) -> list[str | None]:
+        return [event.recipient for event in read_events(self.store.events_path(self.run)) if event.event != "run"]
+
+    def close(self) -> None:
+        for thread in self.threads:
+            thread.shutdown()
+        self.suppressions.close()
+        self.log.close()
+        self.store.close()
+
+
+@pytest.fixture
+def open_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+    desks: list[Desk] = []
+
+    def opened(**journal: Any) -> Desk:
+        desks.append(Desk(tmp_path / "state", **journal))
+        return desks[-1]
+
+    yield opened
+    for desk in desks:
+        desk.close()
+
+
+def test_an_event_is_told_to_nobody_before_its_outcome_is_on_the_disk(open_desk: Callable[..., Desk]) -> None:
+    order: list[str] = []
+
+    def fdatasync(descriptor: int) -> None:
+        order.append("sync")
+
+    desk = open_desk(fdatasync=fdatasync)
+
+    def subscriber(events: Any) -> None:
+        order.append("told")
+
+    async def scene() -> None:
+        desk.recorder.subscriber = subscriber
+        order.clear()
+        syncs = asyncio.create_task(desk.recorder.run_syncs())
+        desk.deliver(0)
+        assert desk.told() == []
+        desk.recorder.close()
+        await syncs
+
+    asyncio.run(scene())
+    assert order == ["sync", "told"]
+    assert desk.told() == ["r0@shop.example"]
+
+
+def test_a_failed_sync_ends_the_recording_and_tells_nothing(open_desk: Callable[..., Desk]) -> None:
+    broken: list[bool] = []
+
+    def fdatasync(descriptor: int) -> None:
+        if broken:
+            raise OSError(5, "Input/output error")
+
+    desk = open_desk(fdatasync=fdatasync)
+    told: list[Event] = []
+
+    async def scene() -> None:
+        desk.recorder.subscriber = told.extend
+        syncs = asyncio.create_task(desk.recorder.run_syncs())
+        broken.append(True)
+        desk.deliver(0)
+        with pytest.raises(StateError, match="durable"):
+            await syncs
+        with pytest.raises(StateError):
+            desk.recorder.intents([])
+            desk.deliver(1)
+
+    asyncio.run(scene())
+    assert (told, desk.told()) == ([], [])
+
+
+def test_what_is_recorded_during_a_sync_is_told_although_the_end_comes_meanwhile(
+    open_desk: Callable[..., Desk],
+) -> None:
+    during: list[Callable[[], None]] = []
+
+    def fdatasync(descriptor: int) -> None:
+        if during:
+            during.pop()()
+
+    desk = open_desk(fdatasync=fdatasync)
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        reached = asyncio.Event()
+
+        def late() -> None:
+            desk.deliver(1)
+            desk.recorder.close()
+            reached.set()
+
+        def from_thread() -> None:
+            asyncio.run_coroutine_threadsafe(_call(late), loop).result(5)
+
+        syncs = asyncio.create_task(desk.recorder.run_syncs())
+        during.append(from_thread)
+        desk.deliver(0)
+        await reached.wait()
+        await syncs
+
+    asyncio.run(scene())
+    assert desk.told() == ["r0@shop.example", "r1@shop.example"]
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+def test_an_outcome_that_came_in_during_a_sync_is_published_after_a_crash(
+    open_desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    during: list[Callable[[], None]] = []
+
+    def fdatasync(descriptor: int) -> None:
+        if during:
+            during.pop()()
+
+    desk = open_desk(fdatasync=fdatasync)
+    doubt = {"reason": Reason.CONNECTION_LOST, "explanation": "in doubt", "due": 1.0, "event": "in_doubt"}
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+
+        def late() -> None:
+            desk.deliver(1)
+            desk.deliver(2, Disposition.DEFERRED, **doubt)
+
+        during.append(lambda: asyncio.run_coroutine_threadsafe(_call(late), loop).result(5))
+        desk.deliver(0)
+        await desk.recorder._sync()
+
+    asyncio.run(scene())
+    # The process dies here: what another one would find is what is on the disk now.
+    crashed = tmp_path / "crashed"
+    shutil.copytree(desk.path, crashed)
+    with Store.open(crashed, clock=SystemClock()) as store, Suppressions.open(crashed) as suppressions:
+        publish_recovered(store, suppressions)
+        events = list(read_events(store.events_path(desk.run)))
+        publish_recovered(store, suppressions)
+        assert list(read_events(store.events_path(desk.run))) == events
+    assert [event.recipient for event in events] == [f"r{n}@shop.example" for n in range(3)]
+    # Deferred or not: it was a doubt.
+    assert [event.event for event in events] == ["attempt", "attempt", "in_doubt"]
+
+
+def test_an_attempt_given_back_is_in_no_doubt_after_a_crash(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
+    desk = open_desk()
+    sent = []
+    for index in (3, 4):
+        sent.append(message(index))
+        sent[-1].chunk = desk.active
+    desk.recorder.intents(sent)
+    desk.recorder.answered(sent[0])
+    crashed = tmp_path / "crashed"
+    shutil.copytree(desk.path, crashed)
+    with Store.open(crashed, clock=SystemClock()) as store:
+        assert [doubt.index for doubt in store.recovered.doubts] == [4]
