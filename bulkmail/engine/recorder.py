@@ -21,8 +21,6 @@ from bulkmail.store.runs import Run
 from bulkmail.store.suppressions import Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
-# How often what is published is marked in the journal: each mark costs a sync of the event log.
-MARK_SECONDS = 1.0
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
 
@@ -61,7 +59,6 @@ class Recorder:
         self._stamp = (0, "")
         self._closing = False
         self._refused = False
-        self._mark_due = clock.monotonic() + MARK_SECONDS
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
         self.subscriber: Callable[[Sequence[Event]], None] | None = None
 
@@ -249,32 +246,26 @@ class Recorder:
         """
         self._dirty.clear()
         closing = self._closing
-        now = self._clock.monotonic()
-        marking = closing or now >= self._mark_due
-        if marking:
-            self._mark_due = now + MARK_SECONDS
+        events: list[Event] = []
         try:
             self._journal.flush()
             position = self._journal.position
-            events = await self._log_events(durably=marking)
-            try:
-                await self._suppress_all()
-            finally:
-                self.publish(events)
+            events = await self._log_events()
+            await self._suppress_all()
+            self._journal.mark(self._run_number, self._event_log.offset, position)
+            self._refused = False
         except DiskFull:
             if closing:
                 raise
             self._refused = True
             asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
-            return
-        self._refused = False
-        if marking:
-            self._journal.mark(self._run_number, self._event_log.offset, position)
+        finally:
+            self.publish(events)
 
-    async def _log_events(self, *, durably: bool) -> list[Event]:
+    async def _log_events(self) -> list[Event]:
         events, self._events = self._events, []
         try:
-            await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events, durably)
+            await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events)
         except DiskFull:
             self._events = events + self._events
             raise
@@ -295,12 +286,12 @@ class Recorder:
         if events and self.subscriber is not None:
             self.subscriber(events)
 
-    def _write(self, events: list[Event], durably: bool) -> None:
+    def _write(self, events: list[Event]) -> None:
         try:
             self._journal.sync()
             self._event_log.append(events)
-            if durably:
-                self._event_log.sync()
+            # Before the mark that covers them: after a power loss the log must not lack what is called published.
+            self._event_log.sync()
         except OSError as error:
             raise StateError(
                 f"the event log cannot be written: {error}", hint="free the disk and send again"

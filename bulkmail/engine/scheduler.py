@@ -33,6 +33,8 @@ MAX_ACTIVE = 256
 MAX_TAILS = 8
 # How long a destination's site is taken for granted.
 SITE_SECONDS = 60.0
+# Destinations remembered before those whose time is over are dropped.
+MOST_SITES = 10_000
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
 # The longest nap, so that a clock step or a missed wake-up costs little.
@@ -225,7 +227,10 @@ class Scheduler:
     async def _ask(self, domain: str) -> None:
         site = await self._router.site(domain)
         seconds = DNS_NAP_SECONDS if isinstance(site, Unroutable) else SITE_SECONDS
-        self._sites[domain] = (self._clock.monotonic() + seconds, site)
+        now = self._clock.monotonic()
+        if len(self._sites) >= MOST_SITES:
+            self._sites = {name: known for name, known in self._sites.items() if known[0] > now}
+        self._sites[domain] = (now + seconds, site)
         self._asked.discard(domain)
 
     def _hand_out(self, chunk: OpenChunk) -> None:
@@ -261,7 +266,7 @@ class Scheduler:
             self._courier.unroutable(active, indexes, site, domain)
             return
         indexes = [index for index in indexes if not self._courier.expired(active, index, site)]
-        exchanges = self._exchanges_of(site, domain)
+        exchanges = self._open_ones(self._exchanges_of(site, domain))
         now = self._clock.monotonic()
         for position, exchange in enumerate(exchanges):
             work = [(active, index) for index in indexes[position :: len(exchanges)]]
@@ -269,6 +274,14 @@ class Scheduler:
                 self._courier.park_work(exchange, work)
             else:
                 self._put(exchange, work)
+
+    def _open_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        """Those of egress sources whose lanes can take more now; where none can, those that open first."""
+        now = self._clock.monotonic()
+        fit = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
+        if not fit:
+            return [min(exchanges, key=lambda one: one.open_again_at)]
+        return [one for one in fit if one.supply < LOW_WATER] or fit
 
     async def _fold_idle(self) -> bool:
         """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""

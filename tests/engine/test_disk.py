@@ -75,7 +75,6 @@ def test_a_disk_that_is_full_for_a_while_pauses_the_run_and_loses_nothing(
 def test_the_journal_never_speaks_for_events_that_a_power_failure_could_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "UNMARKED_BYTES", 2000)
     done: list[str] = []
     append, sync, mark = EventLog.append, EventLog.sync, Journal.mark
 
@@ -87,8 +86,8 @@ def test_the_journal_never_speaks_for_events_that_a_power_failure_could_take(
         sync(self)
         done.append("sync")
 
-    def journal_mark(self: Journal, run: int, events_offset: int) -> None:
-        mark(self, run, events_offset)
+    def journal_mark(self: Journal, run: int, events_offset: int, position: int) -> None:
+        mark(self, run, events_offset, position)
         done.append("mark")
 
     monkeypatch.setattr(EventLog, "append", log_append)
