@@ -173,7 +173,8 @@ class Connection(asyncio.Protocol):
                 if results:
                     self._owner.results(self, results)
                 error = self.transactions.error or self._parser.failure
-                if error is None and self._parser.pending and not (self.transactions.asked or self.transactions.closing):
+                foreseen = self.transactions.asked or self.transactions.closing
+                if error is None and self._parser.pending and not foreseen:
                     error = "the beginning of a reply that nothing asked for"
                 if error is not None:
                     self._finish(Reason.PROTOCOL, error)

@@ -217,9 +217,7 @@ async def play(dialogue: Dialogue, cut: Cut | None = None) -> Played:
         chunk=dialogue.number("chunk", 0) or None,
     )
     async with server, asyncio.timeout(5):
-        connection = await connect(
-            make, "127.0.0.1", server.port, source_address="127.0.0.1", timeout_seconds=5
-        )
+        connection = await connect(make, "127.0.0.1", server.port, source_address="127.0.0.1", timeout_seconds=5)
         try:
             await connection.establish(client_context(verify="verified" in settings))
             connection.pump()

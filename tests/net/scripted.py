@@ -93,7 +93,7 @@ class ScriptedServer:
                 pass
         except _Over:
             pass
-        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError) as error:
+        except (asyncio.IncompleteReadError, OSError) as error:
             self.error = f"the client left at a step of the script: {error}"
         finally:
             writer.close()
