@@ -7,7 +7,8 @@
     C: MAIL FROM:<s@a.example>*       the client says a line; `*` stands for anything
     DATA, BDAT                        the message, up to its end
     PAUSE                             what comes next is another segment
-    TLS, FIN, CLOSE, RESET            the server begins TLS, ends its output, closes, resets
+    TLS, TLS-FAILS                    the server begins TLS, which the client breaks off
+    FIN, CLOSE, RESET                 the server ends its output, closes, resets
     OVERDUE, IDLE, DRAIN              the client's deadline passes; it has been idle for long; it is told to stop
     => r1: delivered                  the outcome of each message, and of the connection
     => connection: quit
@@ -36,7 +37,7 @@ from bulkmail.sandbox.certificate import make_certificate, server_context
 from bulkmail.smtp.handshake import Credentials, Handshake
 from tests.net.scripted import Cut, ScriptedServer, Step, pause
 
-WORDS = {"DATA": "D", "BDAT": "B", "PAUSE": "P", "TLS": "T", "FIN": "E", "CLOSE": "X", "RESET": "R"}
+WORDS = {"DATA": "D", "BDAT": "B", "PAUSE": "P", "TLS": "T", "TLS-FAILS": "F", "FIN": "E", "CLOSE": "X", "RESET": "R"}
 ACTS = ("OVERDUE", "IDLE", "DRAIN")
 
 
@@ -211,7 +212,7 @@ async def play(dialogue: Dialogue, cut: Cut | None = None) -> Played:
     server = ScriptedServer(
         dialogue.steps,
         act=act,
-        tls=_server_tls() if "T" in dialogue.steps else None,
+        tls=_server_tls() if {"T", "F"} & set(dialogue.steps) else None,
         cut=cut,
         chunk=dialogue.number("chunk", 0) or None,
     )

@@ -4,12 +4,15 @@ import asyncio
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 Step = str | bytes
 
 # How often the loop turns in a pause: both ends run on it, so that all that was written has been read by then.
 TURNS = 8
+# Of one message.
+MOST_BYTES = 1 << 23
 
 
 class Cut(NamedTuple):
@@ -38,6 +41,7 @@ class ScriptedServer:
         P           lets the client read      B          waits for BDAT n LAST and its n bytes
         E           ends its output (FIN)     T          begins TLS as the server
         X           closes                    R          resets
+        F           begins TLS, which the client breaks off
         ! word      calls `act` with the word
 
     `heard` has all lines received outside of data, `messages` the data, `bodies` the same with the point in time,
@@ -72,7 +76,7 @@ class ScriptedServer:
         return [body.data for body in self.bodies]
 
     async def __aenter__(self) -> "ScriptedServer":
-        self._server = await asyncio.start_server(self._play, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._play, "127.0.0.1", 0, limit=MOST_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -89,7 +93,7 @@ class ScriptedServer:
                 pass
         except _Over:
             pass
-        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError) as error:
+        except (asyncio.IncompleteReadError, OSError) as error:
             self.error = f"the client left at a step of the script: {error}"
         finally:
             writer.close()
@@ -121,6 +125,11 @@ class ScriptedServer:
         elif step == "T":
             assert self._tls is not None, "a script with TLS needs a context"
             await writer.start_tls(self._tls)
+        elif step == "F":
+            assert self._tls is not None, "a script with TLS needs a context"
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.start_tls(self._tls)
+            raise _Over
         elif step.startswith("! "):
             assert self._act is not None, "a script that acts needs an actor"
             await self._act(step[2:])
