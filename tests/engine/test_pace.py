@@ -164,3 +164,25 @@ def test_a_domain_kept_to_its_own_rate_holds_up_nobody_at_the_same_hosts(tmp_pat
         assert len(brand) < 20
 
     run(scene())
+
+
+def test_what_one_source_may_not_send_for_a_while_goes_by_the_others(tmp_path: Path) -> None:
+    def behave(stage: str, guest: Guest, argument: str) -> str | None:
+        blocked = stage == "connect" and guest.peer == "127.0.7.201"
+        return "421 4.7.0 your address is blocked for now" if blocked else None
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example", behave, "shop.example")
+            sources = [{"address": f"127.0.7.{last}", "ehlo": f"out{last}.acme.example"} for last in (201, 202)]
+            delivery = {"sources": sources, "retry": ["1h"], "expire": "5h"}
+            # One chunk is shared out before the first source is known to be blocked; the others come after.
+            campaign = internet.campaign(
+                tmp_path, addresses(4000), delivery=delivery, limits={"default": {"messages": "4000/s"}}
+            )
+            summary, _ = await send(campaign, tmp_path / "state", wait=False)
+        assert {guest.peer for guest in mx.guests} == {"127.0.7.201", "127.0.7.202"}
+        assert summary.delivered >= 3500
+        assert summary.delivered + summary.deferred == 4000
+
+    run(scene())
