@@ -71,3 +71,12 @@ def test_a_server_that_breaks_off_anywhere_leaves_one_honest_outcome(dialogue: D
                 assert outcome == settled.get(name, outcome), f"cut at {point}: {name} was {settled[name]} before"
 
     asyncio.run(run())
+
+
+def test_the_table_of_conformance_names_what_exists_and_every_dialogue() -> None:
+    root = Path(__file__).parents[2]
+    rows = [line for line in (root / "docs/conformance.md").read_text().splitlines() if line.startswith("| ")]
+    shown = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[-2])}
+    paths = {name for name in shown if "/" in name}
+    assert [path for path in sorted(paths) if not (root / path).is_file()] == []
+    assert sorted(shown - paths) == NAMES
