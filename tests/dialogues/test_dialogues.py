@@ -3,8 +3,10 @@
 import asyncio
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import uvloop
 
 from bulkmail.native.stuffing import stuff
 from tests.dialogues.player import Dialogue, Played, play, read
@@ -35,9 +37,10 @@ def check(played: Played) -> None:
     assert " and " not in played.outcomes["connection"]
 
 
+@pytest.mark.parametrize("loop", [asyncio, uvloop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("dialogue", DIALOGUES, ids=NAMES)
-def test_a_dialogue_comes_out_as_it_says(dialogue: Dialogue) -> None:
-    played = asyncio.run(play(dialogue))
+def test_a_dialogue_comes_out_as_it_says(dialogue: Dialogue, loop: ModuleType) -> None:
+    played = loop.run(play(dialogue))
     assert played.server.error is None
     assert played.outcomes == dialogue.expected
     check(played)
