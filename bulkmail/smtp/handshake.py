@@ -66,8 +66,8 @@ class Handshake:
     def answer(self, replies: list[tuple[int, bytes]], *, pending_bytes: int = 0) -> None:
         """Take replies in order; `pending_bytes` are bytes received behind them that are no whole reply yet.
 
-        Raises ProtocolError for a reply before its command: also for bytes behind the 220 to STARTTLS, which an
-        attacker may have put there (RFC 3207 §5).
+        Raises ProtocolError for a reply, or the beginning of one, before its command is written: also for bytes behind
+        the 220 to STARTTLS, which an attacker may have put there (RFC 3207 §6).
         """
         for position, (code, text) in enumerate(replies):
             # The command it would answer is not even written. A server that shuts down may say so at any time.

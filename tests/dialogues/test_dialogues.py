@@ -3,8 +3,10 @@
 import asyncio
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import uvloop
 
 from bulkmail.native.stuffing import stuff
 from tests.dialogues.player import Dialogue, Played, play, read
@@ -35,9 +37,10 @@ def check(played: Played) -> None:
     assert " and " not in played.outcomes["connection"]
 
 
+@pytest.mark.parametrize("loop", [asyncio, uvloop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("dialogue", DIALOGUES, ids=NAMES)
-def test_a_dialogue_comes_out_as_it_says(dialogue: Dialogue) -> None:
-    played = asyncio.run(play(dialogue))
+def test_a_dialogue_comes_out_as_it_says(dialogue: Dialogue, loop: ModuleType) -> None:
+    played = loop.run(play(dialogue))
     assert played.server.error is None
     assert played.outcomes == dialogue.expected
     check(played)
@@ -71,3 +74,12 @@ def test_a_server_that_breaks_off_anywhere_leaves_one_honest_outcome(dialogue: D
                 assert outcome == settled.get(name, outcome), f"cut at {point}: {name} was {settled[name]} before"
 
     asyncio.run(run())
+
+
+def test_the_table_of_conformance_names_what_exists_and_every_dialogue() -> None:
+    root = Path(__file__).parents[2]
+    rows = [line for line in (root / "docs/conformance.md").read_text().splitlines() if line.startswith("| ")]
+    shown = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[-2])}
+    paths = {name for name in shown if "/" in name}
+    assert [path for path in sorted(paths) if not (root / path).is_file()] == []
+    assert sorted(shown - paths) == NAMES
