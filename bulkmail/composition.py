@@ -92,6 +92,7 @@ class Send:
         self.options = options or SendOptions()
         self.sandbox: SandboxProcess | None = None
         self.taken = Taken.NEW
+        self.run: Run
         self.recovered = Recovered()
         self.doubts = 0
         self._recipients = recipients
@@ -151,15 +152,19 @@ class Send:
         self.store = store
         suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
         self._stack.push_async_callback(self._in_thread, suppressions.close)
+        await self._in_thread(suppressions.load)
         self.recovered = await self._in_thread(publish_recovered, store, suppressions)
-        self.run = await self._in_thread(self._find_run, pins)
-        if self.taken is Taken.FINISHED:
+        found = await self._in_thread(self._find_run, pins)
+        if found is not None and self.taken is Taken.FINISHED:
+            self.run = found
             return
         if campaign.delivery.route == "sandbox":
             campaign = in_sandbox(with_demo_keys(campaign, self.directory / "sandbox" / "keys"))
+        # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
+        signer, transport = load_keys(campaign.dkim), transport_of(campaign)
+        self.run = found if found is not None else await self._in_thread(self._create, pins)
         if self.taken is Taken.RESUMED:
             self.doubts = await self._in_thread(settle_doubts, store, self.run, campaign.delivery.in_doubt, self._clock)
-        signer = load_keys(campaign.dkim)
         if campaign.delivery.route == "sandbox":
             self.sandbox = await self._stack.enter_async_context(
                 SandboxProcess(self.directory / "sandbox", seed=campaign.sandbox.seed)
@@ -168,13 +173,14 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = self._make_node(campaign, program, signer, suppressions, event_log)
+        self._node = self._make_node(campaign, program, signer, transport, suppressions, event_log)
 
     def _make_node(
         self,
         campaign: Campaign,
         program: Program,
         signer: Signer,
+        transport: Transport,
         suppressions: Suppressions,
         event_log: EventLog,
     ) -> Node:
@@ -192,7 +198,7 @@ class Send:
             program=program,
             signer=signer,
             resolver=resolver,
-            transport=transport_of(campaign, port=sandbox.smtp_port if sandbox is not None else None),
+            transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
             sources=sources,
             options=NodeOptions(
                 wait=options.wait,
@@ -205,16 +211,17 @@ class Send:
             rng=random.Random(),
         )
 
-    def _find_run(self, pins: Pins) -> Run:
+    def _find_run(self, pins: Pins) -> Run | None:
+        """The run to go on with, or that is over; None where a new one is to be made."""
         store, name = self.store, self.campaign.campaign
         latest = store.latest_run(name)
         if latest is None or self.options.new_run:
             if latest is not None and latest.state not in (RunState.FINISHED, RunState.CANCELLED):
                 store.set_state(latest.number, RunState.CANCELLED)
-            return self._create(pins)
+            return None
         # A run without a row has reached nobody, and must not keep the mail from those who are in the list by now.
         if latest.state is RunState.CANCELLED or (latest.state is RunState.FINISHED and latest.rows == 0):
-            return self._create(pins)
+            return None
         goes_further = exceeds(latest.settings, self.options.limit)
         if latest.state is RunState.FINISHED and not goes_further:
             self.taken = Taken.FINISHED
@@ -312,11 +319,11 @@ def pacing_of(campaign: Campaign) -> PacingSettings:
     return msgspec.structs.replace(pacing, pause_limit_seconds=campaign.delivery.expire / 8)
 
 
-def transport_of(campaign: Campaign, *, port: int | None = None) -> Transport:
+def transport_of(campaign: Campaign) -> Transport:
     """How the campaign's connections are made; raises CampaignError where the relay's password is not set."""
     delivery = campaign.delivery
     if delivery.route != "relay" or delivery.relay is None:
-        return Transport(port=port or delivery.port, tls=delivery.tls, window=delivery.window)
+        return Transport(port=delivery.port, tls=delivery.tls, window=delivery.window)
     relay = delivery.relay
     credentials = None
     if relay.username is not None and relay.password_env is not None:

@@ -21,7 +21,7 @@ from bulkmail.cli.rows import count_lines
 from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.cli.summary import print_already_finished, print_summary
 from bulkmail.composition import Send, SendOptions, Taken, transport_of
-from bulkmail.config.load import load_campaign
+from bulkmail.config.load import load_campaign, placing_errors
 from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
@@ -63,8 +63,9 @@ def send(file: str, wishes: Wishes) -> int:
     latest = None if wishes.new_run else _latest_run(campaign, directory)
     if latest is None or latest.state is not RunState.FINISHED:
         # Before there is a run: what has to be put right for these may be a change that an open run refuses.
-        signer_at_hand(campaign, directory)
-        transport_of(campaign)
+        with placing_errors(campaign.file):
+            signer_at_hand(campaign, directory)
+            transport_of(campaign)
     if not _agreed(campaign, latest, wishes):
         err().print("nothing was sent")
         return STOPPED

@@ -18,7 +18,6 @@ from bulkmail.smtp.replies import parse_text
 
 # RFC 5321 §5.1 asks for at least two addresses; a bound keeps a long list from eating hours of timeouts.
 MAX_ADDRESSES = 5
-MOST_REMEMBERED = 10_000
 DEAD_SECONDS = 60.0
 # How long a host whose TLS broke is sent to in clear before TLS is tried again.
 NO_TLS_SECONDS = 3600.0
@@ -79,11 +78,8 @@ class Dialer:
                     self._dead_hosts.pop(host, None)
                     return outcome
                 refusal = outcome
-            self._bury(host)
+            _remember(self._dead_hosts, host, self._clock.monotonic(), DEAD_SECONDS)
         return refusal
-
-    def _bury(self, host: str) -> None:
-        self._dead_hosts = _kept(self._dead_hosts, host, self._clock.monotonic(), DEAD_SECONDS)
 
     async def _try(
         self, owner: Owner, exchange: Exchange, host: str, address: str, establishing: set[Connection]
@@ -136,7 +132,7 @@ class Dialer:
             found = error.failure
             if tls == "opportunistic" and _tls_is_broken(found):
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
-                self._without_tls = _kept(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
+                _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
                 return await self._try(owner, exchange, host, address, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
             return Refusal(
@@ -162,9 +158,9 @@ def _tls_is_broken(failure: HandshakeFailure) -> bool:
     )
 
 
-def _kept(until: dict[str, float], name: str, now: float, seconds: float) -> dict[str, float]:
-    """`until` with `name` remembered for `seconds`, without what is over where it has grown long."""
-    if len(until) > MOST_REMEMBERED:
-        until = {known: end for known, end in until.items() if end > now}
+def _remember(until: dict[str, float], name: str, now: float, seconds: float) -> None:
+    """`name` for `seconds`. What is over stands in front and goes, for all of a dict are remembered equally long."""
+    until.pop(name, None)
     until[name] = now + seconds
-    return until
+    while until[first := next(iter(until))] <= now:
+        del until[first]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import Work
 from bulkmail.model.message import Message
+from bulkmail.policy.limits import TokenBucket
 from bulkmail.policy.route import MailHost
 
 # Messages composed ahead of need for each connection.
@@ -15,12 +16,15 @@ AHEAD_PER_CONNECTION = 8
 class Exchange:
     """Work waits in `backlog` (not composed), then in `ring` (ready).
 
-    `closed_until` (monotonic) is set while none of its hosts can be reached; the lane's other exchanges go on.
+    Messages of a domain with a rate of its own are in an exchange of their own, with its `bucket`: what waits for such
+    a rate holds up nobody else. `closed_until` (monotonic) is set while none of its hosts can be reached; the lane's
+    other exchanges go on.
     """
 
-    def __init__(self, lane: Lane, hosts: tuple[MailHost, ...]) -> None:
+    def __init__(self, lane: Lane, hosts: tuple[MailHost, ...], bucket: TokenBucket | None = None) -> None:
         self.lane = lane
         self.hosts = hosts
+        self.bucket = bucket
         self.backlog: deque[Work] = deque()
         self.ring: deque[Message] = deque()
         self.composing = 0
@@ -32,6 +36,11 @@ class Exchange:
     def waiting(self) -> int:
         """Recipients that are not on a connection."""
         return len(self.backlog) + self.composing + len(self.ring)
+
+    @property
+    def supply(self) -> int:
+        """Recipients waiting that the scheduler has to look at before it hands out more."""
+        return self.lane.waiting - self.lane.held if self.bucket is None else self.waiting
 
     @property
     def composable(self) -> int:
@@ -47,17 +56,26 @@ class Exchange:
     def put(self, work: Iterable[Work]) -> None:
         before = len(self.backlog)
         self.backlog.extend(work)
-        self.lane.waiting += len(self.backlog) - before
+        self._count(len(self.backlog) - before)
 
     def take(self, now: float) -> Message | None:
-        message = self.lane.take(self.ring, now)
-        if message is not None:
-            self.lane.waiting -= 1
-        return message
+        """The next message, its tokens spent: this is the way to the wire."""
+        if not self.ring or self.wait_seconds(now) > 0:
+            return None
+        self.lane.spend(now)
+        if self.bucket is not None:
+            self.bucket.take(now)
+        self._count(-1)
+        return self.ring.popleft()
+
+    def wait_seconds(self, now: float) -> float:
+        """Seconds until `take` may succeed, as far as pauses and tokens are concerned."""
+        wait = self.lane.wait_seconds(now)
+        return wait if self.bucket is None else max(wait, self.bucket.wait_seconds(now))
 
     def give_back(self, message: Message, *, first: bool = False) -> None:
         """The message is ready again, as if never taken; `first` where it was not its own fault."""
-        self.lane.waiting += 1
+        self._count(1)
         if first:
             self.ring.appendleft(message)
         else:
@@ -67,7 +85,7 @@ class Exchange:
         """A message that was being composed is ready, or (None) cannot be."""
         self.composing -= 1
         if message is None:
-            self.lane.waiting -= 1
+            self._count(-1)
         else:
             self.ring.append(message)
 
@@ -77,5 +95,10 @@ class Exchange:
         work.extend(self.backlog)
         self.ring.clear()
         self.backlog.clear()
-        self.lane.waiting -= len(work)
+        self._count(-len(work))
         return work
+
+    def _count(self, change: int) -> None:
+        self.lane.waiting += change
+        if self.bucket is not None:
+            self.lane.held += change

@@ -4,15 +4,14 @@ A site may have many sets of mail exchangers (every tenant of a big provider has
 lane waits by set, in exchanges, and each exchange has its own connections; the limits hold for all of them together.
 """
 
-from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from bulkmail.engine.line import Line
-from bulkmail.model.campaign import DomainLimits, EgressSource
-from bulkmail.model.message import Message
-from bulkmail.policy.limits import DomainBuckets, EffectiveLimits, TokenBucket
+from bulkmail.model.campaign import EgressSource
+from bulkmail.policy.limits import EffectiveLimits, TokenBucket
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import MailHost, Site
 
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 # A lane with fewer recipients waiting is supplied again.
 LOW_WATER = 500
+# How long an idle lane is kept: one that has learned something of its site, and any.
+LEARNED_SECONDS = 60.0
+KEPT_SECONDS = 2.0
 
 
 class LaneStatistics(Struct, frozen=True, kw_only=True):
@@ -37,7 +39,11 @@ class LaneStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Lane:
-    """Limits, pace and counts of one (source, site); `line` is where its pools wait for one of its connections."""
+    """Limits, pace and counts of one (source, site).
+
+    `line` is where its pools wait for one of its connections; `exchanges` are by hosts, and by domain where that has a
+    rate of its own. `waiting` counts their recipients, `held` those of them that wait for such a rate.
+    """
 
     def __init__(
         self,
@@ -45,7 +51,6 @@ class Lane:
         source: EgressSource,
         limits: EffectiveLimits,
         pacer: Pacer,
-        domain_limits: dict[str, DomainLimits],
         *,
         now: float,
     ) -> None:
@@ -53,50 +58,54 @@ class Lane:
         self.source = source
         self.limits = limits
         self.pacer = pacer
-        self.exchanges: dict[tuple[MailHost, ...], Exchange] = {}
+        self.exchanges: dict[tuple[tuple[MailHost, ...], str], Exchange] = {}
         self.line = Line()
         self.waiting = 0
+        self.held = 0
         self.connections = 0
         self.accepted = 0
         self.state = ""
         self.touched = now
         self._messages = TokenBucket(limits.messages_per_second, now=now) if limits.messages_per_second else None
         self._connects = TokenBucket(limits.connects_per_second, now=now) if limits.connects_per_second else None
-        self._domains = DomainBuckets(domain_limits, now)
+        self._domains: dict[str, TokenBucket] = {}
         self._rate = limits.messages_per_second
 
-    @property
-    def idle(self) -> bool:
-        return not (self.waiting or self.connections)
+    def domain_bucket(self, domain: str, rate_per_second: float, now: float) -> TokenBucket:
+        """The domain's own bucket, inside the lane's."""
+        bucket = self._domains.get(domain)
+        if bucket is None:
+            bucket = self._domains[domain] = TokenBucket(rate_per_second, now=now)
+        return bucket
+
+    def is_forgettable(self, now: float) -> bool:
+        """Whether a new lane would do as well: nothing waits or is open, no tokens are owed, no grudge is held."""
+        if self.waiting or self.connections or now - self.touched <= KEPT_SECONDS:
+            return False
+        if any(bucket is not None and not bucket.is_full(now) for bucket in self._buckets()):
+            return False
+        rested_since, learned = self.touched, self.pacer.has_learned
+        for exchange in self.exchanges.values():
+            rested_since = max(rested_since, exchange.open_again_at)
+            learned = learned or exchange.failed_connects > 0
+        return now - rested_since > (LEARNED_SECONDS if learned else KEPT_SECONDS)
 
     def free_connections(self) -> int:
         """How many more the lane's limit and pace allow now; below 0 where they have sunk since."""
         return self.pacer.connections_allowed(self.limits.connections) - self.connections
 
-    def take(self, ring: "deque[Message]", now: float) -> Message | None:
-        """The next message of the ring whose tokens allow it; they are spent: this is the way to the wire."""
-        if not ring or now < self.pacer.paused_until:
-            return None
-        if self._messages is not None and self._messages.wait_seconds(now) > 0:
-            return None
-        for _ in range(len(ring)):
-            message = ring.popleft()
-            if self._domains.take(message.domain, now):
-                if self._messages is not None:
-                    self._messages.take(now)
-                self.touched = now
-                return message
-            ring.append(message)
-        return None
-
-    def wait_seconds(self, ring: "deque[Message]", now: float) -> float:
-        """Seconds until `take` may succeed, as far as pauses and tokens are concerned."""
+    def wait_seconds(self, now: float) -> float:
+        """Seconds until a message may go, as far as pauses and tokens of the lane are concerned."""
         wait = max(0.0, self.pacer.paused_until - now)
         if self._messages is not None:
             wait = max(wait, self._messages.wait_seconds(now))
-        if ring:
-            wait = max(wait, min(self._domains.wait_seconds(message.domain, now) for message in ring))
         return wait
+
+    def spend(self, now: float) -> None:
+        """A message goes to the wire: take its token."""
+        if self._messages is not None:
+            self._messages.take(now)
+        self.touched = now
 
     def take_connect(self, now: float) -> float:
         """0 and a connect's token is spent, or the seconds to wait for one."""
@@ -116,6 +125,11 @@ class Lane:
         if rate != self._rate:
             self._rate = rate
             self._messages.set_rate(rate, now)
+
+    def _buckets(self) -> Iterator[TokenBucket | None]:
+        yield self._messages
+        yield self._connects
+        yield from self._domains.values()
 
     def statistics(self, now: float) -> LaneStatistics:
         ready = sum(len(exchange.ring) for exchange in self.exchanges.values())

@@ -41,7 +41,6 @@ T = TypeVar("T")
 SWEEP_SECONDS = 0.25
 DRAIN_SECONDS = 60.0
 QUIT_SECONDS = 2.0
-LANE_KEPT_SECONDS = 60.0
 
 
 class NodeOptions(Struct, frozen=True, kw_only=True):
@@ -93,6 +92,11 @@ class Node:
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._pools: dict[Exchange, Pool] = {}
+        self._domain_rates = {
+            domain.lower(): float(limits.messages)
+            for domain, limits in campaign.limits.domains.items()
+            if limits.messages is not None
+        }
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-sync")
         self.statistics = Statistics(campaign, run.id, now=clock.monotonic())
         self._recorder = Recorder(
@@ -240,16 +244,17 @@ class Node:
         return finished
 
     async def _drain(self) -> None:
-        for pool in self._pools.values():
+        holders = self._rooms.budget.holders
+        for pool in list(holders):
             pool.drain()
-        await self._until(lambda: not any(pool.in_flight for pool in self._pools.values()), DRAIN_SECONDS)
+        await self._until(lambda: not any(pool.in_flight for pool in holders), DRAIN_SECONDS)
 
     async def _close_connections(self) -> None:
         """QUIT where nothing is in flight, a moment for the replies to that, then the sockets are closed."""
-        for pool in self._pools.values():
+        for pool in list(self._rooms.budget.holders):
             pool.drain()
         await self._until(lambda: not self._rooms.budget.open, QUIT_SECONDS)
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
             await pool.close()
         await self._composer.close()
 
@@ -278,17 +283,21 @@ class Node:
     def _may_begin(self) -> bool:
         return not self._stopping and not self._disk_full
 
-    def _exchanges_of(self, site: Site) -> list[Exchange]:
+    def _exchanges_of(self, site: Site, domain: str) -> list[Exchange]:
         """The exchanges of a domain's hosts, made on first use: one in the site's lane of each egress source."""
         exchanges = []
+        now = self._clock.monotonic()
+        rate = self._domain_rates.get(domain)
+        hosts_and_domain = (site.hosts, domain if rate is not None else "")
         for position, source in enumerate(self._sources):
             key = (site.name, position)
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = self._make_lane(site, source)
-            exchange = lane.exchanges.get(site.hosts)
+            exchange = lane.exchanges.get(hosts_and_domain)
             if exchange is None:
-                exchange = lane.exchanges[site.hosts] = Exchange(lane, site.hosts)
+                bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
+                exchange = lane.exchanges[hosts_and_domain] = Exchange(lane, site.hosts, bucket)
                 self._pools[exchange] = Pool(exchange, self._rooms)
             exchanges.append(exchange)
         return exchanges
@@ -300,7 +309,6 @@ class Node:
             source,
             effective_limits(site, campaign.limits),
             Pacer(campaign.delivery.retry, self._options.pacing),
-            campaign.limits.domains,
             now=self._clock.monotonic(),
         )
 
@@ -320,7 +328,7 @@ class Node:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self._clock.monotonic()
-            for pool in self._pools.values():
+            for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)
             if now >= next_look:
                 next_look = now + 1.0
@@ -330,10 +338,8 @@ class Node:
                 await self._look_at_journal()
 
     def _drop_idle_lanes(self, now: float) -> None:
-        """What is known of a site that has had no mail for a while is forgotten, unless it is a grudge."""
         for key, lane in list(self._lanes.items()):
-            resting = all(exchange.open_again_at < now for exchange in lane.exchanges.values())
-            if lane.idle and resting and now - lane.touched > LANE_KEPT_SECONDS:
+            if lane.is_forgettable(now):
                 del self._lanes[key]
                 for exchange in lane.exchanges.values():
                     del self._pools[exchange]
@@ -343,13 +349,13 @@ class Node:
         stale = self._store.journal.stale_chunks()
         if stale:
             await self._scheduler.checkpoint(stale)
-        full = self._recorder.full
+        full = self._recorder.full or self._scheduler.disk_full
         if full:
-            full = not await self._in_store(self._recorder.make_room)
+            full = not await self._in_store(self._recorder.make_room) or self._scheduler.disk_full
         if full != self._disk_full:
             self._disk_full = full
             self.statistics.problem = "paused: disk full" if full else ""
-            self._recorder.run_event("paused" if full else "resumed", "no room for the journal" if full else "")
+            self._recorder.run_event("paused" if full else "resumed", "the disk is full" if full else "")
             if not full:
                 for pool in self._pools.values():
                     pool.kick()

@@ -22,11 +22,12 @@ RECIPIENTS_PER_CONNECTION = 4
 
 
 class Budget:
-    """The connections a node may have at once; `line` is where pools wait for one."""
+    """The connections a node may have at once; `holders` are the pools that have one, `line` is where they wait."""
 
     def __init__(self, connections: int) -> None:
         self.connections = connections
         self.open = 0
+        self.holders: set[Pool] = set()
         self.line = Line()
 
     def free_connections(self) -> int:
@@ -92,7 +93,7 @@ class Pool:
                     break
                 connection.pump()
         self._open_more(now)
-        wait = max(exchange.open_again_at - now, self._lane.wait_seconds(exchange.ring, now))
+        wait = max(exchange.open_again_at - now, exchange.wait_seconds(now))
         if exchange.waiting and wait > 0:
             self._schedule(wait)
 
@@ -140,7 +141,7 @@ class Pool:
             message = exchange.take(self._clock.monotonic())
             if message is None:
                 break
-            if self._lane.waiting == LOW_WATER - 1:
+            if exchange.supply == LOW_WATER - 1:
                 rooms.on_low()
             if not rooms.courier.suppressed(self._lane, message.chunk, message.index):
                 break
@@ -148,7 +149,7 @@ class Pool:
             rooms.composer.request(exchange)
         if message is None:
             if exchange.ring:
-                self._schedule(self._lane.wait_seconds(exchange.ring, self._clock.monotonic()))
+                self._schedule(exchange.wait_seconds(self._clock.monotonic()))
             elif not exchange.waiting:
                 if self._lane.line or rooms.budget.line:
                     # Others wait for a connection that this one does not need any more.
@@ -202,6 +203,7 @@ class Pool:
             exchange.connections += 1
             lane.connections += 1
             budget.open += 1
+            budget.holders.add(self)
             task = asyncio.get_running_loop().create_task(self._open())
             self._openings.add(task)
             task.add_done_callback(self._opened)
@@ -218,6 +220,7 @@ class Pool:
         lane.connections -= 1
         budget.open -= 1
         if not self.exchange.connections:
+            budget.holders.discard(self)
             lane.line.leave(self)
             budget.line.leave(self)
         lane.line.serve(lane.free_connections)

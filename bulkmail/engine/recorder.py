@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from bulkmail.clock import Clock, rfc3339
 from bulkmail.engine.statistics import Statistics
 from bulkmail.engine.work import FEW, ActiveChunk
-from bulkmail.errors import StateError
+from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
 from bulkmail.model.message import Message
@@ -21,6 +21,8 @@ from bulkmail.store.runs import Run
 from bulkmail.store.suppressions import Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
+# How often a full disk is tried again.
+FULL_SECONDS = 1.0
 
 
 class Recorder:
@@ -56,17 +58,18 @@ class Recorder:
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
         self._closing = False
+        self._refused = False
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
         self.subscriber: Callable[[Sequence[Event]], None] | None = None
 
     @property
     def full(self) -> bool:
-        """True where the disk has no room for another journal segment: nothing new may be begun."""
-        return self._journal.full
+        """True where the disk has no room for journal, events or suppressions: nothing new may be begun."""
+        return self._refused or self._journal.full
 
     def make_room(self) -> bool:
         """Try again to get room on a full disk; True where there is some. May be called from any thread."""
-        return self._journal.prepare() and not self._journal.full
+        return self._journal.prepare() and not self.full
 
     def intents(self, messages: Sequence[Message]) -> None:
         """The last bytes of these messages are about to be written (what makes a doubt known after a crash)."""
@@ -236,37 +239,63 @@ class Recorder:
         self._dirty.set()
 
     async def _sync(self) -> None:
-        """The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash.
+        """Once; what a full disk refuses is kept and tried again a second later, or raised while closing.
 
-        It speaks for what was gathered here, and not for what came in since.
+        The mark comes last: what follows from an outcome (its event, a suppression) is done again after a crash. It
+        speaks for what was gathered here, and not for what came in since.
         """
         self._dirty.clear()
-        self._journal.flush()
-        position = self._journal.position
-        events, self._events = self._events, []
-        entries, self._suppress = self._suppress, []
-        loop = asyncio.get_running_loop()
+        closing = self._closing
+        events: list[Event] = []
         try:
-            offset = await loop.run_in_executor(self._sync_thread, self._publish, events)
+            self._journal.flush()
+            position = self._journal.position
+            events = await self._log_events()
+            await self._suppress_all()
+            self._journal.mark(self._run_number, self._event_log.offset, position)
+            self._refused = False
+        except DiskFull:
+            if closing:
+                raise
+            self._refused = True
+            asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
+        finally:
+            self.publish(events)
+
+    async def _log_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events)
+        except DiskFull:
+            self._events = events + self._events
+            raise
+        return events
+
+    async def _suppress_all(self) -> None:
+        entries, self._suppress = self._suppress, []
+        if not entries:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._store_thread, self._suppressions.add_many, entries)
+        except DiskFull:
+            self._suppress = entries + self._suppress
+            raise
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand durable events to the subscriber."""
+        if events and self.subscriber is not None:
+            self.subscriber(events)
+
+    def _write(self, events: list[Event]) -> None:
+        try:
+            self._journal.sync()
+            self._event_log.append(events)
+            # Before the mark that covers them: after a power loss the log must not lack what is called published.
+            self._event_log.sync()
         except OSError as error:
             raise StateError(
                 f"the event log cannot be written: {error}", hint="free the disk and send again"
             ) from error
-        if entries:
-            await loop.run_in_executor(self._store_thread, self._suppressions.add_many, entries)
-        self._journal.mark(self._run_number, offset, position)
-        if events:
-            self.publish(events)
-
-    def publish(self, events: Sequence[Event]) -> None:
-        """Hand durable events to the subscriber."""
-        if self.subscriber is not None:
-            self.subscriber(events)
-
-    def _publish(self, events: list[Event]) -> int:
-        self._journal.sync()
-        self._event_log.append(events)
-        return self._event_log.offset
 
     def _resolved(self, active: ActiveChunk) -> None:
         active.outstanding -= 1

@@ -30,6 +30,7 @@ def publish_recovered(store: Store, suppressions: Suppressions) -> Recovered:
     for found in report.events_to_publish:
         by_run[found.run].append(found)
     published = 0
+    offsets: dict[int, int] = {}
     for number, outcomes in by_run.items():
         run = store.run(number)
         log = EventLog(store.events_path(run))
@@ -43,10 +44,13 @@ def publish_recovered(store: Store, suppressions: Suppressions) -> Recovered:
             log.append(missing)
             log.sync()
             suppressions.add_many(entry for found in outcomes if (entry := _suppression(run, found)) is not None)
-            store.journal.mark(number, log.offset)
+            offsets[number] = log.offset
         finally:
             log.close()
         published += len(missing)
+    # Only now: a mark speaks for all that recovery found, of whatever run.
+    for number, offset in offsets.items():
+        store.journal.mark(number, offset)
     doubts: defaultdict[int, list[str]] = defaultdict(list)
     for doubt in report.doubts:
         doubts[doubt.run].append(doubt.address)

@@ -21,6 +21,7 @@ from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.work import FEW, ActiveChunk, Work
+from bulkmail.errors import DiskFull
 from bulkmail.policy.route import Site
 from bulkmail.store.chunks import Backlog, OpenChunk
 from bulkmail.store.store import Store
@@ -32,6 +33,10 @@ MAX_ACTIVE = 256
 MAX_TAILS = 8
 # How long a destination's site is taken for granted.
 SITE_SECONDS = 60.0
+# Destinations remembered before those whose time is over are dropped.
+MOST_SITES = 10_000
+# How often a full disk is tried again.
+FULL_SECONDS = 1.0
 # The longest nap, so that a clock step or a missed wake-up costs little.
 MAX_NAP_SECONDS = 30.0
 
@@ -51,7 +56,8 @@ class Supply(Struct, frozen=True, kw_only=True):
 class Scheduler:
     """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
 
-    `exchanges_of(site)` are the exchanges of a domain's hosts, one for each egress source; `put` hands them recipients.
+    `exchanges_of(site, domain)` are the exchanges of a domain's hosts, one for each egress source; `put` hands them
+    recipients. While `disk_full`, nothing is claimed.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class Scheduler:
         *,
         router: Router,
         courier: Courier,
-        exchanges_of: Callable[[Site], Sequence[Exchange]],
+        exchanges_of: Callable[[Site, str], Sequence[Exchange]],
         put: Callable[[Exchange, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
@@ -83,6 +89,7 @@ class Scheduler:
         self._asked: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
+        self.disk_full = False
         self._sites: dict[str, tuple[float, Site | Unroutable]] = {}
 
     def wake(self) -> None:
@@ -117,7 +124,10 @@ class Scheduler:
         """Fold these chunks where they are in memory; they stay there."""
         chunks = [active.chunk for number, active in self._active.items() if number in numbers]
         if chunks:
-            await self._in_store(self._store.fold, chunks)
+            try:
+                await self._in_store(self._store.fold, chunks)
+            except DiskFull:
+                self.disk_full = True
 
     async def release_all(self) -> None:
         """Fold every chunk in memory, its untried recipients open again; for a stop."""
@@ -128,7 +138,9 @@ class Scheduler:
     async def _run(self, *, wait: bool) -> bool:
         while not self._stopping:
             self._wake.clear()
-            await self._fold_idle()
+            if not await self._fold_idle():
+                await self._nap(FULL_SECONDS)
+                continue
             backlog = await self._in_store(self._store.backlog, self._run_number, self._clock.time())
             supply = await self._supply(backlog)
             if self._failure is not None:
@@ -207,15 +219,18 @@ class Scheduler:
         if isinstance(site, Unroutable):
             return 0.0
         waits = [
-            max(0.0, exchange.open_again_at - now) if exchange.lane.waiting < LOW_WATER else MAX_NAP_SECONDS
-            for exchange in self._exchanges_of(site)
+            max(0.0, exchange.open_again_at - now) if exchange.supply < LOW_WATER else MAX_NAP_SECONDS
+            for exchange in self._exchanges_of(site, domain)
         ]
         return min(waits)
 
     async def _ask(self, domain: str) -> None:
         site = await self._router.site(domain)
         seconds = DNS_NAP_SECONDS if isinstance(site, Unroutable) else SITE_SECONDS
-        self._sites[domain] = (self._clock.monotonic() + seconds, site)
+        now = self._clock.monotonic()
+        if len(self._sites) >= MOST_SITES:
+            self._sites = {name: known for name, known in self._sites.items() if known[0] > now}
+        self._sites[domain] = (now + seconds, site)
         self._asked.discard(domain)
 
     def _hand_out(self, chunk: OpenChunk) -> None:
@@ -251,7 +266,7 @@ class Scheduler:
             self._courier.unroutable(active, indexes, site, domain)
             return
         indexes = [index for index in indexes if not self._courier.expired(active, index, site)]
-        exchanges = self._exchanges_of(site)
+        exchanges = self._open_ones(self._exchanges_of(site, domain))
         now = self._clock.monotonic()
         for position, exchange in enumerate(exchanges):
             work = [(active, index) for index in indexes[position :: len(exchanges)]]
@@ -260,10 +275,26 @@ class Scheduler:
             else:
                 self._put(exchange, work)
 
-    async def _fold_idle(self) -> None:
-        if self._idle:
-            idle, self._idle = self._idle, []
+    def _open_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        """Those of egress sources whose lanes can take more now; where none can, those that open first."""
+        now = self._clock.monotonic()
+        fit = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
+        if not fit:
+            return [min(exchanges, key=lambda one: one.open_again_at)]
+        return [one for one in fit if one.supply < LOW_WATER] or fit
+
+    async def _fold_idle(self) -> bool:
+        """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""
+        idle, self._idle = self._idle, []
+        try:
             await self._fold(idle)
+        except DiskFull:
+            self._active |= {active.chunk.number: active for active in idle}
+            self._idle = idle + self._idle
+            self.disk_full = True
+            return False
+        self.disk_full = False
+        return True
 
     async def _fold(self, chunks: list[ActiveChunk]) -> None:
         if not chunks:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from bulkmail.model.campaign import DomainLimits, Limits, SiteLimits
+from bulkmail.model.campaign import Limits, SiteLimits
 from bulkmail.policy.route import Site, fitting_pattern, roll_ups
 from bulkmail.policy.rules import packaged_entries
 
@@ -93,6 +93,10 @@ class TokenBucket:
         """How long until `take` says yes; 0 for now."""
         return max(0.0, self._full_at - now - (self._burst - 1.0) * self._interval)
 
+    def is_full(self, now: float) -> bool:
+        """Whether a new bucket would be no different."""
+        return self._full_at <= now
+
     def set_rate(self, rate_per_second: float, now: float) -> None:
         """Change the rate; what was taken beyond it stays to be made good, at the new rate."""
         owed = max(0.0, self._full_at - now) / self._interval
@@ -104,28 +108,6 @@ class TokenBucket:
             raise ValueError(f"a rate must be above 0 a second, not {rate_per_second}")
         burst = rate_per_second * BURST_SECONDS if self._own_burst is None else self._own_burst
         return 1.0 / rate_per_second, max(1.0, burst)
-
-
-class DomainBuckets:
-    """The narrower rates of single recipient domains inside a lane; a domain without one always passes."""
-
-    __slots__ = ("_buckets",)
-
-    def __init__(self, domains: Mapping[str, DomainLimits], now: float) -> None:
-        self._buckets = {
-            domain.lower(): TokenBucket(limits.messages, now=now)
-            for domain, limits in domains.items()
-            if limits.messages is not None
-        }
-
-    def take(self, domain: str, now: float) -> bool:
-        """Take one for `domain` (lower case, A-label) if there is one."""
-        bucket = self._buckets.get(domain)
-        return bucket is None or bucket.take(now)
-
-    def wait_seconds(self, domain: str, now: float) -> float:
-        bucket = self._buckets.get(domain)
-        return 0.0 if bucket is None else bucket.wait_seconds(now)
 
 
 class ProviderLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

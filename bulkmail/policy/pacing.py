@@ -137,6 +137,18 @@ class Pacer:
             connect_failures=self._connect_failures,
         )
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether a new pacer would do anything else than this one."""
+        return (
+            self._pauses > 0
+            or self._slow_downs > 0
+            or self._connect_failures > 0
+            or self._messages_cap is not None
+            or self._closed_at is not None
+            or self._suspicion > 0
+        )
+
     # -- inputs
 
     def on_verdict(self, now: float, verdict: Verdict, *, open_connections: int, sent_on_connection: int = 0) -> None:

@@ -126,6 +126,11 @@ class Suppressions:
             return self.check(key, list_name) is not None
         return False
 
+    def load(self) -> None:
+        """Read all into memory now (seconds for millions), rather than at the first look-up."""
+        if self._set is None:
+            self._load()
+
     def refresh(self) -> bool:
         """Take in what other processes changed; True if anything did. A microsecond if nobody wrote to queue.db."""
         version = self._database.value("PRAGMA data_version")

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+from bulkmail import Engine
 from tests.dns.server import silence
 from tests.engine.exchanger import Exchanger, Guest
 from tests.engine.scene import Internet, addresses, run, send
@@ -141,5 +142,47 @@ def test_a_connection_with_nothing_to_do_is_given_up_to_one_that_waits_for_it(tm
         assert summary.delivered == 2
         # The retry is due after 1 to 2 seconds; a connection is idle for 5 before it is closed unasked.
         assert summary.seconds < 4.5
+
+    run(scene())
+
+
+def test_a_domain_kept_to_its_own_rate_holds_up_nobody_at_the_same_hosts(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example", "brand.example")
+            # More of the slow domain than a lane is supplied with at once, and first in the list.
+            rows = [*addresses(600, "brand.example"), *addresses(100), *addresses(3, "tail.example")]
+            internet.dns.has("tail.example 300 MX 10 mx.shop.example.")
+            limits = {"default": {"connections": 2}, "domains": {"brand.example": {"messages": "2/s"}}}
+            async with Engine(tmp_path / "state", signers=1) as engine:
+                others = 0
+                async for event in engine.send(internet.campaign(tmp_path, rows, limits=limits)):
+                    others += event.disposition == "delivered" and not str(event.recipient).endswith("@brand.example")
+                    if others == 103:
+                        break
+        brand = [message for message in mx.accepted if message.recipient.endswith("@brand.example")]
+        assert len(brand) < 20
+
+    run(scene())
+
+
+def test_what_one_source_may_not_send_for_a_while_goes_by_the_others(tmp_path: Path) -> None:
+    def behave(stage: str, guest: Guest, argument: str) -> str | None:
+        blocked = stage == "connect" and guest.peer == "127.0.7.201"
+        return "421 4.7.0 your address is blocked for now" if blocked else None
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example", behave, "shop.example")
+            sources = [{"address": f"127.0.7.{last}", "ehlo": f"out{last}.acme.example"} for last in (201, 202)]
+            delivery = {"sources": sources, "retry": ["1h"], "expire": "5h"}
+            # One chunk is shared out before the first source is known to be blocked; the others come after.
+            campaign = internet.campaign(
+                tmp_path, addresses(4000), delivery=delivery, limits={"default": {"messages": "4000/s"}}
+            )
+            summary, _ = await send(campaign, tmp_path / "state", wait=False)
+        assert {guest.peer for guest in mx.guests} == {"127.0.7.201", "127.0.7.202"}
+        assert summary.delivered >= 3500
+        assert summary.delivered + summary.deferred == 4000
 
     run(scene())

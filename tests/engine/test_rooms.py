@@ -18,7 +18,6 @@ from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, build_chunks
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.pinning import changes, pin
-from bulkmail.engine.pool import Budget, Pool, Rooms
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.recovery import publish_recovered
 from bulkmail.engine.router import Router, Unroutable
@@ -62,7 +61,7 @@ STEPS = st.lists(st.sampled_from(["put", "compose", "ready", "fail", "take", "ba
 @given(STEPS)
 def test_what_a_lane_counts_as_waiting_is_what_its_exchanges_hold(steps: list[str]) -> None:
     limits = EffectiveLimits(messages_per_second=None, connects_per_second=None)
-    lane = Lane(SITE, EgressSource(), limits, Pacer([1.0]), {}, now=0.0)
+    lane = Lane(SITE, EgressSource(), limits, Pacer([1.0]), now=0.0)
     exchanges = [Exchange(lane, ((10, "a.example"),)), Exchange(lane, ((10, "b.example"),))]
     taken: list[tuple[Exchange, Message]] = []
     total = 0
@@ -407,40 +406,3 @@ def test_an_attempt_given_back_is_in_no_doubt_after_a_crash(open_desk: Callable[
     shutil.copytree(desk.path, crashed)
     with Store.open(crashed, clock=SystemClock()) as store:
         assert [doubt.index for doubt in store.recovered.doubts] == [4]
-
-
-# Connections of a lane, lent from pool to pool.
-
-
-def test_a_connection_given_up_goes_to_the_next_that_can_use_it() -> None:
-    async def scene() -> None:
-        limits = EffectiveLimits(connections=1)
-        lane = Lane(SITE, EgressSource(), limits, Pacer([1.0]), {}, now=0.0)
-        budget = Budget(10)
-        rooms = Rooms(
-            composer=None,  # type: ignore[arg-type]
-            courier=None,  # type: ignore[arg-type]
-            dialer=None,  # type: ignore[arg-type]
-            recorder=None,  # type: ignore[arg-type]
-            budget=budget,
-            clock=SystemClock(),
-            may_begin=lambda: False,
-            on_low=lambda: None,
-            on_crash=lambda error: None,
-        )
-        holder, workless, closed, waiting, last = (
-            Pool(Exchange(lane, ((10, f"{name}.example"),)), rooms) for name in "abcde"
-        )
-        for pool in (closed, waiting, last):
-            pool.exchange.put([(None, 0)])  # type: ignore[list-item]
-        closed.exchange.closed_until = SystemClock().monotonic() + 60
-        for pool in (workless, closed, waiting, last):
-            pool._starve(lane.hungry)
-        lane.connections = budget.open = holder.exchange.connections = 1
-        holder._release()
-        assert (lane.connections, budget.open) == (0, 0)
-        # The first two have no use for it and ask again when they have; the fourth keeps its place.
-        assert [pool._kicked for pool in (workless, closed, waiting, last)] == [True, True, True, False]
-        assert list(lane.hungry) == [last]
-
-    asyncio.run(scene())

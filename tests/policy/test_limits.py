@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkmail.model.campaign import DomainLimits, Limits, SiteLimits
+from bulkmail.model.campaign import Limits, SiteLimits
 from bulkmail.model.units import PerSecond
-from bulkmail.policy.limits import DomainBuckets, EffectiveLimits, TokenBucket, effective_limits, provider_limits
+from bulkmail.policy.limits import EffectiveLimits, TokenBucket, effective_limits, provider_limits
 from bulkmail.policy.route import roll_ups, site_of
 
 GOOGLE = site_of([(5, "gmail-smtp-in.l.google.com")])
@@ -146,14 +146,3 @@ class TestTokenBucket:
     def test_a_rate_of_nothing_is_refused(self, rate: float) -> None:
         with pytest.raises(ValueError, match="above 0"):
             TokenBucket(rate)
-
-
-class TestDomainBuckets:
-    def test_only_a_domain_with_a_rate_waits(self) -> None:
-        buckets = DomainBuckets({"Yahoo.com": DomainLimits(messages=PerSecond(2)), "free.example": DomainLimits()}, 0.0)
-        assert buckets.take("yahoo.com", 0.0)
-        assert not buckets.take("yahoo.com", 0.0)
-        assert buckets.wait_seconds("yahoo.com", 0.0) == pytest.approx(0.5)
-        for domain in ("free.example", "other.example"):
-            assert all(buckets.take(domain, 0.0) for _ in range(100))
-            assert buckets.wait_seconds(domain, 0.0) == 0.0
