@@ -24,6 +24,8 @@ cdef enum:
     # RFC 5321 §4.5.3.1.3: a path has 256 octets.
     MAX_PATH = 256
 
+cdef dict NAMES = {MAIL: "MAIL", RCPT: "RCPT", MESSAGE: "the end of a message", RSET: "RSET"}
+
 
 cdef class Transaction:
     cdef object message
@@ -71,6 +73,7 @@ cdef class Transactions:
     cdef int[RING] stages
     cdef int head
     cdef int awaited
+    cdef int unsent      # the last so many of the awaited: their commands are in `out` still
 
     def __cinit__(self, *, bint pipelining, bint chunking=False, bint size=False, int window=1,
                   Py_ssize_t max_messages=100):
@@ -163,11 +166,12 @@ cdef class Transactions:
         """The connection is gone: every message without a result, as (message, stage waited for, may be delivered)."""
         cdef Transaction transaction
         cdef list left = []
+        self.withdraw()
         for transaction in self.open:
             if not transaction.failed:
                 left.append((transaction.message, transaction.stage, transaction.ended))
         self.open.clear()
-        self.awaited = 0
+        self.awaited = self.unsent = 0
         self.closing = True
         return left
 
@@ -179,19 +183,26 @@ cdef class Transactions:
             return b""
         data = b"".join(self.out)
         self.out.clear()
+        self.unsent = 0
         return data
 
     def take_begun(self):
         """The messages whose last byte is in the bytes that `outgoing` hands out next."""
         if not self.begun:
             return ()
-        begun, self.begun = self.begun, []
-        return begun
+        messages = [(<Transaction> transaction).message for transaction in self.begun]
+        self.begun.clear()
+        return messages
 
     @property
     def stage(self):
         """The stage of the oldest awaited reply, 0 where none is: what a timeout is measured for."""
         return self.stages[self.head] if self.awaited else 0
+
+    @property
+    def asked(self):
+        """True where a command that was handed out has no reply yet: only then may the server say anything but 421."""
+        return self.awaited > self.unsent
 
     @property
     def in_flight(self):
@@ -210,6 +221,7 @@ cdef class Transactions:
         self.stages[slot] = stage
         self.owners[slot] = owner
         self.awaited += 1
+        self.unsent += 1
         self.tail_bytes += len(command)
 
     cdef finish(self, Transaction transaction, bytes data, bytes terminator):
@@ -219,11 +231,19 @@ cdef class Transactions:
         self.tail_bytes = 0
         transaction.ended = True
         transaction.data = None
-        self.begun.append(transaction.message)
+        self.begun.append(transaction)
+
+    cdef withdraw(self):
+        """What was not handed out never will be."""
+        cdef Transaction transaction
+        for transaction in self.begun:
+            transaction.ended = False
+        self.begun.clear()
+        self.out.clear()
 
     cdef drop(self, Transaction transaction):
         self.open.remove(transaction)
-        if self.dirty and not self.pipelining:
+        if self.dirty and not self.pipelining and not self.closing:
             # Alone in its flight; with pipelining it travels ahead of the next MAIL.
             self.dirty = False
             self.send(b"RSET\r\n", RSET, None)
@@ -238,10 +258,11 @@ cdef class Transactions:
         cdef Transaction transaction
         cdef int stage
         cdef bint positive = 200 <= code < 300
-        if self.awaited == 0:
+        if self.awaited == self.unsent:
             self.closing = True
             if code == 421:
                 # RFC 5321 §3.8: a server may say 421 to nothing when it shuts down.
+                self.shut(text, results)
                 return
             self.error = f"a reply that nothing asked for: {code} {text[:200]!r}"
             return
@@ -252,6 +273,10 @@ cdef class Transactions:
         self.awaited -= 1
         if code == 421:
             self.closing = True
+        if 300 <= code < 400 and stage != DATA and stage != QUIT:
+            # Some other command's reply. A message whose end was written stays in doubt.
+            self.error = f"{code} in reply to {NAMES[stage]}"
+            return
         if stage == MAIL:
             if not positive:
                 self.fail(transaction, MAIL, code, text, results)
@@ -285,15 +310,23 @@ cdef class Transactions:
                 self.fail(transaction, DATA, code, text, results)
                 self.drop(transaction)
         elif stage == MESSAGE:
-            if 300 <= code < 400:
-                # The message stays open, and so in doubt.
-                self.error = f"{code} in reply to the end of a message"
-                return
-            self.drop(transaction)
             if positive and not transaction.failed:
                 self.completed += 1
                 results.append((transaction.message, MESSAGE, code, text))
             else:
                 self.fail(transaction, MESSAGE, code, text, results)
+            self.drop(transaction)
         elif stage == RSET and not positive:
-            self.closing = True
+            # RFC 5321 §4.1.1.5 has no refusal of RSET: what is in flight goes on, nothing more is begun, QUIT follows.
+            self.max_messages = self.submitted
+
+    cdef shut(self, text, list results):
+        """421 ahead of commands that were not handed out: it is the reply to the oldest, and none of them leaves."""
+        cdef Transaction transaction
+        self.withdraw()
+        if self.awaited:
+            transaction = <Transaction> self.owners[self.head]
+            if transaction is not None:
+                self.fail(transaction, self.stages[self.head], 421, text, results)
+                self.open.remove(transaction)
+        self.awaited = self.unsent = 0

@@ -16,6 +16,8 @@ from bulkmail.model.delivery import Summary
 
 SITES = 10
 NOTES = 3
+# Of what a server said, in a line without a terminal's width.
+SAID_COLUMNS = 160
 # With fewer columns for it, a site's state is told in a word.
 STATE_COLUMNS = 24
 HELP = "Ctrl-C stops in order; the same command goes on from there"
@@ -200,8 +202,13 @@ def plain_line(snapshot: Snapshot) -> str:
     parts = [f"{word_of(name)} {count:,}" for name, count in counts(summary)]
     parts.append(f"{snapshot.rate_per_second:,.0f}/s")
     parts += filter(None, (eta(snapshot), snapshot.problem))
-    paused = [row for row in site_rows(snapshot) if row.paused_seconds > 0]
+    rows = site_rows(snapshot)
+    paused = [row for row in rows if row.paused_seconds > 0]
     if paused:
         parts.append(f"paused: {', '.join(row.site for row in paused[:3])}{', ...' if len(paused) > 3 else ''}")
+    stuck = next((row for row in paused or rows if row.said), None)
+    if stuck is not None and snapshot.rate_per_second < 0.5:
+        place = "" if stuck.said.startswith(stuck.site.rstrip(".")) else f"{stuck.site}: "
+        parts.append(shortened(f"{place}{stuck.said}", SAID_COLUMNS))
     figures = f"{final(summary):,}/{summary.recipients:,} final"
     return safe(f"{summary.run}: {snapshot.phase}: {figures}, {', '.join(parts)}")

@@ -1,6 +1,7 @@
 """What a person reads when a send is over."""
 
 import os
+import shlex
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def _next(file: str, directory: Path, summary: Summary, reasons: list[ReasonCoun
     if maildir is not None:
         example = _first_file(maildir / "new")
         if example is not None:
-            lines.append((f"less {near(example)}", "one message, as a sandbox mailbox has it"))
+            lines.append((f"less {shlex.quote(near(example))}", "one message, as a sandbox mailbox has it"))
     return commands(lines)
 
 

@@ -30,7 +30,9 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
     check_meaning(campaign, findings)
     if recipients_required and not campaign.recipients:
         findings.add("recipients", "no recipients", hint="add - {file: recipients.csv}")
-    campaign = with_absolute_paths(campaign, Path(path).parent, findings)
+    # Beside the file itself also where it is called by a link, as the state directory is.
+    folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
+    campaign = with_absolute_paths(campaign, folder, findings)
     findings.fail_if_any()
     limits = replace(
         campaign.limits,

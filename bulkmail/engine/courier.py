@@ -31,6 +31,8 @@ PARK_SECONDS = 5.0
 PARK_SHARE = 0.1
 # Forgetting them costs a bad recipient's lane one more pause.
 MOST_REFUSED = 100_000
+# Sites whose last complaint is kept, to be told to those who expire without an attempt.
+MOST_COMPLAINTS = 10_000
 
 
 class Courier:
@@ -58,6 +60,7 @@ class Courier:
         self._clock = clock
         # Recipients that a lane-wide refusal met. Not kept with their chunk: that may be closed while the lane is.
         self._refused: set[tuple[int, int]] = set()
+        self._complaints: dict[str, str] = {}
         self.on_lane_changed: Callable[[Lane], None] = lambda lane: None
 
     # Replies.
@@ -197,12 +200,17 @@ class Courier:
             attempt=outcome.attempt,
             stage=outcome.stage,
             reason=Reason.EXPIRED,
-            explanation=outcome.text or "its lane was closed all the time",
+            explanation=outcome.text or self._why_closed(site),
             site=site.name,
         )
         return True
 
     # Beneath.
+
+    def _why_closed(self, site: Site) -> str:
+        """What kept everybody out, for a recipient to whom it never came."""
+        complaint = self._complaints.get(site.name)
+        return "its lane was closed all the time" + (f": {complaint}" if complaint else "")
 
     def _delivered(self, lane: Lane, connection: Connection, message: Message, code: int, text: bytes) -> None:
         now = self._clock.monotonic()
@@ -345,6 +353,9 @@ class Courier:
 
     def _lane_event(self, lane: Lane, reason: Reason, refusal: Refusal, what: str) -> None:
         lane.state = f"{what}: {refusal.reply or refusal.explanation}"
+        if lane.site.name not in self._complaints and len(self._complaints) >= MOST_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[lane.site.name] = f"{refusal.host}: {refusal.reply}" if refusal.reply else refusal.explanation
         self._recorder.lane_event(
             reason=reason,
             stage=refusal.stage,

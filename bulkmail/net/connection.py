@@ -21,6 +21,7 @@ from bulkmail.native.stuffing import stuff
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import describe
 from bulkmail.smtp.capabilities import Capabilities
+from bulkmail.smtp.commands import command_line
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
 
 Result = tuple[Message, int, int, bytes]
@@ -106,7 +107,7 @@ class Connection(asyncio.Protocol):
             if handshake.failure is None and self.closed:
                 raise HandshakeError(self._end_of_handshake())
             if handshake.failure is not None:
-                self.abort()
+                self._take_leave(handshake.failure)
                 raise HandshakeError(handshake.failure)
             if handshake.wants_tls:
                 await self._start_tls(tls_context)
@@ -130,6 +131,11 @@ class Connection(asyncio.Protocol):
     async def _start_tls(self, context: ssl.SSLContext | None) -> None:
         handshake = self._handshake
         assert self._transport is not None
+        if self._parser.pending or self._parser.failure is not None:
+            # Came between the reply and now; it would be read on as if it had come under TLS (RFC 3207 §6).
+            self.abort()
+            explanation = "bytes behind the reply to STARTTLS"
+            raise HandshakeError(HandshakeFailure(Stage.STARTTLS, reason=Reason.PROTOCOL, explanation=explanation))
         assert context is not None, "TLS was asked for without a context"
         loop = asyncio.get_running_loop()
         try:
@@ -172,12 +178,18 @@ class Connection(asyncio.Protocol):
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
-                if (error := self.transactions.error or self._parser.failure) is not None:
+                error = self.transactions.error or self._parser.failure
+                foreseen = self.transactions.asked or self.transactions.closing
+                if error is None and self._parser.pending and not foreseen:
+                    error = "the beginning of a reply that nothing asked for"
+                if error is not None:
                     self._finish(Reason.PROTOCOL, error)
                     return
                 self.pump(answered=True)
             else:
                 self._handshake.answer(replies, pending_bytes=self._parser.pending)
+                if self._parser.failure is not None:
+                    raise ProtocolError(self._parser.failure)
                 self._write(self._handshake.outgoing())
                 self._set_deadline(self._handshake.stage)
                 if self._handshake.done:
@@ -201,21 +213,18 @@ class Connection(asyncio.Protocol):
         if self.closed or transactions is None:
             return
         now = self._clock.monotonic()
+        silent = transactions.stage == 0
         while transactions.wants and not self._draining:
             message = self._owner.take(self)
             if message is None:
                 break
             self._submit(message, now)
-        if not transactions.in_flight:
-            if transactions.finished:
+        if transactions.stage == 0:
+            if transactions.closing:
                 self._finish(Reason.NONE, "")
                 return
-            exhausted = transactions.submitted >= transactions.max_messages
-            if (exhausted or self._draining) and transactions.stage == 0:
+            if self._draining or transactions.submitted >= transactions.max_messages:
                 transactions.quit()
-            elif transactions.closing and transactions.stage == 0:
-                self._finish(Reason.NONE, "")
-                return
         data = transactions.outgoing()
         if data:
             begun = transactions.take_begun()
@@ -224,7 +233,7 @@ class Connection(asyncio.Protocol):
             self._write(data)
         if transactions.stage:
             self.idle_since = None
-            if data or answered:
+            if answered or (silent and data):
                 self._set_deadline(transactions.stage)
         elif self.idle_since is None:
             self.idle_since = now
@@ -269,6 +278,14 @@ class Connection(asyncio.Protocol):
         return self._awaited_stage()
 
     # Beneath.
+
+    def _take_leave(self, failure: HandshakeFailure) -> None:
+        """Close; after a refusal with QUIT (RFC 5321 §4.1.1.10), whose reply would change nothing."""
+        if self.closed or failure.code == 421 or 300 <= failure.code < 400:
+            self.abort()
+            return
+        self._write(command_line("QUIT"))
+        self._finish(Reason.NONE, "")
 
     def _submit(self, message: Message, now: float) -> None:
         assert self.transactions is not None

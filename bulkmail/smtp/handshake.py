@@ -66,16 +66,19 @@ class Handshake:
     def answer(self, replies: list[tuple[int, bytes]], *, pending_bytes: int = 0) -> None:
         """Take replies in order; `pending_bytes` are bytes received behind them that are no whole reply yet.
 
-        Raises ProtocolError for a reply before its command: also for bytes behind the 220 to STARTTLS, which an
-        attacker may have put there (RFC 3207 §5).
+        Raises ProtocolError for a reply, or the beginning of one, before its command is written: also for bytes behind
+        the 220 to STARTTLS, which an attacker may have put there (RFC 3207 §6).
         """
         for position, (code, text) in enumerate(replies):
-            if self.done:
+            # The command it would answer is not even written. A server that shuts down may say so at any time.
+            if self.done or (self._out and code != 421):
                 raise ProtocolError(f"a reply that nothing asked for: {code} {text[:200]!r}")
             self._step(code, text)
             if self.wants_tls and (position + 1 < len(replies) or pending_bytes):
                 self.wants_tls = False
                 raise ProtocolError("bytes behind the reply to STARTTLS")
+        if pending_bytes and replies and self.failure is None:
+            raise ProtocolError("the beginning of a reply that nothing asked for")
 
     def tls_started(self) -> None:
         """TLS is up: all that was learned in clear is forgotten and EHLO said again (RFC 3207 §4.2)."""
@@ -146,7 +149,9 @@ class Handshake:
             self.ready = True
             return
         self.stage = Stage.AUTH
-        if "PLAIN" in self.capabilities.auth:
+        if not self._encrypted and self._tls != "none":
+            self._fail(0, b"", Reason.AUTHENTICATION, "no TLS on this connection: the password is not sent in clear")
+        elif "PLAIN" in self.capabilities.auth:
             secret = f"\0{credentials.username}\0{credentials.password}".encode()
             self._say(Stage.AUTH, command_line("AUTH PLAIN", base64.b64encode(secret).decode()))
         elif "LOGIN" in self.capabilities.auth:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -314,3 +315,16 @@ def test_the_dry_run_shows_the_message_that_preview_shows(folder, spawn) -> None
 def test_usage_errors_exit_with_2(spawn, arguments) -> None:
     out, err = finished(spawn(*arguments), 2)
     assert out == "" and "Traceback" not in err
+
+
+def test_where_nobody_lets_us_in_the_progress_and_the_report_say_why(folder, spawn) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        relay = f"relay: {{host: 127.0.0.1, port: {closed.getsockname()[1]}, tls: none}}"
+        folder.edit("route: sandbox", f"route: relay\n  {relay}")
+        folder.edit("expire: 20s", "expire: 4s")
+        out, err = finished(spawn("send", folder.file, "--json"), 0)
+    assert summary_of(out)["expired"] == 30
+    assert "Connection refused" in err
+    out, _ = finished(spawn("report", folder.file, "--undelivered", "-"), 0)
+    assert all("Connection refused" in row for row in out.splitlines()[1:])

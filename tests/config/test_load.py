@@ -63,6 +63,14 @@ def test_paths_are_taken_from_the_folder_of_the_file_whatever_the_current_one(lo
     assert campaign.content.text == str(folder / "spring/body.txt")
 
 
+def test_a_campaign_called_by_a_link_has_its_paths_beside_the_file_itself(load, full, folder, tmp_path) -> None:
+    load(full)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "link.yaml").symlink_to(folder / "c.yaml")
+    assert load_campaign(elsewhere / "link.yaml").content.html == str(folder / "spring/body.html")
+
+
 def test_anchors_and_merge_keys_save_repetition(load) -> None:
     campaign = load(
         BASE + "limits:\n  default: &d {connections: 5, messages: 9/s}\n  sites:\n"

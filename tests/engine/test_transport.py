@@ -1,4 +1,4 @@
-"""TLS as it is found in the field, and relays that want to know who we are."""
+"""Relays that want to know who we are, and that we want to know (TLS to mail exchangers: test_encryption)."""
 
 import datetime
 import ssl
@@ -55,56 +55,6 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSL
     client_context.cache_clear()
     yield context
     client_context.cache_clear()
-
-
-def test_tls_is_used_where_offered_whatever_the_certificate(tmp_path: Path, self_signed: ssl.SSLContext) -> None:
-    async def scene() -> None:
-        async with Internet() as internet:
-            mx = await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example", tls_context=self_signed)
-            summary, events = await send(internet.campaign(tmp_path, addresses(20)), tmp_path / "state")
-        assert summary.delivered == 20
-        assert all(guest.encrypted for guest in mx.guests)
-        assert all((event.tls or "").startswith("TLSv1") for event in events if event.event == "attempt")
-
-    run(scene())
-
-
-def test_a_server_whose_tls_is_broken_gets_its_mail_in_clear(tmp_path: Path) -> None:
-    def behave(stage: str, guest: Guest, argument: str) -> str | None:
-        return "454 4.7.0 TLS is out of order" if stage == "starttls" else None
-
-    async def scene() -> None:
-        async with Internet() as internet:
-            extensions = (*EXTENSIONS, "STARTTLS")
-            broken = await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example", extensions=extensions)
-            refusing = await internet.exchanger("mx.other.example", behave, "other.example", extensions=extensions)
-            rows = [*addresses(5), *addresses(5, "other.example")]
-            summary, events = await send(internet.campaign(tmp_path, rows), tmp_path / "state")
-        assert summary.delivered == 10
-        assert (len(broken.accepted), len(refusing.accepted)) == (5, 5)
-        assert {event.tls for event in events if event.event == "attempt"} == {None}
-
-    run(scene())
-
-
-@pytest.mark.parametrize("wanted", ["required", "verified"])
-def test_no_mail_leaves_in_clear_or_to_a_stranger_where_the_campaign_forbids_it(
-    tmp_path: Path, wanted: str, self_signed: ssl.SSLContext
-) -> None:
-    async def scene() -> None:
-        async with Internet() as internet:
-            clear = await internet.exchanger("mx.clear.example", lambda *_: None, "clear.example")
-            stranger = await internet.exchanger(
-                "mx.strange.example", lambda *_: None, "strange.example", tls_context=self_signed
-            )
-            rows = ["a@clear.example", "a@strange.example"]
-            campaign = internet.campaign(tmp_path, rows, delivery={"tls": wanted, "expire": "2s"})
-            summary, _ = await send(campaign, tmp_path / "state")
-        assert not clear.accepted
-        assert len(stranger.accepted) == (wanted == "required")
-        assert (summary.delivered, summary.expired) == ((1, 1) if wanted == "required" else (0, 2))
-
-    run(scene())
 
 
 def test_a_relay_takes_the_mail_of_all_domains_without_a_question_to_the_dns(tmp_path: Path) -> None:

@@ -23,6 +23,13 @@ def submit(transactions, name: str, data: bytes = DATA) -> None:
     transactions.submit(name, b"s@a.example", b"r@b.example", data)
 
 
+def hear(transactions, replies) -> list:
+    """The replies, once all that is to be written was written."""
+    transactions.take_begun()
+    transactions.outgoing()
+    return transactions.answer(replies)
+
+
 def test_a_pipelined_message_takes_two_flights_and_the_second_carries_the_next_envelope() -> None:
     transactions = started()
     assert transactions.outgoing() == ENVELOPE
@@ -93,10 +100,45 @@ def test_a_reply_that_nothing_asked_for_is_an_error() -> None:
 
 def test_a_delivery_confirmed_just_before_an_error_is_still_a_result() -> None:
     transactions = started()
-    transactions.answer([OK, OK, GO_ON])
-    assert transactions.answer([OK, OK]) == [("first", 10, 250, b"2.0.0 ok")]
+    hear(transactions, [OK, OK, GO_ON])
+    assert hear(transactions, [OK, OK]) == [("first", 10, 250, b"2.0.0 ok")]
     assert transactions.error
     assert transactions.abandon() == []
+
+
+def test_a_reply_to_a_message_that_was_not_handed_out_is_no_delivery() -> None:
+    transactions = started()
+    assert hear(transactions, [OK, OK, GO_ON, OK]) == []
+    assert "nothing asked for" in str(transactions.error)
+    assert transactions.abandon() == [("first", 10, False)]
+
+
+def test_421_behind_354_is_the_result_of_a_message_that_is_not_written() -> None:
+    transactions = started()
+    assert hear(transactions, [OK, OK, GO_ON, (421, b"bye")]) == [("first", 10, 421, b"bye")]
+    assert list(transactions.take_begun()) == []
+    assert transactions.outgoing() == b""
+    assert transactions.closing
+    assert transactions.abandon() == []
+
+
+@pytest.mark.parametrize("replies", [[GO_ON], [OK, GO_ON]])
+def test_354_to_another_command_than_data_is_an_error(replies) -> None:
+    transactions = started()
+    assert hear(transactions, replies) == []
+    assert transactions.error
+    assert transactions.abandon() == [("first", 6 + len(replies), False)]
+
+
+def test_a_refused_rset_is_the_end_of_the_connection_after_what_is_in_flight() -> None:
+    transactions = started()
+    hear(transactions, [OK, (550, b"nobody"), (503, b"no")])
+    submit(transactions, "second")
+    hear(transactions, [(502, b"what?"), OK, OK, GO_ON])
+    assert not transactions.wants
+    assert hear(transactions, [OK])[0][1:3] == (10, 250)
+    transactions.quit()
+    assert transactions.outgoing() == b"QUIT\r\n"
 
 
 def test_421_out_of_nothing_only_closes() -> None:
@@ -107,35 +149,38 @@ def test_421_out_of_nothing_only_closes() -> None:
 
 def test_250_to_data_is_an_error_and_leaves_the_message_unsent() -> None:
     transactions = started()
-    assert transactions.answer([OK, OK, OK]) == []
+    assert hear(transactions, [OK, OK, OK]) == []
     assert transactions.error
     assert transactions.abandon() == [("first", 9, False)]
 
 
 def test_354_to_the_end_of_a_message_is_an_error_and_leaves_it_in_doubt() -> None:
     transactions = started()
-    assert transactions.answer([OK, OK, GO_ON, GO_ON]) == []
+    assert hear(transactions, [OK, OK, GO_ON]) == []
+    assert hear(transactions, [GO_ON]) == []
     assert transactions.error
     assert transactions.abandon() == [("first", 10, True)]
 
 
 def test_after_the_end_of_a_message_a_lost_connection_leaves_a_doubt_and_the_next_untouched() -> None:
     transactions = started()
-    transactions.answer([OK, OK, GO_ON])
+    hear(transactions, [OK, OK, GO_ON])
     submit(transactions, "second")
+    transactions.take_begun()
+    transactions.outgoing()
     assert transactions.abandon() == [("first", 10, True), ("second", 7, False)]
 
 
 def test_before_the_end_of_a_message_a_lost_connection_leaves_no_doubt() -> None:
     transactions = started()
-    transactions.answer([OK, OK])
+    hear(transactions, [OK, OK])
     assert transactions.abandon() == [("first", 9, False)]
 
 
 def test_421_to_the_end_of_a_message_is_its_result_and_no_doubt() -> None:
     transactions = started()
-    transactions.answer([OK, OK, GO_ON])
-    assert transactions.answer([(421, b"closing")]) == [("first", 10, 421, b"closing")]
+    hear(transactions, [OK, OK, GO_ON])
+    assert hear(transactions, [(421, b"closing")]) == [("first", 10, 421, b"closing")]
     assert transactions.closing
     assert transactions.abandon() == []
 
@@ -153,13 +198,13 @@ def test_a_window_of_bdat_transactions_is_in_flight_at_once() -> None:
 
 def test_messages_per_connection_are_counted_at_the_envelope() -> None:
     transactions = started(max_messages=1)
-    transactions.answer([OK, OK, GO_ON])
+    hear(transactions, [OK, OK, GO_ON])
     assert not transactions.wants
-    transactions.answer([OK])
+    hear(transactions, [OK])
     transactions.outgoing()
     transactions.quit()
     assert transactions.outgoing() == b"QUIT\r\n"
-    transactions.answer([(221, b"bye")])
+    hear(transactions, [(221, b"bye")])
     assert transactions.finished
 
 
@@ -223,7 +268,7 @@ def test_native_and_plain_transactions_agree_on_any_dialogue(steps, **options) -
         concluded += [result[0] for result in outcome[0] or ()]
         assert list(native.take_begun()) == plain.take_begun()
         assert native.outgoing() == plain.outgoing()
-        for name in ("stage", "in_flight", "finished", "closing", "submitted", "completed"):
+        for name in ("stage", "asked", "in_flight", "finished", "closing", "submitted", "completed", "max_messages"):
             assert getattr(native, name) == getattr(plain, name), name
         assert bool(native.error) == bool(plain.error)
         if native.error:

@@ -257,33 +257,94 @@ def test_a_delivery_confirmed_just_before_garbage_is_not_lost() -> None:
     ]
 
 
-class FakeTransport(asyncio.Transport):
-    """A socket that only remembers that it was closed."""
+class Deaf(asyncio.Transport):
+    """A transport that keeps what is written; what comes in, the test says itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        self.written += data
 
     def is_closing(self) -> bool:
-        return False
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
 
     abort = close
 
 
+def by_hand(owner: FakeOwner, clock: SystemClock, tls: TlsMode = "none", window: int = 1) -> Connection:
+    connection = Connection(
+        owner,
+        Handshake(ehlo_name="me.example", tls=tls),
+        clock=clock,
+        timeouts=Timeouts(),
+        host="localhost",
+        address="127.0.0.1",
+        max_messages=100,
+        window=window,
+    )
+    connection.connection_made(Deaf())
+    return connection
+
+
+@pytest.mark.parametrize("late", [b"250-ev", b"garbage\r\n", b"250 evil\r\n"])
+def test_bytes_that_come_between_the_reply_to_starttls_and_the_tls_handshake_end_the_connection(late: bytes) -> None:
+    async def run() -> None:
+        connection = by_hand(FakeOwner(), SystemClock(), "required")
+        establishing = asyncio.create_task(connection.establish(client_context(verify=False)))
+        await asyncio.sleep(0)
+        connection.data_received(b"220 mx.example\r\n")
+        connection.data_received(b"250-mx.example\r\n250 STARTTLS\r\n")
+        connection.data_received(b"220 go\r\n")
+        connection.data_received(late)
+        with pytest.raises(HandshakeError) as caught:
+            await establishing
+        assert caught.value.failure.reason is Reason.PROTOCOL
+        assert connection.closed
+
+    asyncio.run(run())
+
+
+class Hand(SystemClock):
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_one_more_message_in_a_window_does_not_move_the_deadline_of_the_first() -> None:
+    async def run() -> None:
+        owner, clock = FakeOwner(message(1)), Hand()
+        connection = by_hand(owner, clock, window=4)
+        establishing = asyncio.create_task(connection.establish(None))
+        await asyncio.sleep(0)
+        connection.data_received(b"220 mx.example\r\n")
+        connection.data_received(b"250-mx.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+        await establishing
+        connection.pump()
+        deadline = connection.deadline
+        clock.now = 20.0
+        owner.waiting.append(message(2))
+        connection.pump()
+        assert connection.in_flight == 2
+        assert connection.deadline == deadline
+        connection.data_received(b"250 reset\r\n")
+        assert connection.deadline == 20.0 + Timeouts().mail
+        connection.abort()
+
+    asyncio.run(run())
+
+
 def test_a_server_that_lets_us_in_and_closes_in_the_same_breath_has_not_let_us_in() -> None:
-    async def scene() -> None:
-        connection = Connection(
-            FakeOwner(message(1)),
-            Handshake(ehlo_name="me.example"),
-            clock=SystemClock(),
-            timeouts=Timeouts(),
-            host="mx.example",
-            address="127.0.0.1",
-            max_messages=1,
-        )
-        connection.connection_made(FakeTransport())
+    async def run() -> None:
+        connection = by_hand(FakeOwner(message(1)), SystemClock())
         establishing = asyncio.create_task(connection.establish(None))
         await asyncio.sleep(0)
         connection.data_received(b"220 mx.example\r\n")
@@ -292,4 +353,4 @@ def test_a_server_that_lets_us_in_and_closes_in_the_same_breath_has_not_let_us_i
         with pytest.raises(HandshakeError, match="the server closed the connection"):
             await establishing
 
-    asyncio.run(scene())
+    asyncio.run(run())

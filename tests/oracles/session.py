@@ -21,7 +21,8 @@ class Transactions:
         self.closing = self.dirty = self.quitting = False
         self.error = None
         self.written: list[bytes] = []
-        self.begun: list[object] = []
+        self.begun: list[Delivery] = []
+        self.unsent = 0
         self.flying: list[Delivery] = []
         self.expected: deque[tuple[int, Delivery | None]] = deque()
 
@@ -38,6 +39,10 @@ class Transactions:
     @property
     def stage(self):
         return self.expected[0][0] if self.expected else 0
+
+    @property
+    def asked(self):
+        return len(self.expected) > self.unsent
 
     @property
     def in_flight(self):
@@ -73,9 +78,16 @@ class Transactions:
     def answer(self, replies):
         results = []
         for code, text in replies:
-            if not self.expected:
+            if not self.asked:
                 self.closing = True
                 if code == 421:
+                    self.withdraw()
+                    if self.expected and self.expected[0][1] is not None:
+                        stage, delivery = self.expected[0]
+                        self.refuse(delivery, stage, code, text, results)
+                        self.flying.remove(delivery)
+                    self.expected.clear()
+                    self.unsent = 0
                     continue
                 self.error = "nothing asked for it"
                 break
@@ -92,10 +104,11 @@ class Transactions:
         good = code // 100 == 2
 
         def fail():
-            if not delivery.failed:
-                delivery.failed = self.dirty = True
-                results.append((delivery.message, stage, code, text))
+            self.refuse(delivery, stage, code, text, results)
 
+        if code // 100 == 3 and stage not in (DATA, QUIT):
+            self.error = "354 to another command"
+            return
         if stage in (MAIL, RCPT):
             if good:
                 following = {MAIL: RCPT, RCPT: DATA}[stage]
@@ -120,17 +133,24 @@ class Transactions:
                 fail()
                 self.forget(delivery)
         elif stage == MESSAGE:
-            if code // 100 == 3:
-                self.error = "354 to a message"
-                return
-            self.forget(delivery)
             if good and not delivery.failed:
                 self.completed += 1
                 results.append((delivery.message, stage, code, text))
             else:
                 fail()
+            self.forget(delivery)
         elif stage == RSET and not good:
-            self.closing = True
+            self.max_messages = self.submitted
+
+    def refuse(self, delivery, stage, code, text, results):
+        if not delivery.failed:
+            delivery.failed = self.dirty = True
+            results.append((delivery.message, stage, code, text))
+
+    def withdraw(self):
+        for delivery in self.begun:
+            delivery.ended = False
+        self.begun, self.written = [], []
 
     def quit(self):
         if not self.quitting and not self.flying:
@@ -138,31 +158,34 @@ class Transactions:
             self.say(b"QUIT\r\n", QUIT, None)
 
     def abandon(self):
+        self.withdraw()
         left = [(delivery.message, delivery.stage, delivery.ended) for delivery in self.flying if not delivery.failed]
         self.flying.clear()
         self.expected.clear()
+        self.unsent = 0
         self.closing = True
         return left
 
     def outgoing(self):
-        data, self.written = b"".join(self.written), []
+        data, self.written, self.unsent = b"".join(self.written), [], 0
         return data
 
     def take_begun(self):
         begun, self.begun = self.begun, []
-        return begun
+        return [delivery.message for delivery in begun]
 
     def say(self, line, stage, delivery):
         self.written.append(line)
         self.expected.append((stage, delivery))
+        self.unsent += 1
 
     def end(self, delivery, data):
         self.say(data, MESSAGE, delivery)
         delivery.ended = True
-        self.begun.append(delivery.message)
+        self.begun.append(delivery)
 
     def forget(self, delivery):
         self.flying.remove(delivery)
-        if self.dirty and not self.pipelining:
+        if self.dirty and not self.pipelining and not self.closing:
             self.dirty = False
             self.say(b"RSET\r\n", RSET, None)

@@ -1,0 +1,85 @@
+"""Every dialogue (*.smtp) comes out as it says, and still makes sense when the server breaks off anywhere in it."""
+
+import asyncio
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import uvloop
+
+from bulkmail.native.stuffing import stuff
+from tests.dialogues.player import Dialogue, Played, play, read
+from tests.net.scripted import Cut
+
+DIALOGUES = [read(path) for path in sorted(Path(__file__).parent.glob("*.smtp"))]
+NAMES = [dialogue.name for dialogue in DIALOGUES]
+# The server breaks off after every so many bytes; each dialogue begins at another one.
+STRIDE = 3
+# Floods are cut at their beginning and end alone.
+MOST_CUTS = 100
+
+
+def check(played: Played) -> None:
+    """What holds for every dialogue, however it ends."""
+    bodies = {body.data.replace(b"\r\n..", b"\r\n."): body.said for body in played.server.bodies}
+    for name, data in played.sent.items():
+        outcome = played.outcomes[name]
+        assert " and " not in outcome and outcome != "nothing said", (name, outcome)
+        if outcome == "delivered":
+            assert data in bodies, f"{name} is delivered, and never came in whole"
+            after = bytes(played.server.said[bodies[data] :])
+            assert re.search(rb"(?m)^2\d\d([ ].*)?\r?\n", after), f"{name} is delivered, and nothing said so"
+        if outcome in ("delivered", "in doubt"):
+            assert name in played.intents, f"{name} is {outcome}, and its intent was not recorded"
+        if outcome.startswith(("untouched", "broken off", "local failure")):
+            assert name not in played.intents, f"{name} is {outcome}, and an intent was recorded"
+    assert " and " not in played.outcomes["connection"]
+
+
+@pytest.mark.parametrize("loop", [asyncio, uvloop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("dialogue", DIALOGUES, ids=NAMES)
+def test_a_dialogue_comes_out_as_it_says(dialogue: Dialogue, loop: ModuleType) -> None:
+    played = loop.run(play(dialogue))
+    assert played.server.error is None
+    assert played.outcomes == dialogue.expected
+    check(played)
+    refused = [name for name, outcome in played.outcomes.items() if outcome.startswith("refused")]
+    for name, data in played.sent.items():
+        whole = data if "B" in dialogue.steps else stuff(data)
+        if name not in refused and any(f"Subject: {name[1:]}\r".encode() in body for body in played.server.messages):
+            assert whole in played.server.messages
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+@pytest.mark.parametrize("dialogue", DIALOGUES, ids=NAMES)
+def test_a_server_that_breaks_off_anywhere_leaves_one_honest_outcome(dialogue: Dialogue, how: str) -> None:
+    async def run() -> None:
+        whole = len((await play(dialogue)).server.said)
+        points = list(range(len(dialogue.name) % STRIDE, whole, STRIDE))
+        if len(points) > MOST_CUTS:
+            points = points[: MOST_CUTS // 2] + points[-MOST_CUTS // 2 :]
+        settled: dict[str, str] = {}
+        for point in points:
+            played = await play(dialogue, Cut(point, how))  # type: ignore[arg-type]
+            assert played.server.cut_off, point
+            check(played)
+            for name in played.sent:
+                outcome, uncut = played.outcomes[name], dialogue.expected[name]
+                allowed = outcome in (uncut, "untouched", "in doubt") or outcome.startswith("broken off")
+                assert allowed, f"cut at {point}: {name} is {outcome}, uncut it is {uncut}"
+                # What was heard before a FIN is not lost with it, however little came after.
+                if how == "FIN" and outcome.startswith(("delivered", "refused")):
+                    settled.setdefault(name, outcome)
+                assert outcome == settled.get(name, outcome), f"cut at {point}: {name} was {settled[name]} before"
+
+    asyncio.run(run())
+
+
+def test_the_table_of_conformance_names_what_exists_and_every_dialogue() -> None:
+    root = Path(__file__).parents[2]
+    rows = [line for line in (root / "docs/conformance.md").read_text().splitlines() if line.startswith("| ")]
+    shown = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[-2])}
+    paths = {name for name in shown if "/" in name}
+    assert [path for path in sorted(paths) if not (root / path).is_file()] == []
+    assert sorted(shown - paths) == NAMES
