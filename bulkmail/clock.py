@@ -20,6 +20,20 @@ class SystemClock:
     time = staticmethod(time.time)
 
 
+class SteadyClock:
+    """A clock whose `time` goes on from where it was by `monotonic`: what is due is due, however the machine is set.
+
+    A step of a day would let every retry wait a day longer, or give up on recipients a day early.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.monotonic = clock.monotonic
+        self._offset = clock.time() - clock.monotonic()
+
+    def time(self) -> float:
+        return self.monotonic() + self._offset
+
+
 def rfc3339(unix_seconds: float) -> str:
     """`2027-03-01T08:15:00.123Z` (RFC 3339 §5.6), milliseconds, UTC."""
     stamp = datetime.fromtimestamp(unix_seconds, UTC)

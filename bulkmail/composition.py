@@ -187,6 +187,7 @@ class Send:
         sandbox = self.sandbox
         servers = (sandbox.dns_server,) if sandbox is not None else campaign.dns.servers
         resolver = Resolver(servers, timeout_seconds=campaign.dns.timeout, clock=self._clock)
+        self._stack.push_async_callback(resolver.close)
         sources = egress_sources(campaign)
         options = self.options
         return Node(

@@ -132,7 +132,6 @@ class Composer:
             index=index,
             attempt=chunk.outcomes.attempt(index) + 1,
             address=address,
-            domain=address.rpartition("@")[2],
             sender=self._program.envelope_sender(token).encode(),
             recipient=recipient,
             data=b"".join((signature, rendered.header, b"\r\n", rendered.body)),

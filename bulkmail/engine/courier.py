@@ -12,7 +12,7 @@ from bulkmail.engine.composer import ComposeFailure
 from bulkmail.engine.dialer import Refusal
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import Lane
-from bulkmail.engine.recorder import Recorder
+from bulkmail.engine.recorder import Recorder, Transmission
 from bulkmail.engine.router import Unroutable
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.campaign import Campaign
@@ -228,12 +228,7 @@ class Courier:
             stage=Stage.MESSAGE,
             reply=parse_text(code, text),
             site=lane.site.name,
-            host=connection.host,
-            source=lane.source.address,
-            tls=connection.tls,
-            size_bytes=len(message.data),
-            milliseconds=round((now - message.started) * 1000, 1),
-            message_id=message.message_id,
+            sent=_sent(lane, connection, message, now),
         )
 
     def _judged(
@@ -276,7 +271,6 @@ class Courier:
         explanation: str,
     ) -> None:
         disposition, due = self._disposition(message.chunk, message.index, message.attempt, verdict)
-        started = message.started
         self._recorder.conclude(
             message.chunk,
             message.index,
@@ -288,12 +282,7 @@ class Courier:
             explanation=explanation,
             due=due,
             site=lane.site.name,
-            host=connection.host,
-            source=lane.source.address,
-            tls=connection.tls,
-            size_bytes=len(message.data),
-            milliseconds=round((self._clock.monotonic() - started) * 1000, 1) if started else None,
-            message_id=message.message_id,
+            sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
         if verdict.suppress:
             self._suppress(message.chunk, message.index, verdict, reply, explanation)
@@ -320,12 +309,7 @@ class Courier:
             due=due,
             event="in_doubt",
             site=lane.site.name,
-            host=connection.host,
-            source=lane.source.address,
-            tls=connection.tls,
-            size_bytes=len(message.data),
-            milliseconds=round((self._clock.monotonic() - message.started) * 1000, 1),
-            message_id=message.message_id,
+            sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
 
     def _disposition(
@@ -395,3 +379,14 @@ class Courier:
                 time=self._clock.time(),
             )
         )
+
+
+def _sent(lane: Lane, connection: Connection, message: Message, now: float) -> Transmission:
+    return Transmission(
+        host=connection.host,
+        source=lane.source.address,
+        tls=connection.tls,
+        size_bytes=len(message.data),
+        milliseconds=round((now - message.started) * 1000, 1) if message.started else None,
+        message_id=message.message_id,
+    )

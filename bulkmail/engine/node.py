@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from bulkmail.clock import Clock
+from bulkmail.clock import Clock, SteadyClock
 from bulkmail.content.identity import Identity
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
@@ -86,6 +86,8 @@ class Node:
         self._options = options
         self._store_thread = store_thread
         self._clock = clock
+        # What is due, and when a recipient expires, is reckoned by this one.
+        steady = SteadyClock(clock)
         self._sources = sources
         self._stopping = False
         self._disk_full = False
@@ -105,7 +107,7 @@ class Node:
             event_log=event_log,
             suppressions=suppressions,
             statistics=self.statistics,
-            clock=clock,
+            clock=steady,
             sync_thread=self._sync_thread,
             store_thread=store_thread,
         )
@@ -115,7 +117,7 @@ class Node:
             campaign,
             self._recorder,
             suppressions,
-            clock=clock,
+            clock=steady,
         )
         identity = Identity(store.secret)
         self._composer = Composer(
@@ -129,7 +131,7 @@ class Node:
             exchanges_of=self._exchanges_of,
             put=self._put,
             store_thread=store_thread,
-            clock=clock,
+            clock=steady,
             rng=rng,
         )
         self._recorder.on_progress = self._scheduler.progressed

@@ -8,6 +8,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from bulkmail.clock import Clock, rfc3339
 from bulkmail.engine.statistics import Statistics
 from bulkmail.engine.work import FEW, ActiveChunk
@@ -23,6 +26,20 @@ from bulkmail.store.suppressions import Suppression, Suppressions
 SYNC_SECONDS = 0.05
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
+
+
+class Transmission(Struct, frozen=True, kw_only=True):
+    """The message of an attempt, and the connection that it was meant for; empty where it never came so far."""
+
+    host: str | None = None
+    source: str | None = None
+    tls: str | None = None
+    size_bytes: int | None = None
+    milliseconds: float | None = None
+    message_id: str | None = None
+
+
+NOTHING_SENT = Transmission()
 
 
 class Recorder:
@@ -96,12 +113,7 @@ class Recorder:
         due: float = 0.0,
         event: str = "attempt",
         site: str | None = None,
-        host: str | None = None,
-        source: str | None = None,
-        tls: str | None = None,
-        size_bytes: int | None = None,
-        milliseconds: float | None = None,
-        message_id: str | None = None,
+        sent: Transmission = NOTHING_SENT,
     ) -> None:
         """Record the outcome of one recipient; `due` is when a deferred one is tried again (Unix seconds)."""
         now = self._clock.time()
@@ -137,12 +149,12 @@ class Recorder:
                 stage=stage.label if stage else None,
                 reason=reason.label if reason else None,
                 site=site,
-                host=host,
-                source=source,
-                tls=tls,
-                bytes=size_bytes,
-                milliseconds=milliseconds,
-                message_id=message_id,
+                host=sent.host,
+                source=sent.source,
+                tls=sent.tls,
+                bytes=sent.size_bytes,
+                milliseconds=sent.milliseconds,
+                message_id=sent.message_id,
             )
         )
         self._dirty.set()
@@ -154,21 +166,9 @@ class Recorder:
         From now on its time to expire runs. Not journalled: losing this costs an early try, nothing else.
         """
         outcomes = active.chunk.outcomes
-        before = outcomes.get(index)
-        outcomes.set(
-            index,
-            Outcome(
-                disposition=before.disposition,
-                attempt=before.attempt,
-                reason=before.reason,
-                stage=before.stage,
-                code=before.code,
-                time=self._clock.time(),
-                due=due,
-                text=before.text,
-            ),
-        )
-        outcomes.set_first_tried(index, self._clock.time())
+        now = self._clock.time()
+        outcomes.set(index, replace(outcomes.get(index), time=now, due=due))
+        outcomes.set_first_tried(index, now)
         self._resolved(active)
 
     def note(self, event: Event) -> None:

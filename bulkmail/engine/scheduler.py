@@ -107,10 +107,6 @@ class Scheduler:
             self._idle.append(active)
         self._wake.set()
 
-    @property
-    def active(self) -> Sequence[ActiveChunk]:
-        return list(self._active.values())
-
     async def run(self, *, wait: bool) -> bool:
         """Supply the lanes; True when every recipient of the run is final."""
         try:

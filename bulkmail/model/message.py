@@ -7,7 +7,7 @@ class Message:
     """The bytes after DATA or BDAT, with their envelope, for one recipient.
 
     `chunk` and `index` name the recipient in the store; `attempt` counts from 1; `started` is the monotonic time at
-    which its transaction began; `domain` is the recipient's, `utf8` True where the envelope needs SMTPUTF8.
+    which its transaction began; `utf8` is True where the envelope needs SMTPUTF8.
     """
 
     __slots__ = (
@@ -15,7 +15,6 @@ class Message:
         "attempt",
         "chunk",
         "data",
-        "domain",
         "index",
         "message_id",
         "recipient",
@@ -31,7 +30,6 @@ class Message:
         index: int,
         attempt: int,
         address: str,
-        domain: str,
         sender: bytes,
         recipient: bytes,
         data: bytes,
@@ -42,7 +40,6 @@ class Message:
         self.index = index
         self.attempt = attempt
         self.address = address
-        self.domain = domain
         self.sender = sender
         self.recipient = recipient
         self.data = data

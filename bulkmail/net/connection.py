@@ -272,11 +272,6 @@ class Connection(asyncio.Protocol):
     def completed(self) -> int:
         return self.transactions.completed if self.transactions is not None else 0
 
-    @property
-    def stage(self) -> Stage:
-        """The stage whose reply is awaited."""
-        return self._awaited_stage()
-
     # Beneath.
 
     def _take_leave(self, failure: HandshakeFailure) -> None:

@@ -154,7 +154,6 @@ def messages_of(dialogue: Dialogue) -> list[Message]:
                 index=number,
                 attempt=1,
                 address=f"{local}@b.example",
-                domain="b.example",
                 sender=b"s@a.example",
                 recipient=f"{local}@b.example".encode(),
                 data=data,

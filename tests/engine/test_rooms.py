@@ -48,9 +48,7 @@ def campaign(**delivery: Any) -> Campaign:
 
 
 def message(index: int) -> Message:
-    return Message(
-        chunk=None, index=index, attempt=1, address="", domain="d", sender=b"", recipient=b"", data=b"", message_id=""
-    )
+    return Message(chunk=None, index=index, attempt=1, address="", sender=b"", recipient=b"", data=b"", message_id="")
 
 
 # Lanes and exchanges.

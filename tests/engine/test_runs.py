@@ -1,12 +1,15 @@
 """Runs: stopped and taken up, finished, changed meanwhile, limited, fed by programs, cut short by suppressions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bulkmail import Engine, Recipient
+from bulkmail.composition import Send
+from bulkmail.config.load import load_campaign
 from bulkmail.engine import intake, node
 from bulkmail.errors import CampaignError, RunConflict
 from bulkmail.model.delivery import Event
@@ -14,6 +17,7 @@ from bulkmail.store.directory import DirectoryLock
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppression, Suppressions
 from tests.auditor.audit import objects
+from tests.dns.server import silence
 from tests.engine.exchanger import Guest
 from tests.engine.scene import Internet, addresses, assert_sum, of, run, send
 
@@ -293,3 +297,55 @@ def test_a_stop_leaves_no_socket_open_that_waits_for_a_greeting(
 async def drain(events: AsyncIterator[Event]) -> None:
     async for _ in events:
         pass
+
+
+def test_a_stop_leaves_no_look_up_behind_in_the_program_that_sent(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Internet() as internet:
+            internet.dns.on("MX", "shop.example", silence())
+            campaign = internet.campaign(tmp_path, addresses(1), dns={"servers": [internet.dns.text], "timeout": "60s"})
+            before = asyncio.all_tasks()
+            async with Engine(tmp_path / "state", signers=1) as engine:
+                sending = asyncio.create_task(drain(engine.send(campaign)))
+                async with asyncio.timeout(5):
+                    while not internet.dns.asked:  # noqa: ASYNC110 - the server has no event
+                        await asyncio.sleep(0.01)
+                engine.stop()
+                await sending
+            assert asyncio.all_tasks() == before
+
+    run(scene())
+
+
+@pytest.mark.parametrize("step", [-86400.0, 86400.0], ids=["back", "forth"])
+def test_a_clock_set_by_a_day_delays_no_retry_and_expires_nobody(tmp_path: Path, step: float) -> None:
+    class SteppedClock:
+        monotonic = staticmethod(time.monotonic)
+        by = 0.0
+
+        def time(self) -> float:
+            return time.time() + self.by
+
+    clock = SteppedClock()
+    seen: set[str] = set()
+
+    def greylist(stage: str, guest: Guest, argument: str) -> str | None:
+        if stage != "rcpt" or argument in seen:
+            return None
+        seen.add(argument)
+        return "451 4.7.1 greylisted, come back"
+
+    def set_clock(events: Sequence[Event]) -> None:
+        if any(event.disposition == "deferred" for event in events):
+            clock.by = step
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example", greylist, "shop.example")
+            campaign = load_campaign(internet.campaign(tmp_path, addresses(3)))
+            async with Send(campaign, tmp_path / "state", clock=clock) as sending:
+                sending.subscribe(set_clock)
+                summary = await sending.execute()
+        assert (summary.delivered, len(mx.accepted)) == (3, 3)
+
+    run(scene(), seconds=10)

@@ -55,7 +55,6 @@ def message(number: int, data: bytes = BODY) -> Message:
         index=number,
         attempt=1,
         address=address,
-        domain="b.example",
         sender=b"s@a.example",
         recipient=address.encode(),
         data=data,
