@@ -118,13 +118,14 @@ class Suppressions:
         ]
 
     def contains(self, key: str, list_name: str | None = None) -> bool:
-        """`check(...) is not None`, from memory unless it hits; as of the last `refresh`."""
+        """`check(...) is not None` as of the last `refresh`, from memory alone.
+
+        By 64-bit hashes: among 10 million entries, one look-up in 10**12 takes an address for suppressed that is not.
+        """
         known = self._set
         if known is None:
             known = self._load()
-        if _name(ALL, key) in known or (list_name is not None and _name(list_name, key) in known):
-            return self.check(key, list_name) is not None
-        return False
+        return _name(ALL, key) in known or (list_name is not None and _name(list_name, key) in known)
 
     def load(self) -> None:
         """Read all into memory now (seconds for millions), rather than at the first look-up."""

@@ -87,8 +87,8 @@ def test_changes_of_others_are_seen_after_refresh(suppressions: Suppressions, ot
     assert not suppressions.contains("b@x.example")
     assert not suppressions.refresh()
     others.remove("a@x.example")
-    assert not suppressions.contains("a@x.example"), "a hit in memory is confirmed"
     assert suppressions.refresh()
+    assert not suppressions.contains("a@x.example")
     others.add(suppression("a@x.example"))
     assert suppressions.refresh()
     assert suppressions.contains("a@x.example")
@@ -109,7 +109,7 @@ def test_other_writes_to_the_queue_are_no_change(tmp_path: Path, suppressions: S
     assert not suppressions.refresh()
 
 
-def test_only_what_may_be_suppressed_is_looked_up_in_the_tables(suppressions: Suppressions) -> None:
+def test_a_look_up_asks_memory_alone(suppressions: Suppressions) -> None:
     suppressions.add_many([suppression("a@x.example"), suppression("b@x.example")])
     suppressions.contains("")
     statements: list[str] = []
@@ -117,7 +117,7 @@ def test_only_what_may_be_suppressed_is_looked_up_in_the_tables(suppressions: Su
     assert not suppressions.contains("c@x.example", "news")
     assert statements == []
     assert suppressions.contains("b@x.example")
-    assert len(statements) == 1
+    assert statements == []
     suppressions.remove("b@x.example")
     statements.clear()
     assert not suppressions.contains("b@x.example")
