@@ -57,14 +57,15 @@ def test_killed_at_any_moment_nobody_is_lost_and_every_duplicate_was_in_doubt(
     tmp_path: Path, receiver: Receiver, policy: str, seed: int, kills: int
 ) -> None:
     count = 700 * kills
-    campaign = campaign_of(tmp_path, receiver, count, policy)
+    # Slow enough that the kills come in time; on a very busy machine the sender may still be done before the last ones.
+    campaign = campaign_of(tmp_path, receiver, count, policy, messages="2000/s")
     ending = kill_until_done(
         campaign, tmp_path / "state", receiver, kills=kills, seed=seed, bytes_each=500 * LINE_BYTES
     )
     found = examine(tmp_path, receiver, ending.summary, policy)
     print(policy, "kills", ending.kills, "duplicates", len(found.duplicates), "doubted", len(found.doubted))
     assert found.problems == []
-    assert ending.kills == kills
+    assert kills // 2 <= ending.kills <= kills
     assert found.accepted >= count - len(found.doubted)
     # One in flight on each connection, of the lane at the one site and of those at the others.
     assert sum(found.duplicates.values()) - len(found.duplicates) <= ending.kills * 41 * CONNECTIONS
