@@ -97,7 +97,7 @@ class Authority:
             if name:
                 connection.context = self.context_of(name)
 
-        context.sni_callback = choose  # type: ignore[assignment]
+        context.sni_callback = choose
         return context
 
     def _context_of(self, name: str) -> ssl.SSLContext:

@@ -33,8 +33,8 @@ class StsPolicy(Struct, frozen=True, kw_only=True):
     def allows(self, host: str) -> bool:
         """Whether a mail exchanger of that name (an A-label) may be given mail; `*` stands for one label (§4.1)."""
         name = host.lower().removesuffix(".")
-        _, _, parent = name.partition(".")
-        return name in self.mx or (bool(parent) and f"*.{parent}" in self.mx)
+        label, _, parent = name.partition(".")
+        return name in self.mx or (bool(label and parent) and f"*.{parent}" in self.mx)
 
 
 class StsError(ValueError):
