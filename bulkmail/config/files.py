@@ -64,9 +64,7 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
             campaign.delivery,
             relay=with_secret(campaign.delivery.relay, "delivery.relay"),
             routes={
-                pattern: replace(
-                    route, relay=with_secret(route.relay, f"{key_path('delivery.routes', pattern)}.relay")
-                )
+                pattern: replace(route, relay=with_secret(route.relay, f"{key_path('delivery.routes', pattern)}.relay"))
                 for pattern, route in campaign.delivery.routes.items()
             },
         ),

@@ -78,7 +78,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
     "DomainRoute": {
         "relay": "A smarthost, or a list of them, as under `delivery.relay`.",
-        "hosts": "Hosts to try in this order, each as `host`, `host:port` or `[ip6]:port`; the port of `delivery.port`.",
+        "hosts": "Hosts to try in this order, as `host`, `host:port` or `[ip6]:port`; without a port, `delivery.port`.",
         "mx": "true: the mail exchangers of the domain, where `route` is relay.",
     },
     "EgressSource": {

@@ -1,4 +1,4 @@
-"""What relays and routes of a campaign file must be to be meant: hosts, logins, and domains that are sent another way."""
+"""Check the relays and routes of a campaign file: hosts, logins, and domains that are sent another way."""
 
 import re
 import shlex

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.ways import Way, Ways
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Reason
-from bulkmail.engine.ways import Way, Ways
 from bulkmail.policy.route import MailHost, balanced, drop_self, forbidden_address, host_order, site_of
 
 

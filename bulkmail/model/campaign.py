@@ -18,7 +18,6 @@ Weight = Annotated[int, Meta(ge=1, le=1000)]
 Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
 AuthMechanism = Literal["scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
-AuthMechanism = Literal["scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
 
 

@@ -24,6 +24,11 @@ class TokenSource:
     def __repr__(self) -> str:
         return f"TokenSource({self._words[0]!r}, ...)"
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is a token from before, which may be too old."""
+        return self._token is not None
+
     async def token(self) -> str:
         """The token, from the command where there is none yet. Raises TokenError."""
         async with self._lock:
