@@ -37,7 +37,7 @@ from bulkmail.policy.pacing import PacingSettings
 from bulkmail.recipients.source import fingerprint
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
-from bulkmail.smtp.handshake import Credentials
+from bulkmail.smtp.sasl import Credentials
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions

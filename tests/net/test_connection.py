@@ -14,7 +14,8 @@ from bulkmail.net.owner import Left, Result
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
 from bulkmail.policy.window import Window
-from bulkmail.smtp.handshake import Credentials, Handshake
+from bulkmail.smtp.handshake import Handshake
+from bulkmail.smtp.sasl import Credentials
 from tests.net.scripted import ScriptedServer, Step
 
 EHLO = ["S: 220 mx.example ready", "C: EHLO me\\.example", "S: 250-mx.example"]

@@ -171,8 +171,9 @@ def test_a_real_socket_that_nobody_reads_ends_in_time_and_in_no_doubt(read: int)
                 connection.pump()
                 await loop.sock_recv(server, 1000)
                 await loop.sock_sendall(server, b"250 ok\r\n250 ok\r\n354 go\r\n")
-                while ("intent", "r1@b.example") not in owner.journal:
+                for _ in range(20):
                     await asyncio.sleep(0)
+                assert owner.journal == [("intent", "r1@b.example")]
                 for clock.now in range(0, 2 * int(TIMEOUTS.block), 59):
                     connection.expire(clock.now)
                     if connection.closed:
