@@ -181,7 +181,7 @@ class Handshake:
                 self._broken_off = f"AUTH {self._mechanism.name} was broken off: {error}"
                 self._say(Stage.AUTH, b"*\r\n")
             else:
-                self._say(Stage.AUTH, base64.b64encode(response) + b"\r\n")
+                self._say(Stage.AUTH, command_line(base64.b64encode(response).decode()))
         elif code != 235:
             self._fail(code, self._blotted(text), Reason.AUTHENTICATION)
         elif not self._mechanism.complete:

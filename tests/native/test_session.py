@@ -392,7 +392,7 @@ COMPARED = [
     "written_bytes",
     "oldest",
     "windowed",
-    "may_be_taken",,
+    "may_be_taken",
 ]
 events = st.sampled_from(["submit", "submit", "quit", "wider", "narrower", "DATA again"])
 steps = st.lists(st.one_of(events, replies), max_size=40)
