@@ -8,7 +8,7 @@ from bulkmail.config.findings import key_path
 from bulkmail.config.secrets import password_of
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.ways import Ways
-from bulkmail.model.campaign import Campaign, Delivery, Relay
+from bulkmail.model.campaign import Campaign, Delivery, Relay, TlsMode
 from bulkmail.net.tokens import TokenSource
 from bulkmail.smtp.sasl import Credentials
 
@@ -16,7 +16,8 @@ from bulkmail.smtp.sasl import Credentials
 def transport_of(campaign: Campaign) -> Transport:
     """To mail exchangers."""
     delivery = campaign.delivery
-    return Transport(port=delivery.port, tls=delivery.tls, window=delivery.window)
+    tls: TlsMode = "verified" if delivery.requiretls else delivery.tls
+    return Transport(port=delivery.port, tls=tls, dsn=delivery.dsn, requiretls=delivery.requiretls)
 
 
 def transports_of(campaign: Campaign, ways: Ways) -> dict[str, Transport]:
@@ -48,6 +49,7 @@ def relays_of(delivery: Delivery) -> Iterator[tuple[str, Relay]]:
 
 
 def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
+    delivery = campaign.delivery
     credentials = None
     if relay.username is not None:
         credentials = Credentials(
@@ -62,8 +64,9 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
         port=relay.port,
         tls="none" if relay.tls == "none" else "required",
         implicit_tls=relay.tls == "implicit",
-        verify=credentials is not None or campaign.delivery.tls == "verified",
+        verify=credentials is not None or delivery.tls == "verified" or delivery.requiretls,
         credentials=credentials,
         tokens=TokenSource(relay.token_command) if relay.token_command is not None else None,
-        window=campaign.delivery.window,
+        dsn=delivery.dsn,
+        requiretls=delivery.requiretls,
     )

@@ -9,7 +9,7 @@ import re
 from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
 from bulkmail.config.document import quoted
 from bulkmail.config.findings import Findings, key_path
-from bulkmail.config.ways import check_relays, check_routes, dns_name, folded_name, is_ip
+from bulkmail.config.ways import check_relays, check_routes, dns_name, folded_name, is_ip, relays_in_use
 from bulkmail.model.campaign import CampaignFile, Delivery
 
 # VERP adds "+" and a token of 32 characters to the local part of the return path.
@@ -174,6 +174,7 @@ def _check_delivery(delivery: Delivery, findings: Findings) -> None:
     check_routes(delivery, findings)
     if not delivery.retry:
         findings.add("delivery.retry", "is empty", hint="leave it out for 5m, 30m, 2h, 4h")
+    _check_extensions(delivery, findings)
     seen: dict[str | None, int] = {}
     for index, source in enumerate(delivery.sources):
         path = f"delivery.sources[{index}]"
@@ -184,6 +185,27 @@ def _check_delivery(delivery: Delivery, findings: Findings) -> None:
         if source.address in seen:
             findings.add(path, f"the same address as delivery.sources[{seen[source.address]}]")
         seen.setdefault(source.address, index)
+
+
+def _check_extensions(delivery: Delivery, findings: Findings) -> None:
+    if delivery.dsn is not None:
+        notify = delivery.dsn.notify
+        if not notify:
+            findings.add("delivery.dsn.notify", "is empty", hint="write [failure], or [never] for no notification")
+        elif "never" in notify and len(notify) > 1:
+            findings.add(
+                "delivery.dsn.notify", "never stands alone (RFC 3461 §4.1)", hint="leave out never or the rest"
+            )
+        elif len(set(notify)) < len(notify):
+            findings.add("delivery.dsn.notify", "names something twice")
+        if delivery.requiretls and delivery.dsn.ret == "full":
+            problem = "full, and REQUIRETLS lets nobody return a message (RFC 8689 §5)"
+            findings.add("delivery.dsn.ret", problem, hint="write hdrs")
+    if delivery.requiretls and delivery.tls == "none":
+        findings.add("delivery.requiretls", "needs TLS, and delivery.tls is none", hint="leave delivery.tls out")
+    for path, relay in relays_in_use(delivery, findings):
+        if delivery.requiretls and relay.tls == "none":
+            findings.add("delivery.requiretls", f"needs TLS, and {path}.tls is none", hint="use starttls or implicit")
 
 
 def _check_dns(campaign: CampaignFile, findings: Findings) -> None:

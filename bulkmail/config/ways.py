@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from bulkmail.address import AddressError, parse_domain
@@ -40,6 +40,17 @@ def relay_path(path: str, index: int, findings: Findings) -> str:
     """`delivery.relay[1]`, or `delivery.relay` where one is written without the list."""
     item = f"{path}[{index}]"
     return item if findings.is_placed(item) else path
+
+
+def relays_in_use(delivery: Delivery, findings: Findings) -> Iterator[tuple[str, Relay]]:
+    """Every relay that mail may go through, with its path."""
+    if delivery.route == "relay":
+        for index, relay in enumerate(delivery.relay):
+            yield relay_path("delivery.relay", index, findings), relay
+    if delivery.route != "sandbox":
+        for pattern, route in delivery.routes.items():
+            for index, relay in enumerate(route.relay):
+                yield relay_path(f"{key_path('delivery.routes', pattern)}.relay", index, findings), relay
 
 
 def check_routes(delivery: Delivery, findings: Findings) -> None:

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from bulkmail.clock import Clock
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.router import Router, Unroutable
-from bulkmail.model.campaign import TlsMode
+from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Reply, Stage
-from bulkmail.net.connection import Connection, HandshakeError, Owner, connect
+from bulkmail.net.connection import Connection, HandshakeError, connect
+from bulkmail.net.owner import Owner
 from bulkmail.net.reach import no_route
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
@@ -31,6 +32,9 @@ MAX_ADDRESSES_OF_HOST = 4
 DEAD_SECONDS = 60.0
 # How long a host whose TLS broke is sent to in clear before TLS is tried again.
 NO_TLS_SECONDS = 3600.0
+# How long a host that closes over EHLO is greeted with HELO; and where that may be, for HELO offers no TLS.
+NO_EHLO_SECONDS = 3600.0
+HELO_ALLOWED = ("none", "opportunistic")
 
 
 class Transport(Struct, frozen=True, kw_only=True):
@@ -46,7 +50,8 @@ class Transport(Struct, frozen=True, kw_only=True):
     verify: bool = False
     credentials: Credentials | None = None
     tokens: TokenSource | None = None
-    window: int = 1
+    dsn: Dsn | None = None
+    requiretls: bool = False
     timeouts: Timeouts = Timeouts()
 
 
@@ -72,6 +77,7 @@ class Dialer:
         self._clock = clock
         self._dead_hosts: dict[tuple[str | None, str], float] = {}
         self._without_tls: dict[str, float] = {}
+        self._without_ehlo: dict[str, float] = {}
 
     async def dial(self, owner: Owner, exchange: Exchange, establishing: set[Connection]) -> Connection | Refusal:
         """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
@@ -79,14 +85,15 @@ class Dialer:
         now = self._clock.monotonic()
         source = exchange.lane.source.address
         alive = [host for host in hosts if self._dead_hosts.get((source, host), 0.0) <= now]
-        refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.NETWORK)
+        refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.UNSUPPORTED)
         tried = 0
         for host in alive or hosts:
             addresses = await self._router.addresses(host)
             if isinstance(addresses, Unroutable):
-                refusal = Refusal(
+                unknown = Refusal(
                     stage=Stage.DNS, host=host, reason=addresses.reason, explanation=addresses.explanation
                 )
+                refusal = _more_hopeful(refusal, unknown)
                 continue
             tried_of_host = 0
             for address in addresses:
@@ -98,7 +105,8 @@ class Dialer:
                 if obstacle is not None:
                     # Costs nothing to find out, and no try: an exchanger with six of those may have a seventh.
                     explanation = f"{host} [{address}]: {obstacle}"
-                    refusal = Refusal(stage=Stage.CONNECT, host=host, reason=Reason.NETWORK, explanation=explanation)
+                    barred = Refusal(stage=Stage.CONNECT, host=host, reason=Reason.NETWORK, explanation=explanation)
+                    refusal = _more_hopeful(refusal, barred)
                     continue
                 tried += 1
                 tried_of_host += 1
@@ -106,7 +114,7 @@ class Dialer:
                 if isinstance(outcome, Connection):
                     self._dead_hosts.pop((source, host), None)
                     return outcome
-                refusal = outcome
+                refusal = _more_hopeful(refusal, outcome)
             _remember(self._dead_hosts, (source, host), self._clock.monotonic(), DEAD_SECONDS)
         return refusal
 
@@ -154,6 +162,8 @@ class Dialer:
             tls="none" if transport.implicit_tls else tls,
             encrypted=transport.implicit_tls,
             credentials=transport.credentials,
+            requiretls=transport.requiretls,
+            helo=tls in HELO_ALLOWED and self._without_ehlo.get(address, 0.0) > self._clock.monotonic(),
         )
 
         def make() -> Connection:
@@ -165,7 +175,9 @@ class Dialer:
                 host=host,
                 address=address,
                 max_messages=lane.pacer.messages_per_connection(lane.limits.messages_per_connection),
-                window=transport.window,
+                window=lane.window,
+                dsn=transport.dsn,
+                requiretls=transport.requiretls,
             )
 
         try:
@@ -193,6 +205,9 @@ class Dialer:
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
                 _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
                 return await self._enter(owner, exchange, transport, host, address, establishing)
+            if _closed_over_ehlo(found) and tls in HELO_ALLOWED and address not in self._without_ehlo:
+                _remember(self._without_ehlo, address, self._clock.monotonic(), NO_EHLO_SECONDS)
+                return await self._enter(owner, exchange, transport, host, address, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
             return Refusal(
                 stage=found.stage, host=host, reason=found.reason, reply=reply, explanation=f"{where}: {error}"
@@ -216,6 +231,16 @@ def _tls_is_broken(failure: HandshakeFailure) -> bool:
     return failure.reason is Reason.TLS or (
         failure.stage is Stage.STARTTLS and failure.reason in (Reason.CONNECTION_LOST, Reason.TIMEOUT)
     )
+
+
+def _more_hopeful(before: Refusal, now: Refusal) -> Refusal:
+    """The last word, but what a host cannot do for good counts only where no other may yet do better."""
+    return before if now.reason is Reason.UNSUPPORTED and before.reason is not Reason.UNSUPPORTED else now
+
+
+def _closed_over_ehlo(failure: HandshakeFailure) -> bool:
+    """RFC 5321 §3.2 knows servers that do not survive EHLO; they get HELO on a new connection."""
+    return failure.stage is Stage.EHLO and failure.reason is Reason.CONNECTION_LOST
 
 
 def _remember(until: dict[Name, float], name: Name, now: float, seconds: float) -> None:
