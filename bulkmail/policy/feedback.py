@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from bulkmail.feedback.report import Action, Kind, Report, ReportedRecipient
+from bulkmail.feedback.report import STANDARD, Action, Kind, Report, ReportedRecipient
 from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
 from bulkmail.policy.disposition import judge
 from bulkmail.policy.rules import deciding_phrase, first_rule
@@ -66,12 +66,15 @@ def judge_report(report: Report) -> tuple[Judgement, ...]:
     return tuple(_judge_recipient(report, recipient) for recipient in report.recipients)
 
 
-def class_of(verdict: Verdict, stage: Stage = Stage.RCPT, enhanced: str | None = None) -> Class:
+def class_of(
+    verdict: Verdict, stage: Stage = Stage.RCPT, enhanced: str | None = None, *, standard: bool = False
+) -> Class:
     """The class of an answer that a report quotes, given at `stage` with this enhanced code.
 
-    Two things make a missing mailbox less than sure, unless the code says it too (`X.1.Z`, RFC 3463 §3.2): that it was
-    told after DATA, where a relay may have had several recipients in one transaction; and, where it is not known to
-    have been told at RCPT, a code `X.2.Z`, for a mailbox that is there but cannot be used.
+    Three things make a missing mailbox less than sure, unless the code says it too (`X.1.Z`, RFC 3463 §3.2): that it
+    was told after DATA, where a relay may have had several recipients in one transaction; and, where it is not known
+    to have been told at RCPT, a code `X.2.Z`, for a mailbox that is there but cannot be used, or any code or none in a
+    `standard` report (RFC 3464), which has a field to say so and says something else.
     """
     subject = (enhanced or "").split(".")[1:2]
     if verdict.disposition is Disposition.BOUNCED and verdict.reason is Reason.MAILBOX_INACTIVE:
@@ -80,7 +83,8 @@ def class_of(verdict: Verdict, stage: Stage = Stage.RCPT, enhanced: str | None =
         if verdict.rule == _SURE_AT_ANY_STAGE:
             return Class.HARD
         after_rcpt = stage in (Stage.DATA, Stage.MESSAGE)
-        doubtful = (after_rcpt and subject != ["1"]) or (stage is Stage.NONE and subject == ["2"])
+        unplaced = stage is Stage.NONE and (subject == ["2"] or (standard and verdict.reason is Reason.USER_UNKNOWN))
+        doubtful = subject != ["1"] and (after_rcpt or unplaced)
         return Class.SOFT if doubtful else Class.HARD
     return Class.BLOCK if verdict.reason in _BLOCK else Class.SOFT
 
@@ -100,7 +104,7 @@ def _judge_recipient(report: Report, recipient: ReportedRecipient) -> Judgement:
     reply = reply_of(recipient)
     # A bounce does not always say which command was answered; most often it was RCPT.
     verdict = judge(recipient.stage or Stage.RCPT, reply)
-    klass = class_of(verdict, recipient.stage, reply.enhanced)
+    klass = class_of(verdict, recipient.stage, reply.enhanced, standard=report.source == STANDARD)
     return Judgement(
         address=recipient.address,
         klass=klass,
