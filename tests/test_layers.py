@@ -22,6 +22,7 @@ LAYERS = {
     "recipients": 3,
     "dns": 3,
     "net": 3,
+    "http": 3,
     "store": 3,
     "events": 3,
     "engine": 4,

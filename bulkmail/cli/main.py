@@ -107,6 +107,9 @@ def send(
     signers: Annotated[
         int | None, typer.Option(min=1, help="Threads that compose and sign. Default: one less than the cores.")
     ] = None,
+    turbo: Annotated[
+        bool, typer.Option("--turbo/--no-turbo", help="Sign eight messages at once where `bulkmail[turbo]` can.")
+    ] = True,
 ) -> None:
     """Send a campaign, or go on with its run that was stopped.
 
@@ -122,7 +125,14 @@ def send(
             from bulkmail.cli import send as verb
 
             wishes = verb.Wishes(
-                json=json, state=state, limit=limit, yes=yes, new_run=new_run, wait=wait, signers=signers
+                json=json,
+                state=state,
+                limit=limit,
+                yes=yes,
+                new_run=new_run,
+                wait=wait,
+                signers=signers,
+                turbo=turbo,
             )
             raise typer.Exit(verb.send(campaign, wishes))
 

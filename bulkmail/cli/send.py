@@ -44,6 +44,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     new_run: bool = False
     wait: bool = True
     signers: int | None = None
+    turbo: bool = True
 
 
 class Sent(Struct, frozen=True, kw_only=True):
@@ -86,7 +87,9 @@ def send(file: str, wishes: Wishes) -> int:
 
 
 async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | None:
-    options = SendOptions(new_run=wishes.new_run, limit=wishes.limit, wait=wishes.wait, signers=wishes.signers)
+    options = SendOptions(
+        new_run=wishes.new_run, limit=wishes.limit, wait=wishes.wait, signers=wishes.signers, turbo=wishes.turbo
+    )
     stopper = Stopper(asyncio.current_task())
     try:
         async with Send(campaign, directory, options=options) as sending:

@@ -13,8 +13,9 @@ from bulkmail.model.delivery import Reason, Reply, Stage
 from bulkmail.net.connection import Connection, HandshakeError, Owner, connect
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
-from bulkmail.smtp.handshake import Credentials, Handshake, HandshakeFailure
+from bulkmail.smtp.handshake import Handshake, HandshakeFailure
 from bulkmail.smtp.replies import parse_text
+from bulkmail.smtp.sasl import Credentials
 
 # RFC 5321 §5.1 asks for at least two addresses; a bound keeps a long list from eating hours of timeouts.
 MAX_ADDRESSES = 5

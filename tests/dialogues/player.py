@@ -34,7 +34,8 @@ from bulkmail.net.connection import Connection, HandshakeError, Left, Result, co
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
 from bulkmail.sandbox.certificate import make_certificate, server_context
-from bulkmail.smtp.handshake import Credentials, Handshake
+from bulkmail.smtp.handshake import Handshake
+from bulkmail.smtp.sasl import Credentials
 from tests.net.scripted import Cut, ScriptedServer, Step, pause
 
 WORDS = {"DATA": "D", "BDAT": "B", "PAUSE": "P", "TLS": "T", "TLS-FAILS": "F", "FIN": "E", "CLOSE": "X", "RESET": "R"}

@@ -12,7 +12,8 @@ from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection, HandshakeError, Left, Result, connect
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
-from bulkmail.smtp.handshake import Credentials, Handshake
+from bulkmail.smtp.handshake import Handshake
+from bulkmail.smtp.sasl import Credentials
 from tests.net.scripted import ScriptedServer, Step
 
 EHLO = ["S: 220 mx.example ready", "C: EHLO me\\.example", "S: 250-mx.example"]
