@@ -18,6 +18,7 @@ from msgspec import Struct
 from bulkmail.address import parse_mailbox
 from bulkmail.clock import Clock, SystemClock
 from bulkmail.config.load import placing_errors
+from bulkmail.config.rules import rule_book_of, state_rules
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
@@ -34,6 +35,7 @@ from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.units import Seconds
 from bulkmail.policy.pacing import PacingSettings
+from bulkmail.policy.rules import RuleBook
 from bulkmail.recipients.source import fingerprint
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
@@ -104,6 +106,7 @@ class Send:
         self._stack = AsyncExitStack()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-store")
         self._node: Node | None = None
+        self._rules: RuleBook | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -154,7 +157,9 @@ class Send:
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
-        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
+        suppressions = await self._in_thread(
+            lambda: Suppressions.open(self.directory, campaign=campaign.campaign, clock=self._clock)
+        )
         self._stack.push_async_callback(self._in_thread, suppressions.close)
         await self._in_thread(suppressions.load)
         self.recovered = await self._in_thread(publish_recovered, store, suppressions)
@@ -166,6 +171,8 @@ class Send:
             campaign = in_sandbox(with_demo_keys(campaign, self.directory / "sandbox" / "keys"))
         # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
         signer, transport = load_keys(campaign.dkim), transport_of(campaign)
+        self._rules = rule_book_of(campaign.feedback.rules, state_rules(self.directory))
+        await self._in_thread(store.keep_feedback_settings, campaign.campaign, campaign.feedback)
         if self.options.turbo:
             signer.accelerate()
         self.run = found if found is not None else await self._in_thread(self._create, pins)
@@ -212,6 +219,7 @@ class Send:
                 limit=options.limit,
                 signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
                 pacing=pacing_of(campaign),
+                rules=self._rules,
             ),
             store_thread=self._thread,
             clock=self._clock,

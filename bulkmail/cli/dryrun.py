@@ -72,5 +72,5 @@ def dry_run(file: str, *, json: bool, state: Path | None, limit: int | None) -> 
 def _tally(campaign: Campaign, program: Program, directory: Path, limit: int | None) -> Tally:
     if not has_state(directory):
         return tally(campaign, program, limit=limit)
-    with Suppressions(Database(directory / DATABASE, readonly=True)) as suppressions:
+    with Suppressions.open_readonly(directory) as suppressions:
         return tally(campaign, program, suppressed=suppressions.contains, limit=limit)

@@ -182,7 +182,7 @@ def _suppressed(directory: Path, address: str) -> Iterable[Text]:
         yield Text(f"no mail can be sent to it: {safe(str(error))}")
         return
     entries: list[Suppression] = []
-    with Suppressions(Database(directory / DATABASE, readonly=True)) as suppressions:
+    with Suppressions.open_readonly(directory) as suppressions:
         entries = suppressions.entries(key)
     for entry in entries:
         yield Text(f"{safe(address)} is {sentence(entry)}", COLOURS["suppressed"])

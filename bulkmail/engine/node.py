@@ -32,6 +32,7 @@ from bulkmail.model.delivery import Event, Summary
 from bulkmail.policy.limits import effective_limits
 from bulkmail.policy.pacing import Pacer, PacingSettings
 from bulkmail.policy.route import Site
+from bulkmail.policy.rules import RuleBook
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
@@ -39,6 +40,8 @@ from bulkmail.store.suppressions import Suppressions
 T = TypeVar("T")
 
 SWEEP_SECONDS = 0.25
+# With the sweep before it, what another process suppresses holds here within a second.
+LOOK_SECONDS = 0.5
 DRAIN_SECONDS = 60.0
 QUIT_SECONDS = 2.0
 
@@ -46,7 +49,7 @@ QUIT_SECONDS = 2.0
 class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
-    `connections` is the most that may be open at once, to all receivers together.
+    `connections` is the most that may be open at once, to all receivers together; `rules` judge replies (default: ours).
     """
 
     wait: bool = True
@@ -54,6 +57,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     signers: int = 1
     connections: int = 1000
     pacing: PacingSettings = PacingSettings()
+    rules: RuleBook | None = None
 
 
 class Node:
@@ -110,6 +114,7 @@ class Node:
             clock=steady,
             sync_thread=self._sync_thread,
             store_thread=store_thread,
+            soft_bounces=campaign.feedback.soft_bounces,
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
         self._router = Router(campaign, resolver, own_names=own_names, rng=rng)
@@ -118,6 +123,7 @@ class Node:
             self._recorder,
             suppressions,
             clock=steady,
+            rules=options.rules,
         )
         identity = Identity(store.secret)
         self._composer = Composer(
@@ -333,7 +339,7 @@ class Node:
             for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)
             if now >= next_look:
-                next_look = now + 1.0
+                next_look = now + LOOK_SECONDS
                 await self._in_store(self._store.check_in_place)
                 await self._in_store(self._suppressions.refresh)
                 self._drop_idle_lanes(now)

@@ -6,8 +6,9 @@ from typing import Any
 
 from bulkmail.clock import Clock
 from bulkmail.errors import InternalError
+from bulkmail.model.campaign import Feedback
 from bulkmail.model.delivery import Disposition, Reason
-from bulkmail.store import chunks, directory, runs
+from bulkmail.store import chunks, directory, runs, settings
 from bulkmail.store.chunks import NewChunk, OpenChunk
 from bulkmail.store.database import Database
 from bulkmail.store.directory import DirectoryLock, make_directory
@@ -82,6 +83,10 @@ class Store(StoreView):
     def events_path(self, run: Run) -> Path:
         """The file of the run's event log."""
         return self._path / directory.EVENTS / f"{run.id}.ndjson"
+
+    def keep_feedback_settings(self, campaign: str, feedback: Feedback) -> None:
+        """For those who take in what comes back of the campaign's mail."""
+        settings.keep_feedback_settings(self._database, campaign, feedback)
 
     def create_run(self, campaign: str, content_hash: str, recipients_hash: str, settings: bytes) -> Run:
         """A new run in state `INTAKE`."""
