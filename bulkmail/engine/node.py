@@ -119,10 +119,8 @@ class Node:
             suppressions,
             clock=steady,
         )
-        identity = Identity(store.secret)
-        self._composer = Composer(
-            program, signer, identity, run_number=run.number, threads=options.signers, clock=clock
-        )
+        issuer = Identity(store.token_keys).issuer(run.number, run.created)
+        self._composer = Composer(program, signer, issuer, threads=options.signers, clock=clock)
         self._scheduler = Scheduler(
             store,
             run.number,

@@ -12,6 +12,7 @@ from bulkmail.store.chunks import NewChunk, OpenChunk
 from bulkmail.store.database import Database
 from bulkmail.store.directory import DirectoryLock, make_directory
 from bulkmail.store.journal import SEGMENT_BYTES, Journal
+from bulkmail.store.keys import read_keys
 from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from bulkmail.store.recovery import RecoveryReport, recover
 from bulkmail.store.runs import IntakeProgress, Run, RunState
@@ -31,7 +32,7 @@ class Store(StoreView):
         self._lock = lock
         self._clock = clock
         self._open: dict[int, OpenChunk] = {}
-        self.secret: bytes = database.value("SELECT value FROM meta WHERE name = 'secret'")
+        self.token_keys = read_keys(database)
         self.recovered: RecoveryReport
         self.recovered, first = recover(database, path / directory.JOURNAL)
         self.journal = Journal(path / directory.JOURNAL, first=first, **journal)
