@@ -30,7 +30,7 @@ from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.errors import CampaignError, RunConflict
 from bulkmail.events.log import EventLog
-from bulkmail.model.campaign import Campaign, EgressSource
+from bulkmail.model.campaign import Campaign, EgressSource, TlsMode
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.units import Seconds
 from bulkmail.policy.pacing import PacingSettings
@@ -329,8 +329,10 @@ def pacing_of(campaign: Campaign) -> PacingSettings:
 def transport_of(campaign: Campaign) -> Transport:
     """How the campaign's connections are made; raises CampaignError where the relay's password is not set."""
     delivery = campaign.delivery
+    verify = delivery.tls == "verified" or delivery.requiretls
     if delivery.route != "relay" or delivery.relay is None:
-        return Transport(port=delivery.port, tls=delivery.tls, window=delivery.window)
+        tls: TlsMode = "verified" if verify else delivery.tls
+        return Transport(port=delivery.port, tls=tls, dsn=delivery.dsn, requiretls=delivery.requiretls)
     relay = delivery.relay
     credentials = None
     if relay.username is not None and relay.password_env is not None:
@@ -347,7 +349,8 @@ def transport_of(campaign: Campaign) -> Transport:
         port=relay.port,
         tls="none" if relay.tls == "none" else "required",
         implicit_tls=relay.tls == "implicit",
-        verify=credentials is not None or delivery.tls == "verified",
+        verify=credentials is not None or verify,
         credentials=credentials,
-        window=delivery.window,
+        dsn=delivery.dsn,
+        requiretls=delivery.requiretls,
     )

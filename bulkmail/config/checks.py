@@ -179,6 +179,7 @@ def _check_delivery(delivery: Delivery, findings: Findings) -> None:
         _check_relay(delivery.relay, findings)
     if not delivery.retry:
         findings.add("delivery.retry", "is empty", hint="leave it out for 5m, 30m, 2h, 4h")
+    _check_extensions(delivery, findings)
     seen: dict[str | None, int] = {}
     for index, source in enumerate(delivery.sources):
         path = f"delivery.sources[{index}]"
@@ -189,6 +190,33 @@ def _check_delivery(delivery: Delivery, findings: Findings) -> None:
         if source.address in seen:
             findings.add(path, f"the same address as delivery.sources[{seen[source.address]}]")
         seen.setdefault(source.address, index)
+
+
+def _check_extensions(delivery: Delivery, findings: Findings) -> None:
+    if delivery.dsn is not None:
+        notify = delivery.dsn.notify
+        if not notify:
+            findings.add("delivery.dsn.notify", "is empty", hint="write [failure], or [never] for no notification")
+        elif "never" in notify and len(notify) > 1:
+            findings.add(
+                "delivery.dsn.notify", "never stands alone (RFC 3461 §4.1)", hint="leave out never or the rest"
+            )
+        elif len(set(notify)) < len(notify):
+            findings.add("delivery.dsn.notify", "names something twice")
+        if delivery.requiretls and delivery.dsn.ret == "full":
+            problem = "full, and REQUIRETLS lets nobody return a message (RFC 8689 §5)"
+            findings.add("delivery.dsn.ret", problem, hint="write hdrs")
+    if delivery.requiretls and delivery.tls == "none":
+        findings.add("delivery.requiretls", "needs TLS, and delivery.tls is none", hint="leave delivery.tls out")
+    if (
+        delivery.requiretls
+        and delivery.route == "relay"
+        and delivery.relay is not None
+        and delivery.relay.tls == "none"
+    ):
+        findings.add(
+            "delivery.requiretls", "needs TLS, and delivery.relay.tls is none", hint="use starttls or implicit"
+        )
 
 
 def _check_relay(relay: Relay, findings: Findings) -> None:

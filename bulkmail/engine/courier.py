@@ -6,7 +6,7 @@ that meets the same recipient is taken as the recipient's own, so that one bad r
 
 from collections.abc import Callable, Sequence
 
-from bulkmail.address import comparison_key, parse_address
+from bulkmail.address import comparison_key_of_wire
 from bulkmail.clock import Clock
 from bulkmail.engine.composer import ComposeFailure
 from bulkmail.engine.dialer import Refusal
@@ -18,7 +18,8 @@ from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, Left, Result
+from bulkmail.net.connection import Connection
+from bulkmail.net.owner import Left, Result
 from bulkmail.policy.disposition import judge
 from bulkmail.policy.retry import expired, next_due
 from bulkmail.policy.route import Site
@@ -86,8 +87,7 @@ class Courier:
             # connection was idle, or that the server had said why: no sign either.
             if left and reason is Reason.CONNECTION_LOST and not connection.said_quit:
                 lane.pacer.on_closed_between(self._clock.monotonic(), connection.completed)
-            for message, _, _ in reversed(left):
-                exchange.give_back(message, first=True)
+            self.again(exchange, [message for message, _, _ in left])
             return
         for message, stage_value, ended in left:
             stage = Stage(stage_value)
@@ -96,6 +96,12 @@ class Courier:
                 self._doubt(lane, connection, message, explanation)
             else:
                 self._judged(exchange, connection, message, verdict, stage, None, explanation)
+
+    def again(self, exchange: Exchange, messages: Sequence[Message]) -> None:
+        """These were not taken, through no fault of theirs: they are next, and no attempt is counted."""
+        for message in reversed(messages):
+            self._recorder.answered(message)
+            exchange.give_back(message, first=True)
 
     def unfit(
         self, exchange: Exchange, connection: Connection, message: Message, reason: Reason, explanation: str
@@ -127,7 +133,12 @@ class Courier:
         lane, reply = exchange.lane, refusal.reply
         verdict = judge(refusal.stage, reply, refusal.reason)
         now = self._clock.monotonic()
-        if reply is None:
+        if reply is None and verdict.disposition is Disposition.BOUNCED:
+            # What was asked of them, none of the hosts can do: nobody there will get it, whenever it is tried.
+            problem = Unroutable(verdict.reason, refusal.explanation)
+            for active, index in exchange.clear():
+                self.unroutable(active, [index], problem, lane.site.name, stage=refusal.stage)
+        elif reply is None:
             delay = self._retry[min(exchange.failed_connects, len(self._retry) - 1)]
             exchange.failed_connects += 1
             exchange.closed_until = now + delay
@@ -139,9 +150,17 @@ class Courier:
             # The connection that was turned away still counts as one being opened.
             self._heard(lane, verdict, now, refusal, open_connections=lane.connections - 1)
 
-    def unroutable(self, active: ActiveChunk, indexes: Sequence[int], problem: Unroutable, domain: str) -> None:
+    def unroutable(
+        self,
+        active: ActiveChunk,
+        indexes: Sequence[int],
+        problem: Unroutable,
+        domain: str,
+        *,
+        stage: Stage = Stage.DNS,
+    ) -> None:
         """The domain has no way in: for good (bounced), or for now (deferred)."""
-        verdict = judge(Stage.DNS, None, problem.reason)
+        verdict = judge(stage, None, problem.reason)
         for index in indexes:
             attempt = active.chunk.outcomes.get(index).attempt + 1
             disposition, due = self._disposition(active, index, attempt, verdict)
@@ -150,7 +169,7 @@ class Courier:
                 index,
                 disposition,
                 attempt=attempt,
-                stage=Stage.DNS,
+                stage=stage,
                 reason=Reason.EXPIRED if disposition is Disposition.EXPIRED else verdict.reason,
                 explanation=problem.explanation,
                 due=due,
@@ -172,7 +191,7 @@ class Courier:
     def suppressed(self, lane: Lane, active: ActiveChunk, index: int) -> bool:
         """Look once more before the wire; a suppressed recipient is concluded here."""
         chunk = active.chunk
-        key = comparison_key(parse_address(chunk.addresses[index]))
+        key = comparison_key_of_wire(chunk.addresses[index])
         if not self._suppressions.contains(key, chunk.list_name):
             return False
         self._recorder.conclude(
@@ -189,10 +208,10 @@ class Courier:
 
     def expired(self, active: ActiveChunk, index: int, site: Site) -> bool:
         """Give up on a recipient that was first tried too long ago; it is concluded here."""
-        outcome = active.chunk.outcomes.get(index)
         first = active.chunk.outcomes.first_tried(index)
         if not first or not expired(self._clock.time(), first, self._expire_seconds):
             return False
+        outcome = active.chunk.outcomes.get(index)
         self._recorder.conclude(
             active,
             index,
@@ -220,15 +239,15 @@ class Courier:
         lane.pacer.on_accepted(now)
         lane.follow_pace(now)
         lane.state = ""
-        self._recorder.conclude(
-            message.chunk,
-            message.index,
-            Disposition.DELIVERED,
-            attempt=message.attempt,
-            stage=Stage.MESSAGE,
-            reply=parse_text(code, text),
+        self._recorder.delivered(
+            message,
+            code,
+            text,
             site=lane.site.name,
-            sent=_sent(lane, connection, message, now),
+            host=connection.host,
+            source=lane.source.address,
+            tls=connection.tls,
+            milliseconds=round((now - message.started) * 1000, 1),
         )
 
     def _judged(
@@ -372,7 +391,7 @@ class Courier:
         address = active.chunk.addresses[index]
         self._recorder.suppress(
             Suppression(
-                key=comparison_key(parse_address(address)),
+                key=comparison_key_of_wire(address),
                 address=address,
                 reason=verdict.reason.label,
                 source=f"{self._campaign}: {reply or explanation}"[:300],

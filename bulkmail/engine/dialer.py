@@ -8,9 +8,10 @@ from msgspec import Struct
 from bulkmail.clock import Clock
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.router import Router, Unroutable
-from bulkmail.model.campaign import TlsMode
+from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Reply, Stage
-from bulkmail.net.connection import Connection, HandshakeError, Owner, connect
+from bulkmail.net.connection import Connection, HandshakeError, connect
+from bulkmail.net.owner import Owner
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
@@ -22,6 +23,9 @@ MAX_ADDRESSES = 5
 DEAD_SECONDS = 60.0
 # How long a host whose TLS broke is sent to in clear before TLS is tried again.
 NO_TLS_SECONDS = 3600.0
+# How long a host that closes over EHLO is greeted with HELO; and where that may be, for HELO offers no TLS.
+NO_EHLO_SECONDS = 3600.0
+HELO_ALLOWED = ("none", "opportunistic")
 
 
 class Transport(Struct, frozen=True, kw_only=True):
@@ -32,7 +36,8 @@ class Transport(Struct, frozen=True, kw_only=True):
     implicit_tls: bool = False
     verify: bool = False
     credentials: Credentials | None = None
-    window: int = 1
+    dsn: Dsn | None = None
+    requiretls: bool = False
     timeouts: Timeouts = Timeouts()
 
 
@@ -55,20 +60,22 @@ class Dialer:
         self._clock = clock
         self._dead_hosts: dict[str, float] = {}
         self._without_tls: dict[str, float] = {}
+        self._without_ehlo: dict[str, float] = {}
 
     async def dial(self, owner: Owner, exchange: Exchange, establishing: set[Connection]) -> Connection | Refusal:
         """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
         hosts = self._router.hosts(exchange.hosts)
         now = self._clock.monotonic()
         alive = [host for host in hosts if self._dead_hosts.get(host, 0.0) <= now]
-        refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.NETWORK)
+        refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.UNSUPPORTED)
         tried = 0
         for host in alive or hosts:
             addresses = await self._router.addresses(host)
             if isinstance(addresses, Unroutable):
-                refusal = Refusal(
+                unknown = Refusal(
                     stage=Stage.DNS, host=host, reason=addresses.reason, explanation=addresses.explanation
                 )
+                refusal = _more_hopeful(refusal, unknown)
                 continue
             for address in addresses:
                 if tried == MAX_ADDRESSES:
@@ -78,7 +85,7 @@ class Dialer:
                 if isinstance(outcome, Connection):
                     self._dead_hosts.pop(host, None)
                     return outcome
-                refusal = outcome
+                refusal = _more_hopeful(refusal, outcome)
             _remember(self._dead_hosts, host, self._clock.monotonic(), DEAD_SECONDS)
         return refusal
 
@@ -96,6 +103,8 @@ class Dialer:
             tls="none" if transport.implicit_tls else tls,
             encrypted=transport.implicit_tls,
             credentials=transport.credentials,
+            requiretls=transport.requiretls,
+            helo=tls in HELO_ALLOWED and self._without_ehlo.get(address, 0.0) > self._clock.monotonic(),
         )
 
         def make() -> Connection:
@@ -107,7 +116,9 @@ class Dialer:
                 host=host,
                 address=address,
                 max_messages=lane.pacer.messages_per_connection(lane.limits.messages_per_connection),
-                window=transport.window,
+                window=lane.window,
+                dsn=transport.dsn,
+                requiretls=transport.requiretls,
             )
 
         try:
@@ -135,6 +146,9 @@ class Dialer:
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
                 _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
                 return await self._try(owner, exchange, host, address, establishing)
+            if _closed_over_ehlo(found) and tls in HELO_ALLOWED and address not in self._without_ehlo:
+                _remember(self._without_ehlo, address, self._clock.monotonic(), NO_EHLO_SECONDS)
+                return await self._try(owner, exchange, host, address, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
             return Refusal(
                 stage=found.stage, host=host, reason=found.reason, reply=reply, explanation=f"{where}: {error}"
@@ -157,6 +171,16 @@ def _tls_is_broken(failure: HandshakeFailure) -> bool:
     return failure.reason is Reason.TLS or (
         failure.stage is Stage.STARTTLS and failure.reason in (Reason.CONNECTION_LOST, Reason.TIMEOUT)
     )
+
+
+def _more_hopeful(before: Refusal, now: Refusal) -> Refusal:
+    """The last word, but what a host cannot do for good counts only where no other may yet do better."""
+    return before if now.reason is Reason.UNSUPPORTED and before.reason is not Reason.UNSUPPORTED else now
+
+
+def _closed_over_ehlo(failure: HandshakeFailure) -> bool:
+    """RFC 5321 §3.2 knows servers that do not survive EHLO; they get HELO on a new connection."""
+    return failure.stage is Stage.EHLO and failure.reason is Reason.CONNECTION_LOST
 
 
 def _remember(until: dict[str, float], name: str, now: float, seconds: float) -> None:

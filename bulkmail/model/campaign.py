@@ -16,6 +16,9 @@ Positive = Annotated[int, Meta(ge=1)]
 Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
+Notify = Literal["never", "success", "failure", "delay"]
+# Replies of 64 transactions are the most that a connection keeps track of.
+WindowSize = Annotated[int, Meta(ge=1, le=64)]
 
 
 class Content(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +70,15 @@ class EgressSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ehlo: str | None = None
 
 
+class Dsn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of servers that offer delivery status notifications (RFC 3461)."""
+
+    notify: tuple[Notify, ...] = ("failure",)
+    ret: Literal["hdrs", "full"] = "hdrs"
+    envid: bool = True
+    orcpt: bool = True
+
+
 class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How messages travel, and when to stop trying."""
 
@@ -81,7 +93,9 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         default_factory=lambda: (Seconds(300), Seconds(1800), Seconds(7200), Seconds(14400))
     )
     expire: Seconds = field(default_factory=lambda: Seconds(48 * 3600))
-    window: Positive = 1
+    window: WindowSize = 1
+    dsn: Dsn | None = None
+    requiretls: bool = False
 
 
 class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +112,7 @@ class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     messages_per_connection: Positive | None = None
     messages: PerSecond | None = None
     connects: PerSecond | None = None
+    window: WindowSize | None = None
 
 
 class DomainLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,12 +20,13 @@ _CLOCK_SLACK_SECONDS = 1e-6  # what adding a short wait to a large clock reading
 
 
 class EffectiveLimits(Struct, frozen=True, kw_only=True):
-    """What holds for one lane; None is no limit."""
+    """What holds for one lane; None is no limit. `window` None: the campaign says nothing of this site."""
 
     connections: int = DEFAULT_CONNECTIONS
     messages_per_connection: int = DEFAULT_MESSAGES_PER_CONNECTION
     messages_per_second: float | None = DEFAULT_MESSAGES_PER_SECOND
     connects_per_second: float | None = DEFAULT_CONNECTS_PER_SECOND
+    window: int | None = None
 
 
 def effective_limits(site: Site, limits: Limits) -> EffectiveLimits:
@@ -55,6 +56,7 @@ def effective_limits(site: Site, limits: Limits) -> EffectiveLimits:
         connects_per_second=_chosen(
             (entry.connects for entry in own), known.connects, default.connects, DEFAULT_CONNECTS_PER_SECOND
         ),
+        window=next((entry.window for entry in own if entry.window is not None), default.window),
     )
 
 

@@ -18,6 +18,9 @@ from bulkmail.store.recovery import RecoveryReport, recover
 from bulkmail.store.runs import IntakeProgress, Run, RunState
 from bulkmail.store.view import StoreView
 
+# What stands before a site's name in the table of small facts.
+WINDOW = "window "
+
 
 class Store(StoreView):
     """A state directory with its lock. All methods belong to one thread; `journal` says what belongs to another.
@@ -79,6 +82,17 @@ class Store(StoreView):
     def check_in_place(self) -> None:
         """StateError where the directory was removed or replaced since it was opened."""
         self._lock.check_in_place()
+
+    def anomalies(self) -> dict[str, str]:
+        """What went wrong with a window of transactions, by site."""
+        prefix = len(WINDOW)
+        rows = self._database.rows("SELECT name, value FROM meta WHERE name GLOB ?", (f"{WINDOW}*",))
+        return {name[prefix:]: value for name, value in rows}
+
+    def keep_anomaly(self, site: str, what: str) -> None:
+        """Remember, across runs, that the site is to be given one transaction at a time."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"{WINDOW}{site}", what))
 
     def events_path(self, run: Run) -> Path:
         """The file of the run's event log."""

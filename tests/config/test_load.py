@@ -162,11 +162,12 @@ UNDER = [
     Case(
         "delivery: {port: 1:30}", ["6: delivery.port: a whole number from 1 to 65535 is needed, found the number 1:30"]
     ),
-    Case("delivery: {window: 0}", ["6: delivery.window: a whole number from 1 up is needed, found the number 0"]),
+    Case("delivery: {window: 0}", ["6: delivery.window: a whole number from 1 to 64 is needed, found the number 0"]),
     Case(
-        "delivery: {window: yes}", ["6: delivery.window: a whole number from 1 up is needed, found the truth value yes"]
+        "delivery: {window: yes}",
+        ["6: delivery.window: a whole number from 1 to 64 is needed, found the truth value yes"],
     ),
-    Case("delivery: {window: }", ["6: delivery.window: a whole number from 1 up is needed, found nothing"]),
+    Case("delivery: {window: }", ["6: delivery.window: a whole number from 1 to 64 is needed, found nothing"]),
     Case("sandbox: {seed: 1.5}", ["6: sandbox.seed: a whole number is needed, found the number 1.5"]),
     Case(
         "delivery: {allow_private_mx: maybe}", ['6: delivery.allow_private_mx: true or false is needed, found "maybe"']
