@@ -179,12 +179,15 @@ class Courier:
                 self._suppress(active, index, verdict, None, problem.explanation)
 
     def park(self, exchange: Exchange) -> None:
-        """Give everything that waits on a closed exchange back to the store until it opens again."""
-        self.park_work(exchange, exchange.clear())
+        """Give everything that waits on a closed exchange back to the store until it, or another way, is open."""
+        self._park_until(exchange.clear(), min(one.open_again_at for one in exchange.alternatives))
 
     def park_work(self, exchange: Exchange, work: Sequence[Work]) -> None:
         """The same for recipients that were about to be handed to it."""
-        due = self._clock.time() + max(0.0, exchange.open_again_at - self._clock.monotonic())
+        self._park_until(work, exchange.open_again_at)
+
+    def _park_until(self, work: Sequence[Work], open_again_at: float) -> None:
+        due = self._clock.time() + max(0.0, open_again_at - self._clock.monotonic())
         for active, index in work:
             self._recorder.park(active, index, due)
 

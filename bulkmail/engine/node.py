@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -24,12 +24,13 @@ from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
+from bulkmail.engine.ways import Way, Ways
 from bulkmail.engine.work import Work
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Reason, Stage, Summary
-from bulkmail.policy.limits import effective_limits
+from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
 from bulkmail.policy.route import Site
 from bulkmail.policy.window import Window
@@ -72,6 +73,8 @@ class Node:
         signer: Signer,
         resolver: Resolver,
         transport: Transport,
+        transports: Mapping[str, Transport],
+        ways: Ways,
         sources: Sequence[EgressSource],
         options: NodeOptions,
         store_thread: Executor,
@@ -115,7 +118,7 @@ class Node:
             store_thread=store_thread,
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
-        self._router = Router(campaign, resolver, own_names=own_names, rng=rng)
+        self._router = Router(campaign, resolver, ways, own_names=own_names, rng=rng)
         self._courier = Courier(
             campaign,
             self._recorder,
@@ -143,7 +146,7 @@ class Node:
         self._rooms = Rooms(
             composer=self._composer,
             courier=self._courier,
-            dialer=Dialer(transport, self._router, clock=clock),
+            dialer=Dialer(transport, self._router, transports=transports, clock=clock),
             recorder=self._recorder,
             budget=Budget(options.connections),
             clock=clock,
@@ -286,35 +289,47 @@ class Node:
     def _may_begin(self) -> bool:
         return not self._stopping and not self._disk_full
 
-    def _exchanges_of(self, site: Site, domain: str) -> list[Exchange]:
-        """The exchanges of a domain's hosts, made on first use: one in the site's lane of each egress source."""
+    def _exchanges_of(self, ways: Sequence[Way], domain: str) -> list[Exchange]:
+        """The exchanges of a domain's ways, made on first use: one in a lane of each egress source."""
         exchanges = []
-        now = self._clock.monotonic()
-        rate = self._domain_rates.get(domain)
-        hosts_and_domain = (site.hosts, domain if rate is not None else "")
-        for position, source in enumerate(self._sources):
-            key = (site.name, position)
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = self._make_lane(site, source)
-            exchange = lane.exchanges.get(hosts_and_domain)
-            if exchange is None:
-                bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
-                exchange = lane.exchanges[hosts_and_domain] = Exchange(lane, site.hosts, bucket)
-                self._pools[exchange] = Pool(exchange, self._rooms)
-            exchanges.append(exchange)
+        for way in ways:
+            for position, source in enumerate(self._sources):
+                exchange = self._exchange_of(way, domain, position, source)
+                exchange.weight, exchange.priority = way.weight * source.weight, way.priority
+                exchanges.append(exchange)
+        for exchange in exchanges:
+            exchange.alternatives = exchanges
         return exchanges
 
-    def _make_lane(self, site: Site, source: EgressSource) -> Lane:
+    def _exchange_of(self, way: Way, domain: str, position: int, source: EgressSource) -> Exchange:
+        now = self._clock.monotonic()
+        rate = self._domain_rates.get(domain)
+        site = way.site
+        hosts_and_domain = (site.hosts, domain if rate is not None else "")
+        key = (site.name, position)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = self._make_lane(way, source)
+        exchange = lane.exchanges.get(hosts_and_domain)
+        if exchange is None:
+            bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
+            exchange = lane.exchanges[hosts_and_domain] = Exchange(lane, site.hosts, bucket)
+            self._pools[exchange] = Pool(exchange, self._rooms)
+        return exchange
+
+    def _make_lane(self, way: Way, source: EgressSource) -> Lane:
         campaign = self._campaign
-        limits = effective_limits(site, campaign.limits)
+        limits = narrowed(effective_limits(way.site, campaign.limits), way.limits, source.limits)
+        window = limits.window or campaign.delivery.window
+        if source.limits is not None and source.limits.window is not None:
+            window = min(window, source.limits.window)
         return Lane(
-            site,
+            way.site,
             source,
             limits,
             Pacer(campaign.delivery.retry, self._options.pacing),
             now=self._clock.monotonic(),
-            window=self._window_of(site, limits.window or campaign.delivery.window),
+            window=self._window_of(way.site, window),
         )
 
     def _window_of(self, site: Site, most: int) -> Window:

@@ -34,7 +34,7 @@ def test_the_whole_file_becomes_a_campaign(load, full: str, folder: Path) -> Non
     delivery = campaign.delivery
     assert delivery.retry == (300.0, 1800.0, 7200.0, 14400.0)
     assert delivery.expire == 172800.0
-    assert delivery.relay == Relay(host="smtp.example.net", username="acme", password_env="SMTP_PASSWORD")
+    assert delivery.relay == (Relay(host="smtp.example.net", username="acme", password_env="SMTP_PASSWORD"),)
     assert delivery.sources == (EgressSource(address="192.0.2.10", ehlo="mail1.garden.example"),)
     limits = campaign.limits
     assert limits.default == SiteLimits(connections=10, messages_per_connection=100, messages=100.0, connects=20.0)
@@ -146,7 +146,7 @@ UNDER = [
     Case(
         "delivery: [a]",
         [
-            "6: delivery: a mapping with the keys route, port, allow_private_mx, relay, tls, sources, "
+            "6: delivery: a mapping with the keys route, port, allow_private_mx, relay, routes, tls, "
             "... is needed, found a list"
         ],
     ),
