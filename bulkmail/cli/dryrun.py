@@ -17,8 +17,6 @@ from bulkmail.config.load import load_campaign
 from bulkmail.content.program import Program
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
-from bulkmail.store.database import Database
-from bulkmail.store.directory import DATABASE
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.suppressions import Suppressions
 

@@ -17,8 +17,7 @@ from bulkmail.cli.words import REASONS, reason_words, stage_words
 from bulkmail.clock import SystemClock
 from bulkmail.errors import StateError
 from bulkmail.model.delivery import Disposition, Event
-from bulkmail.store.database import Database
-from bulkmail.store.directory import DATABASE, EVENTS, owner_of
+from bulkmail.store.directory import EVENTS, owner_of
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.suppressions import Suppression, Suppressions
 from bulkmail.store.view import RecipientOutcome, StoreView

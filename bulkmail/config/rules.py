@@ -21,19 +21,10 @@ _ENHANCED = re.compile(r"none|\d{1,3}\.\d{1,3}(?:-\d{1,3})?")
 _CONDITIONS = ("stages", "classes", "codes", "enhanced", "phrases")
 
 
-def rule_book_of(*paths: str | Path | None) -> RuleBook:
-    """The project's own rules, and before them those of the files that are there; earlier files first.
-
-    Raises CampaignError with file and line.
-    """
-    rules = tuple(rule for path in paths if path is not None for rule in read_rules(Path(path)))
-    return rule_book().after(rules)
-
-
-def state_rules(directory: Path) -> Path | None:
-    """The rules that a state directory has of its own, for all campaigns sent from it."""
+def state_rules(directory: Path) -> tuple[Rule, ...]:
+    """The rules that a state directory has of its own, for all campaigns sent from it. Raises CampaignError."""
     path = directory / FILE_NAME
-    return path if path.exists() else None
+    return read_rules(path) if path.exists() else ()
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -55,7 +46,10 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     unknown = next((name for name in tables if name != "rule"), None)
     if unknown is not None:
         raise CampaignError(
-            f"{unknown}: no such table", file=str(path), line=_line_of(text, unknown, 0), hint="rules are [[rule]] tables"
+            f"{unknown}: no such table",
+            file=str(path),
+            line=_line_of(text, unknown, 0),
+            hint="rules are [[rule]] tables",
         )
     given = tables.get("rule", [])
     if not isinstance(given, list):
@@ -97,7 +91,9 @@ def _rule(table: object, path: Path, text: str, start: int) -> Rule:
         for value in values:
             if value not in known:
                 meant = nearest(value, known)
-                raise refuse(key, f"{value!r} is none", f"did you mean {meant}?" if meant else f"one of {', '.join(known)}")
+                raise refuse(
+                    key, f"{value!r} is none", f"did you mean {meant}?" if meant else f"one of {', '.join(known)}"
+                )
     for pattern in rule.enhanced:
         if not _ENHANCED.fullmatch(pattern):
             raise refuse("enhanced", f"{pattern!r} is no subject and detail", 'such as "7.1", "7.500-699" or "none"')

@@ -18,9 +18,7 @@ from bulkmail.policy.verdict import NO_REPLY, LaneAction, Subject, Verdict
 __all__ = ["LaneAction", "Subject", "Verdict", "judge"]
 
 
-def judge(
-    stage: Stage, reply: Reply | None, failure: Reason = Reason.NONE, book: RuleBook | None = None
-) -> Verdict:
+def judge(stage: Stage, reply: Reply | None, failure: Reason = Reason.NONE, book: RuleBook | None = None) -> Verdict:
     """Decide on a reply that is no success, or on a `failure` without one.
 
     With both, the reply decides (a 5yz before the connection died is still a 5yz). A reply of neither 4yz nor 5yz is

@@ -112,7 +112,9 @@ class RuleBook:
             for phrase in rule.phrases:
                 key = phrase[0].lstrip()[: self.KEY_LENGTH]
                 if len(key) < self.KEY_LENGTH:
-                    raise ValueError(f"rule {rule.rule.id}: the phrase {phrase[0].strip()!r} begins with too few letters")
+                    raise ValueError(
+                        f"rule {rule.rule.id}: the phrase {phrase[0].strip()!r} begins with too few letters"
+                    )
                 self._by_key.setdefault(key, []).append((rule, phrase))
         self._applicable = lru_cache(maxsize=1024)(self._find_applicable)
 

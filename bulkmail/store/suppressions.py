@@ -3,6 +3,7 @@
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 
@@ -113,6 +114,10 @@ class Suppressions:
         """Whether no addresses are kept, but keyed hashes of them."""
         return self._pseudonyms is not None
 
+    def together(self) -> AbstractContextManager[object]:
+        """Changes within are one transaction, durable at its end; `contains` may be ahead of one that fails."""
+        return self._database.transaction()
+
     def add(self, suppression: Suppression) -> bool:
         """False if the key was suppressed in that scope before: the one that lasts longer stays."""
         if self.add_many((suppression,)) == 1:
@@ -178,7 +183,8 @@ class Suppressions:
                 connection.execute(
                     "DELETE FROM soft_bounce WHERE key = ? AND time <= ?", (key, one.time - within_seconds)
                 )
-                counts.append(connection.execute("SELECT count(*) FROM soft_bounce WHERE key = ?", (key,)).fetchone()[0])
+                found = connection.execute("SELECT count(*) FROM soft_bounce WHERE key = ?", (key,))
+                counts.append(found.fetchone()[0])
         return counts
 
     def check(self, key: str, list_name: str | None = None) -> Suppression | None:
