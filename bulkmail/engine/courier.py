@@ -21,8 +21,10 @@ from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection
 from bulkmail.net.owner import Left, Result
 from bulkmail.policy.disposition import judge
+from bulkmail.policy.feedback import is_soft_bounce
 from bulkmail.policy.retry import expired, next_due
 from bulkmail.policy.route import Site
+from bulkmail.policy.rules import RuleBook
 from bulkmail.policy.verdict import Verdict
 from bulkmail.smtp.replies import parse_text
 from bulkmail.store.suppressions import Suppression, Suppressions
@@ -34,6 +36,7 @@ PARK_SHARE = 0.1
 MOST_REFUSED = 100_000
 # Sites whose last complaint is kept, to be told to those who expire without an attempt.
 MOST_COMPLAINTS = 10_000
+_FAILED = (Disposition.BOUNCED, Disposition.EXPIRED)
 
 
 class Courier:
@@ -49,7 +52,9 @@ class Courier:
         suppressions: Suppressions,
         *,
         clock: Clock,
+        rules: RuleBook | None = None,
     ) -> None:
+        self._rules = rules
         self._retry = [float(seconds) for seconds in campaign.delivery.retry]
         self._expire_seconds = float(campaign.delivery.expire)
         # A campaign that gives up soon looks at the time to expire often.
@@ -74,7 +79,8 @@ class Courier:
                 self._delivered(lane, connection, message, code, text)
             else:
                 reply = parse_text(code, text)
-                self._judged(exchange, connection, message, judge(Stage(stage), reply), Stage(stage), reply, "")
+                verdict = judge(Stage(stage), reply, book=self._rules)
+                self._judged(exchange, connection, message, verdict, Stage(stage), reply, "")
 
     def lost(
         self, exchange: Exchange, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str
@@ -131,7 +137,7 @@ class Courier:
         With a reply: what it says of us may hold for the whole lane. Where there is another relay, it takes over.
         """
         lane, reply = exchange.lane, refusal.reply
-        verdict = judge(refusal.stage, reply, refusal.reason)
+        verdict = judge(refusal.stage, reply, refusal.reason, self._rules)
         now = self._clock.monotonic()
         if reply is None and verdict.disposition is Disposition.BOUNCED:
             # What was asked of them, none of the hosts can do: nobody there will get it, whenever it is tried.
@@ -175,8 +181,7 @@ class Courier:
                 due=due,
                 site=domain,
             )
-            if verdict.suppress:
-                self._suppress(active, index, verdict, None, problem.explanation)
+            self._note_for_list(active, index, disposition, verdict, None, problem.explanation)
 
     def should_park(self, exchange: Exchange, now: float) -> bool:
         """Whether what waits on a closed exchange would wait for long, or for nothing: another relay is open."""
@@ -313,8 +318,7 @@ class Courier:
             site=lane.site.name,
             sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
-        if verdict.suppress:
-            self._suppress(message.chunk, message.index, verdict, reply, explanation)
+        self._note_for_list(message.chunk, message.index, disposition, verdict, reply, explanation)
 
     def _doubt(self, lane: Lane, connection: Connection, message: Message, explanation: str) -> None:
         """The message was written whole and no reply came (RFC 1047): the campaign says what that counts as."""
@@ -395,10 +399,21 @@ class Courier:
             host=refusal.host,
         )
 
-    def _suppress(
-        self, active: ActiveChunk, index: int, verdict: Verdict, reply: Reply | None, explanation: str
+    def _note_for_list(
+        self,
+        active: ActiveChunk,
+        index: int,
+        disposition: Disposition,
+        verdict: Verdict,
+        reply: Reply | None,
+        explanation: str,
     ) -> None:
+        """What the end of a delivery means for the next one to the same address."""
         address = active.chunk.addresses[index]
+        if not verdict.suppress:
+            if disposition in _FAILED and is_soft_bounce(verdict.reason, suppress=False):
+                self._recorder.count_soft_bounce(comparison_key_of_wire(address), address, verdict.reason)
+            return
         self._recorder.suppress(
             Suppression(
                 key=comparison_key_of_wire(address),
