@@ -1,12 +1,13 @@
 # make send   builds bulkmail in .venv and sends campaigns/spring.yaml in the sandbox
 # make test   the whole test suite          make lint   ruff and mypy
 # make bench  the micro-benchmarks          make dist   wheel and sdist in dist/
+# make bench-compare   bulkmail beside its rivals (make bench-peers installs those, as root)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
-.PHONY: send test lint bench dist clean toolchain
+.PHONY: send test lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -21,6 +22,13 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-columns=median,iqr,rounds
+
+bench-peers:
+	apt-get install -y --no-install-recommends postfix opendkim nodejs npm
+	mkdir -p build/bench-peers && cd build/bench-peers && npm install --silent nodemailer
+
+bench-compare: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.compare
 
 dist: $(VENV)/.dev
 	$(BIN)/python -m build

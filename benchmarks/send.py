@@ -1,7 +1,7 @@
 """What a whole send costs: CPU a message, rate and peak memory of the sending process.
 
     python -m benchmarks.send [--recipients 20000] [--signing rsa|ed25519|none] [--connections 20] [--domains 1]
-                              [--bytes 10000] [--runs 5] [--json]
+                              [--bytes 10000] [--no-turbo] [--runs 5] [--json]
 
 The receiver is benchmarks.sink in a process of its own; the sender is `bulkmail.send` in another. CPU is that of all
 threads of the sender, from reading the list to the finished run, less a sender that only starts up.
@@ -23,7 +23,7 @@ import json, resource, sys
 import bulkmail
 import bulkmail.library
 began = resource.getrusage(resource.RUSAGE_SELF)
-summary = bulkmail.send(sys.argv[1], state=sys.argv[2])
+summary = bulkmail.send(sys.argv[1], state=sys.argv[2], turbo=sys.argv[3] == "turbo")
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({
     "delivered": summary.delivered, "recipients": summary.recipients, "seconds": summary.seconds,
@@ -53,7 +53,7 @@ def run_once(options: argparse.Namespace, folder: Path) -> dict[str, float]:
             window=options.window,
         )
         sender = subprocess.run(
-            [sys.executable, "-c", SENDER, str(campaign), str(folder / "state")],
+            [sys.executable, "-c", SENDER, str(campaign), str(folder / "state"), "turbo" if options.turbo else "plain"],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=10_000)
     parser.add_argument("--window", type=int, default=1)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--turbo", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -1,16 +1,20 @@
 """A receiver for benchmarks: a mail exchanger that takes everything at once, and a DNS server that names it for all.
 
-    python -m benchmarks.sink [--address 127.9.9.1] [--smtp-port 0] [--dns-port 0] [--delay SECONDS]
+    python -m benchmarks.sink [--address 127.9.9.1] [--smtp-port 0] [--dns-port 0] [--delay SECONDS] [--tls]
 
 It prints one JSON line with its ports, lives until its standard input ends, and then prints what it counted and the CPU
-it took. `--delay` holds every group of replies back by that long: a round trip of a distant receiver.
+it took. `--delay` holds every group of replies back by that long: a round trip of a distant receiver. `--tls` offers
+STARTTLS with a certificate of its own making.
 """
 
 import argparse
 import asyncio
 import json
 import resource
+import ssl
 import sys
+import time
+from typing import cast
 
 import dns.flags
 import dns.message
@@ -18,6 +22,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import uvloop
+
+from bulkmail.sandbox.certificate import make_certificate, server_context
 
 HOST = "mx.sink.example."
 END = b"\r\n.\r\n"
@@ -28,23 +34,28 @@ REPLIES = {
     b"NOOP": b"250 2.0.0 ok\r\n",
     b"DATA": b"354 go on\r\n",
     b"EHLO": b"250-mx.sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 SIZE 52428800\r\n",
+    b"STARTTLS": b"220 2.0.0 go on\r\n",
     b"HELO": b"250 mx.sink.example\r\n",
     b"QUIT": b"221 2.0.0 bye\r\n",
 }
+
+EHLO_BEFORE_TLS = REPLIES[b"EHLO"].replace(b"250-PIPELINING", b"250-STARTTLS\r\n250-PIPELINING")
 
 
 class Sink(asyncio.Protocol):
     messages = 0
     connections = 0
     delay = 0.0
+    tls: ssl.SSLContext | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         Sink.connections += 1
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.buffer = bytearray()
         self.in_data = False
         self.remaining = -1
         self.searched = 0
+        self.secure = False
         self.say(b"220 mx.sink.example ESMTP\r\n")
 
     def say(self, data: bytes) -> None:
@@ -85,7 +96,15 @@ class Sink(asyncio.Protocol):
             if verb == b"BDAT":
                 self.remaining = int(line.split()[1])
                 continue
-            out.append(REPLIES.get(verb, b"500 5.5.1 what\r\n"))
+            if verb == b"STAR" and Sink.tls is not None:
+                # At once, for what the client says next is no longer text.
+                self.transport.write(REPLIES[b"STARTTLS"])
+                self.task = asyncio.get_running_loop().create_task(self.start_tls(Sink.tls))
+                return
+            reply = REPLIES.get(verb, b"500 5.5.1 what\r\n")
+            if verb == b"EHLO" and Sink.tls is not None and not self.secure:
+                reply = EHLO_BEFORE_TLS
+            out.append(reply)
             if verb == b"DATA":
                 self.in_data = True
                 self.searched = 0
@@ -95,6 +114,12 @@ class Sink(asyncio.Protocol):
                 return
         if out:
             self.say(b"".join(out))
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        transport = await asyncio.get_running_loop().start_tls(self.transport, self, context, server_side=True)
+        assert transport is not None
+        self.transport = transport
+        self.secure = True
 
 
 class Names(asyncio.DatagramProtocol):
@@ -120,6 +145,8 @@ class Names(asyncio.DatagramProtocol):
 async def serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     Sink.delay = options.delay
+    if options.tls:
+        Sink.tls = server_context(*make_certificate([HOST.rstrip(".")], now_seconds=time.time()))
     server = await loop.create_server(Sink, options.address, options.smtp_port, backlog=1024)
     names, _ = await loop.create_datagram_endpoint(
         lambda: Names(options.address), local_addr=("127.0.0.1", options.dns_port)
@@ -139,6 +166,7 @@ def main() -> None:
     parser.add_argument("--smtp-port", type=int, default=0)
     parser.add_argument("--dns-port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--tls", action="store_true")
     uvloop.run(serve(parser.parse_args()))
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bulkmail.dkim import Signer, SigningKey
+from bulkmail.dkim.multibuffer import MultibufferError
 from bulkmail.native.canonical import relaxed_body, relaxed_headers
 
 NOW = 1_700_000_000
@@ -35,14 +36,15 @@ BODY = b"".join(
     b"<p class=3D'c%04d'>The first seeds of spring want  a warm sill and patience.</p>\r\n" % i for i in range(130)
 )
 BATCH = 64
+DIGEST = bytes(32)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rsa_key() -> SigningKey:
     return SigningKey("garden.example", "s2027", rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ed25519_key() -> SigningKey:
     return SigningKey("garden.example", "ed2027", Ed25519PrivateKey.generate())
 
@@ -66,11 +68,11 @@ def test_body_hash_of_10_kb(benchmark: BenchmarkFixture) -> None:
 
 
 def test_rsa_2048_alone(benchmark: BenchmarkFixture, rsa_key: SigningKey) -> None:
-    assert len(benchmark(rsa_key.sign_data, HEADER)) == 256
+    assert len(benchmark(rsa_key.sign_digests, [DIGEST])[0]) == 256
 
 
 def test_ed25519_alone(benchmark: BenchmarkFixture, ed25519_key: SigningKey) -> None:
-    assert len(benchmark(ed25519_key.sign_data, HEADER)) == 64
+    assert len(benchmark(ed25519_key.sign_digests, [DIGEST])[0]) == 64
 
 
 def test_sign_with_rsa_2048(benchmark: BenchmarkFixture, rsa_key: SigningKey) -> None:
@@ -81,10 +83,20 @@ def test_sign_with_ed25519(benchmark: BenchmarkFixture, ed25519_key: SigningKey)
     assert benchmark(Signer([ed25519_key]).sign, HEADER, BODY, now=NOW)
 
 
-def test_sign_with_ed25519_and_a_known_body(benchmark: BenchmarkFixture, ed25519_key: SigningKey) -> None:
-    signer = Signer([ed25519_key])
-    known = signer.body_hash(BODY)
-    assert benchmark(signer.sign, HEADER, b"", now=NOW, body_hash=known)
+def test_sign_64_with_ed25519_and_one_body(benchmark: BenchmarkFixture, ed25519_key: SigningKey) -> None:
+    assert benchmark(Signer([ed25519_key]).sign_batch, [(HEADER, BODY)] * BATCH, now=NOW)
+
+
+@pytest.mark.parametrize("algorithm", ["rsa", "ed25519"])
+def test_64_digests_eight_at_a_time(
+    benchmark: BenchmarkFixture, algorithm: str, rsa_key: SigningKey, ed25519_key: SigningKey
+) -> None:
+    key = rsa_key if algorithm == "rsa" else ed25519_key
+    try:
+        key.accelerate()
+    except MultibufferError as error:
+        pytest.skip(str(error))
+    assert len(benchmark(key.sign_digests, [DIGEST] * BATCH)) == BATCH
 
 
 def test_sign_with_both(benchmark: BenchmarkFixture, rsa_key: SigningKey, ed25519_key: SigningKey) -> None:

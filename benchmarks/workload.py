@@ -53,6 +53,7 @@ def write_campaign(
     connections: int = 20,
     bytes_wanted: int = 10_000,
     window: int = 1,
+    tls: bool = False,
 ) -> Path:
     """A campaign file that sends to the sink without limits but `connections`; the body has about `bytes_wanted`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ unsubscribe: {{url: "https://sender.example/u/{{{{ token }}}}"}}
   route: mx
   port: {sink["smtp_port"]}
   allow_private_mx: true
-  tls: none
+  tls: {"required" if tls else "none"}
   window: {window}
 dns: {{servers: ["{sink["dns"]}"]}}
 limits:

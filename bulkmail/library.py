@@ -31,12 +31,14 @@ class Engine:
         print(engine.summary)
 
     `state` is the state directory; left out, each campaign's own is used, as the command line does (beside the
-    campaign file or above it). `signers` is the number of composing and signing threads.
+    campaign file or above it). `signers` is the number of composing and signing threads;
+    `turbo` lets them sign eight messages at once where the extra of that name is installed and the CPU can.
     """
 
-    def __init__(self, state: str | Path | None = None, *, signers: int | None = None) -> None:
+    def __init__(self, state: str | Path | None = None, *, signers: int | None = None, turbo: bool = True) -> None:
         self._state = Path(state) if state is not None else None
         self._signers = signers
+        self._turbo = turbo
         self._send: Send | None = None
         self._stream: weakref.ref[AsyncGenerator[Event, None]] | None = None
         self._ended = asyncio.Event()
@@ -75,7 +77,7 @@ class Engine:
 
         Raises CampaignError for bad input, StateError where the state directory cannot be used.
         """
-        options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=self._signers)
+        options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=self._signers, turbo=self._turbo)
         stream = self._events(campaign, recipients, options)
         self._stream = weakref.ref(stream)
         return stream
@@ -130,8 +132,10 @@ def send(
     new_run: bool = False,
     limit: int | None = None,
     wait: bool = True,
+    signers: int | None = None,
+    turbo: bool = True,
 ) -> Summary:
-    """Send a campaign and wait for its end; for scripts without an event loop. See `Engine.send`.
+    """Send a campaign and wait for its end; for scripts without an event loop. See `Engine` and its `send`.
 
     RuntimeError inside a running event loop, which it would stop.
     """
@@ -140,7 +144,7 @@ def send(
             "bulkmail.send() cannot wait inside a running event loop; use `async with bulkmail.Engine()`"
         )
     loaded = _loaded(campaign, recipients)
-    options = SendOptions(new_run=new_run, limit=limit, wait=wait)
+    options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=signers, turbo=turbo)
     directory = state_for_campaign(loaded.file, Path(state) if state is not None else None)
 
     async def run() -> Summary:

@@ -12,6 +12,7 @@ import typer
 
 from bulkmail.cli.bounces import bounces
 from bulkmail.cli.errors import reported
+from bulkmail.cli.keys import keys
 
 app = typer.Typer(
     name="bulkmail",
@@ -23,6 +24,7 @@ app = typer.Typer(
 suppress = typer.Typer(help="Addresses that get no mail: add, remove, look up, import, export.", no_args_is_help=True)
 app.add_typer(suppress, name="suppress")
 app.add_typer(bounces, name="bounces")
+app.add_typer(keys, name="keys")
 
 CampaignFile = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")]
 MaybeCampaign = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only runs of this campaign file.")]
@@ -107,6 +109,9 @@ def send(
     signers: Annotated[
         int | None, typer.Option(min=1, help="Threads that compose and sign. Default: one less than the cores.")
     ] = None,
+    turbo: Annotated[
+        bool, typer.Option("--turbo/--no-turbo", help="Sign eight messages at once where `bulkmail[turbo]` can.")
+    ] = True,
 ) -> None:
     """Send a campaign, or go on with its run that was stopped.
 
@@ -122,7 +127,14 @@ def send(
             from bulkmail.cli import send as verb
 
             wishes = verb.Wishes(
-                json=json, state=state, limit=limit, yes=yes, new_run=new_run, wait=wait, signers=signers
+                json=json,
+                state=state,
+                limit=limit,
+                yes=yes,
+                new_run=new_run,
+                wait=wait,
+                signers=signers,
+                turbo=turbo,
             )
             raise typer.Exit(verb.send(campaign, wishes))
 

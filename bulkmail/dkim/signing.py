@@ -6,11 +6,13 @@ signed, the h= tag, and each key's header with slots for t= and bh=. What is lef
 
 import base64
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from bulkmail.dkim.keys import SigningKey, load_key
+from bulkmail.dkim.multibuffer import MultibufferError, installed
 from bulkmail.errors import CampaignError, InternalError
 from bulkmail.model.campaign import DkimKey
 from bulkmail.native.canonical import relaxed_body, relaxed_headers
@@ -34,6 +36,8 @@ _SEALED_IF_PRESENT = ("Sender", "MIME-Version", "Content-Type", "Content-Transfe
 _LINE_COLUMNS = 77
 _BASE64_COLUMNS = 72
 _SHAPES_KEPT = 256
+
+_log = logging.getLogger(__name__)
 
 
 class _Template(Struct, frozen=True):
@@ -59,26 +63,49 @@ class Signer:
         # Keyed by the sequence of header names. A race computes a shape twice, which does no harm.
         self._shapes: dict[tuple[bytes, ...], _Shape] = {}
 
-    def sign(self, header: bytes, body: bytes, *, now: int, body_hash: bytes | None = None) -> bytes:
-        """The DKIM-Signature lines, one a key, to put in front of `header`; b"" without keys.
+    def accelerate(self) -> None:
+        """Sign batches eight at a time with every key for which this machine can.
 
-        `header` ends with the CRLF of its last line, `body` begins after the blank line. `now`: Unix seconds, for t=.
-        `body_hash`: what `body_hash(body)` gave, where many messages share one body; `body` is not read then.
-        Raises `InternalError` unless the header has exactly one From.
+        Where the library is installed and yet cannot be used, that is worth a line in the log; it is no error.
+        """
+        for key in self.keys:
+            try:
+                key.accelerate()
+            except MultibufferError as error:
+                if installed():
+                    _log.warning("%s: signing one by one: %s", key.record_name, error)
+
+    def sign(self, header: bytes, body: bytes, *, now: int) -> bytes:
+        """`sign_batch` of a single message."""
+        return self.sign_batch([(header, body)], now=now)[0]
+
+    def sign_batch(self, messages: Sequence[tuple[bytes, bytes]], *, now: int) -> list[bytes]:
+        """For each (header, body) the DKIM-Signature lines, one a key, to put in front of the header; b"" without keys.
+
+        A header ends with the CRLF of its last line, a body begins after the blank line. `now`: Unix seconds, for t=.
+        Raises `InternalError` unless each header has exactly one From.
         """
         if not self.keys:
-            return b""
-        lines = relaxed_headers(header)
-        names = tuple([name for name, _ in lines])
-        shape = self._shapes.get(names) or self._shape(names)
-        signed = b"".join([lines[index][1] for index in shape.lines])
-        if body_hash is None:
-            body_hash = self.body_hash(body)
-        signatures = []
-        for template in shape.templates:
-            signature = template.key.sign_data(signed + template.canonical % (now, body_hash))
-            signatures.append(template.folded % (now, body_hash) + _fold_base64(signature))
-        return b"".join(signatures)
+            return [b""] * len(messages)
+        digests: list[list[bytes]] = [[] for _ in self.keys]
+        unsigned: list[list[bytes]] = []
+        hashed: bytes | None = None
+        for header, body in messages:
+            lines = relaxed_headers(header)
+            names = tuple([name for name, _ in lines])
+            shape = self._shapes.get(names) or self._shape(names)
+            signed = b"".join([lines[index][1] for index in shape.lines])
+            # A body without personal parts is one object for all.
+            if body is not hashed:
+                body_hash, hashed = self.body_hash(body), body
+            for template, of_key in zip(shape.templates, digests, strict=True):
+                of_key.append(hashlib.sha256(signed + template.canonical % (now, body_hash)).digest())
+            unsigned.append([template.folded % (now, body_hash) for template in shape.templates])
+        signatures = [key.sign_digests(of_key) for key, of_key in zip(self.keys, digests, strict=True)]
+        return [
+            b"".join([line + _fold_base64(signature) for line, signature in zip(own, of_message, strict=True)])
+            for own, of_message in zip(unsigned, zip(*signatures, strict=True), strict=True)
+        ]
 
     @staticmethod
     def body_hash(body: bytes) -> bytes:

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.content.errors import ContentError
-from bulkmail.content.identity import Identity
-from bulkmail.content.program import Program
+from bulkmail.content.identity import Issuer, TokenPair
+from bulkmail.content.program import Program, RenderedMessage
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.work import ActiveChunk, Work
@@ -36,16 +36,15 @@ class Composer:
     `on_ready(exchange)` is called on the loop when a exchange's ring has got something, `on_failure` for each bad row.
     """
 
-    def __init__(
-        self, program: Program, signer: Signer, identity: Identity, *, run_number: int, threads: int, clock: Clock
-    ) -> None:
+    def __init__(self, program: Program, signer: Signer, issuer: Issuer, *, threads: int, clock: Clock) -> None:
         self._program = program
         self._signer = signer
-        self._identity = identity
-        self._run_number = run_number
+        self._issuer = issuer
         self._clock = clock
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
+        # Without a signature nothing releases the GIL: a thread would only be waited for.
+        self._on_loop = not signer.keys
         self._busy = 0
         self._hungry: deque[Exchange] = deque()
         self._queued: set[Exchange] = set()
@@ -94,8 +93,12 @@ class Composer:
 
     async def _run(self, batch: list[tuple[Exchange, Work]]) -> None:
         loop = asyncio.get_running_loop()
+        works = [work for _, work in batch]
         try:
-            composed = await loop.run_in_executor(self._pool, self.compose, [work for _, work in batch])
+            if self._on_loop:
+                composed = self.compose(works)
+            else:
+                composed = await loop.run_in_executor(self._pool, self.compose, works)
         finally:
             self._busy -= 1
         touched: dict[Exchange, None] = {}
@@ -115,24 +118,38 @@ class Composer:
         """Render and sign a batch; called on a signing thread, touches nothing but its arguments."""
         now = int(self._clock.time())
         date = format_datetime(datetime.fromtimestamp(now, UTC))
-        return [self._compose_one(active, index, now, date) for active, index in batch]
+        tokens = [self._issuer.tokens(active.chunk.number, index) for active, index in batch]
+        rendered = [self._render(work, pair, date) for work, pair in zip(batch, tokens, strict=True)]
+        good = [message for message in rendered if not isinstance(message, ComposeFailure)]
+        signatures = iter(self._signer.sign_batch([(message.header, message.body) for message in good], now=now))
+        return [
+            message if isinstance(message, ComposeFailure) else self._message(work, pair, message, next(signatures))
+            for work, pair, message in zip(batch, tokens, rendered, strict=True)
+        ]
 
-    def _compose_one(self, active: ActiveChunk, index: int, now: int, date: str) -> Message | ComposeFailure:
-        chunk = active.chunk
-        address = chunk.addresses[index]
-        token = self._identity.token(self._run_number, chunk.number, index)
+    def _render(self, work: Work, tokens: TokenPair, date: str) -> RenderedMessage | ComposeFailure:
+        active, index = work
         try:
-            rendered = self._program.render(address, chunk.rows[index], token=token, date=date)
+            return self._program.render(
+                active.chunk.addresses[index],
+                active.chunk.rows[index],
+                token=tokens.returning,
+                date=date,
+                link=tokens.link,
+            )
         except ContentError as error:
             return ComposeFailure(active, index, str(error))
-        signature = self._signer.sign(rendered.header, rendered.body, now=now)
+
+    def _message(self, work: Work, tokens: TokenPair, rendered: RenderedMessage, signature: bytes) -> Message:
+        active, index = work
+        address = active.chunk.addresses[index]
         recipient = address.encode()
         return Message(
             chunk=active,
             index=index,
-            attempt=chunk.outcomes.attempt(index) + 1,
+            attempt=active.chunk.outcomes.attempt(index) + 1,
             address=address,
-            sender=self._program.envelope_sender(token).encode(),
+            sender=self._program.envelope_sender(tokens.returning).encode(),
             recipient=recipient,
             data=b"".join((signature, rendered.header, b"\r\n", rendered.body)),
             message_id=rendered.message_id,

@@ -12,16 +12,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bulkmail.clock import Clock, rfc3339
+from bulkmail.engine.publication import Delivery, Entry, Publication
+from bulkmail.engine.softbounces import count_soft_bounces
 from bulkmail.engine.statistics import Statistics
 from bulkmail.engine.work import FEW, ActiveChunk
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
+from bulkmail.model.campaign import SoftBounces
 from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
 from bulkmail.model.message import Message
 from bulkmail.store.journal import Journal
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import Run
-from bulkmail.store.suppressions import Suppression, Suppressions
+from bulkmail.store.suppressions import SoftBounce, Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
 # How often a full disk is tried again.
@@ -60,18 +63,22 @@ class Recorder:
         clock: Clock,
         sync_thread: Executor,
         store_thread: Executor,
+        soft_bounces: SoftBounces | None = None,
     ) -> None:
+        self._soft_bounces = soft_bounces
         self._run = run.id
         self._run_number = run.number
         self._journal = journal
         self._event_log = event_log
+        self._publication = Publication(run.id, event_log)
         self._suppressions = suppressions
         self._statistics = statistics
         self._clock = clock
         self._sync_thread = sync_thread
         self._store_thread = store_thread
-        self._events: list[Event] = []
+        self._events: list[Entry] = []
         self._suppress: list[Suppression] = []
+        self._soft: list[SoftBounce] = []
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
         self._closing = False
@@ -160,6 +167,45 @@ class Recorder:
         self._dirty.set()
         self._resolved(active)
 
+    def delivered(
+        self,
+        message: Message,
+        code: int,
+        text: bytes,
+        *,
+        site: str,
+        host: str,
+        source: str | None,
+        tls: str | None,
+        milliseconds: float,
+    ) -> None:
+        """`conclude` of a message that the receiver took, by its reply as the parser gave it."""
+        now = self._clock.time()
+        active, index, attempt = message.chunk, message.index, message.attempt
+        chunk = active.chunk
+        before = chunk.outcomes.disposition(index)
+        chunk.outcomes.set_delivered(index, attempt, code, now)
+        self._journal.delivered(chunk.number, index, attempt, code, now)
+        self._statistics.moved(before, Disposition.DELIVERED, site)
+        self._events.append(
+            Delivery(
+                now,
+                message.address,
+                attempt,
+                code,
+                text,
+                site,
+                host,
+                source,
+                tls,
+                len(message.data),
+                milliseconds,
+                message.message_id,
+            )
+        )
+        self._dirty.set()
+        self._resolved(active)
+
     def park(self, active: ActiveChunk, index: int, due: float) -> None:
         """Hand a recipient back without an attempt: its lane has no use for it before `due` (Unix seconds).
 
@@ -184,10 +230,10 @@ class Recorder:
         reply: Reply | None,
         explanation: str,
         site: str,
-        source: str | None,
-        host: str | None,
+        source: str | None = None,
+        host: str | None = None,
     ) -> None:
-        """A lane was slowed or paused; `explanation` says for how long and why."""
+        """A lane was slowed, paused or given less at once; `explanation` says for how long and why."""
         text = "; ".join(part for part in (str(reply) if reply is not None else "", explanation) if part)
         self.note(
             Event(
@@ -222,6 +268,14 @@ class Recorder:
         self._suppress.append(entry)
         self._dirty.set()
 
+    def count_soft_bounce(self, key: str, address: str, reason: Reason) -> None:
+        """One more soft bounce of an address, with the next sync; nothing where they are not counted."""
+        if self._soft_bounces is not None:
+            self._soft.append(
+                SoftBounce(key=key, address=address, run=self._run, reason=reason.label, time=self._clock.time())
+            )
+            self._dirty.set()
+
     async def run_syncs(self) -> None:
         """Sync, publish, suppress: every 50 ms while there is something, until `close`. Raises StateError."""
         closing = False
@@ -246,11 +300,11 @@ class Recorder:
         """
         self._dirty.clear()
         closing = self._closing
-        events: list[Event] = []
+        entries: list[Entry] = []
         try:
             self._journal.flush()
             position = self._journal.position
-            events = await self._log_events()
+            entries = await self._log_events()
             await self._suppress_all()
             self._journal.mark(self._run_number, self._event_log.offset, position)
             self._refused = False
@@ -260,9 +314,10 @@ class Recorder:
             self._refused = True
             asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
         finally:
-            self.publish(events)
+            if entries and self.subscriber is not None:
+                self.subscriber(self._publication.events(entries))
 
-    async def _log_events(self) -> list[Event]:
+    async def _log_events(self) -> list[Entry]:
         events, self._events = self._events, []
         try:
             await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events)
@@ -273,25 +328,31 @@ class Recorder:
 
     async def _suppress_all(self) -> None:
         entries, self._suppress = self._suppress, []
-        if not entries:
+        soft, self._soft = self._soft, []
+        if not entries and not soft:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._store_thread, self._suppressions.add_many, entries)
+            await asyncio.get_running_loop().run_in_executor(self._store_thread, self._change_list, entries, soft)
         except DiskFull:
             self._suppress = entries + self._suppress
+            self._soft = soft + self._soft
             raise
+
+    def _change_list(self, entries: list[Suppression], soft: list[SoftBounce]) -> None:
+        self._suppressions.add_many(entries)
+        if soft and self._soft_bounces is not None:
+            count_soft_bounces(self._suppressions, soft, self._soft_bounces)
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand durable events to the subscriber."""
         if events and self.subscriber is not None:
             self.subscriber(events)
 
-    def _write(self, events: list[Event]) -> None:
+    def _write(self, events: list[Entry]) -> None:
         try:
             self._journal.sync()
-            self._event_log.append(events)
             # Before the mark that covers them: after a power loss the log must not lack what is called published.
-            self._event_log.sync()
+            self._publication.write(events)
         except OSError as error:
             raise StateError(
                 f"the event log cannot be written: {error}", hint="free the disk and send again"

@@ -13,16 +13,10 @@ from bulkmail.model.campaign import TlsMode
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.smtp.capabilities import Capabilities, parse_ehlo
 from bulkmail.smtp.commands import command_line
+from bulkmail.smtp.sasl import Credentials, Mechanism, SaslError, challenge_of, choose
 
-
-class Credentials(Struct, frozen=True):
-    """A user name and password for AUTH; never printed."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.username!r}, ...)"
+# The longest AUTH line that may have the first response in it (RFC 5321 §4.5.3.1.4, RFC 4954 §4).
+MAX_INITIAL_LINE_BYTES = 512
 
 
 class HandshakeFailure(Struct, frozen=True):
@@ -39,19 +33,31 @@ class Handshake:
     """The part of one connection before its first transaction.
 
     `tls` says how much TLS is wanted on a connection that is still in clear; `credentials` are used only under TLS,
-    or on a relay configured without it.
+    or on a relay configured without it. Where the server repeats a secret, `failure` has it blotted out. `requiretls`
+    fails a server that does not offer REQUIRETLS under TLS (RFC 8689); `helo` begins with HELO, for servers that close
+    over EHLO.
     """
 
     def __init__(
-        self, *, ehlo_name: str, tls: TlsMode = "none", encrypted: bool = False, credentials: Credentials | None = None
+        self,
+        *,
+        ehlo_name: str,
+        tls: TlsMode = "none",
+        encrypted: bool = False,
+        credentials: Credentials | None = None,
+        requiretls: bool = False,
+        helo: bool = False,
     ) -> None:
         self._ehlo_name = ehlo_name
         self._tls = tls
         self._encrypted = encrypted
         self._credentials = credentials
         self._out: list[bytes] = []
-        self._pending_secrets: list[bytes] = []
-        self._helo = False
+        self._mechanism: Mechanism | None = None
+        self._initial: bytes | None = None
+        self._broken_off = ""
+        self._requiretls = requiretls
+        self._helo = helo
         self.stage = Stage.GREETING
         self.capabilities = Capabilities()
         self.ready = False
@@ -72,7 +78,7 @@ class Handshake:
         for position, (code, text) in enumerate(replies):
             # The command it would answer is not even written. A server that shuts down may say so at any time.
             if self.done or (self._out and code != 421):
-                raise ProtocolError(f"a reply that nothing asked for: {code} {text[:200]!r}")
+                raise ProtocolError(f"a reply that nothing asked for: {code} {self._blotted(text)[:200]!r}")
             self._step(code, text)
             if self.wants_tls and (position + 1 < len(replies) or pending_bytes):
                 self.wants_tls = False
@@ -103,7 +109,7 @@ class Handshake:
         positive = 200 <= code < 300
         if self.stage == Stage.GREETING:
             if code == 220:
-                self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
+                self._say(Stage.EHLO, command_line("HELO" if self._helo else "EHLO", self._ehlo_name))
             else:
                 self._fail(code, text)
         elif self.stage == Stage.EHLO:
@@ -125,12 +131,7 @@ class Handshake:
             else:
                 self._fail(code, text, Reason.TLS)
         elif self.stage == Stage.AUTH:
-            if code == 235:
-                self.ready = True
-            elif code == 334 and self._pending_secrets:
-                self._say(Stage.AUTH, self._pending_secrets.pop(0))
-            else:
-                self._fail(code, text, Reason.AUTHENTICATION)
+            self._authenticate(code, text)
 
     def _after_ehlo(self) -> None:
         if self._encrypted or self._tls == "none":
@@ -144,6 +145,9 @@ class Handshake:
             self._fail(0, b"", Reason.TLS, "TLS is required and the server does not offer STARTTLS")
 
     def _after_tls(self) -> None:
+        if self._requiretls and not (self._encrypted and self.capabilities.requiretls):
+            self._fail(0, b"", Reason.UNSUPPORTED, "5.7.30 the server does not offer REQUIRETLS (RFC 8689)")
+            return
         credentials = self._credentials
         if credentials is None:
             self.ready = True
@@ -151,14 +155,48 @@ class Handshake:
         self.stage = Stage.AUTH
         if not self._encrypted and self._tls != "none":
             self._fail(0, b"", Reason.AUTHENTICATION, "no TLS on this connection: the password is not sent in clear")
-        elif "PLAIN" in self.capabilities.auth:
-            secret = f"\0{credentials.username}\0{credentials.password}".encode()
-            self._say(Stage.AUTH, command_line("AUTH PLAIN", base64.b64encode(secret).decode()))
-        elif "LOGIN" in self.capabilities.auth:
-            self._pending_secrets = [
-                base64.b64encode(value.encode()) + b"\r\n" for value in (credentials.username, credentials.password)
-            ]
-            self._say(Stage.AUTH, command_line("AUTH LOGIN"))
+            return
+        try:
+            mechanism = choose(credentials, self.capabilities.auth)
+            initial = mechanism.initial
+        except SaslError as error:
+            self._fail(0, b"", Reason.AUTHENTICATION, str(error))
+            return
+        self._mechanism = mechanism
+        line = f"{mechanism.name} {base64.b64encode(initial).decode()}" if initial is not None else mechanism.name
+        if initial is not None and len(line) + len("AUTH \r\n") > MAX_INITIAL_LINE_BYTES:
+            self._initial, line = initial, mechanism.name
+        self._say(Stage.AUTH, command_line("AUTH", line))
+
+    def _authenticate(self, code: int, text: bytes) -> None:
+        """One reply to AUTH, or to a response to a challenge."""
+        assert self._mechanism is not None
+        if self._broken_off:
+            # The answer to `*`, which should be 501 (RFC 4954 §4); why it was said is what counts.
+            self._fail(0, b"", Reason.AUTHENTICATION, self._broken_off)
+        elif code == 334:
+            try:
+                response = self._respond(text)
+            except SaslError as error:
+                self._broken_off = f"AUTH {self._mechanism.name} was broken off: {error}"
+                self._say(Stage.AUTH, b"*\r\n")
+            else:
+                self._say(Stage.AUTH, command_line(base64.b64encode(response).decode()))
+        elif code != 235:
+            self._fail(code, self._blotted(text), Reason.AUTHENTICATION)
+        elif not self._mechanism.complete:
+            explanation = f"AUTH {self._mechanism.name}: it accepts us and has not proved that it knows the password"
+            self._fail(0, b"", Reason.AUTHENTICATION, explanation)
         else:
-            offered = ", ".join(self.capabilities.auth) or "none"
-            self._fail(0, b"", Reason.AUTHENTICATION, f"the server offers neither AUTH PLAIN nor LOGIN ({offered})")
+            self.ready = True
+
+    def _respond(self, text: bytes) -> bytes:
+        assert self._mechanism is not None
+        if self._initial is not None:
+            initial, self._initial = self._initial, None
+            return initial
+        # LOGIN's questions mean nothing, and some servers do not even encode them.
+        return self._mechanism.respond(text if self._mechanism.name == "LOGIN" else challenge_of(text))
+
+    def _blotted(self, text: bytes) -> bytes:
+        return self._credentials.redact(text) if self._credentials is not None else text

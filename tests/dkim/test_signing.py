@@ -166,9 +166,11 @@ def test_white_space_that_relays_may_change_breaks_nothing() -> None:
     assert verdicts(message) == (True, True, True)
 
 
-def test_a_body_hash_computed_before_gives_the_same_signature() -> None:
-    known = SIGNER.body_hash(BODY)
-    assert SIGNER.sign(HEADER, b"", now=NOW, body_hash=known) == SIGNER.sign(HEADER, BODY, now=NOW)
+def test_a_batch_is_signed_as_its_messages_alone() -> None:
+    messages = [(HEADER, BODY), (HEADER.replace(b"Ada", b"Bob"), BODY), (HEADER, BODY + b"PS\r\n"), (HEADER, b"")]
+    assert SIGNER.sign_batch(messages, now=NOW) == [SIGNER.sign(header, body, now=NOW) for header, body in messages]
+    assert Signer([]).sign_batch(messages, now=NOW) == [b""] * 4
+    assert SIGNER.sign_batch([], now=NOW) == []
 
 
 def test_the_hash_of_an_empty_body_is_that_of_rfc_6376() -> None:
