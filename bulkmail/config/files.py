@@ -34,10 +34,20 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         if not source.file.lower().endswith(RECIPIENT_SUFFIXES):
             findings.add(path, f"{quoted(source.file, 400)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
         recipients.append(replace(source, file=found(source.file, path)))
+    delivery, tls = campaign.delivery, campaign.tls
+    relay = delivery.relay
+    if relay is not None:
+        relay = replace(
+            relay,
+            certificate=relay.certificate and found(relay.certificate, "delivery.relay.certificate"),
+            key=relay.key and found(relay.key, "delivery.relay.key"),
+        )
     # The sandbox makes a key where there is none yet, so that a first campaign runs without ceremony.
     keys_are_made = campaign.delivery.route == "sandbox"
     return replace(
         campaign,
+        delivery=replace(delivery, relay=relay),
+        tls=replace(tls, authorities=tls.authorities and found(tls.authorities, "tls.authorities")),
         content=replace(
             content,
             html=None if content.html is None else found(content.html, "content.html"),

@@ -34,12 +34,17 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
     folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
     campaign = with_absolute_paths(campaign, folder, findings)
     findings.fail_if_any()
+    tls = replace(
+        campaign.tls,
+        sites={folded_name(pattern): mode for pattern, mode in campaign.tls.sites.items()},
+        domains={folded_name(domain): mode for domain, mode in campaign.tls.domains.items()},
+    )
     limits = replace(
         campaign.limits,
         sites={folded_name(pattern): value for pattern, value in campaign.limits.sites.items()},
         domains={folded_name(domain): value for domain, value in campaign.limits.domains.items()},
     )
-    return Campaign(**{**asdict(campaign), "limits": limits, "file": os.path.abspath(path)})
+    return Campaign(**{**asdict(campaign), "limits": limits, "tls": tls, "file": os.path.abspath(path)})
 
 
 @contextmanager
