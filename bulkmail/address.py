@@ -81,6 +81,13 @@ def comparison_key(address: Address) -> str:
     return f"{local}@{address.domain}"
 
 
+def comparison_key_of_wire(wire: str) -> str:
+    """`comparison_key` of an address as `wire_address` wrote it."""
+    if wire.isascii() and '"' not in wire:
+        return wire.lower()
+    return comparison_key(parse_address(wire))
+
+
 def wire_address(address: Address) -> str:
     """What stands between < and > in MAIL and RCPT."""
     return f"{address.local}@{address.domain}"

@@ -46,6 +46,8 @@ class Composer:
         self._clock = clock
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
+        # Without a signature nothing releases the GIL: a thread would only be waited for.
+        self._on_loop = not signer.keys
         self._busy = 0
         self._hungry: deque[Exchange] = deque()
         self._queued: set[Exchange] = set()
@@ -94,8 +96,12 @@ class Composer:
 
     async def _run(self, batch: list[tuple[Exchange, Work]]) -> None:
         loop = asyncio.get_running_loop()
+        works = [work for _, work in batch]
         try:
-            composed = await loop.run_in_executor(self._pool, self.compose, [work for _, work in batch])
+            if self._on_loop:
+                composed = self.compose(works)
+            else:
+                composed = await loop.run_in_executor(self._pool, self.compose, works)
         finally:
             self._busy -= 1
         touched: dict[Exchange, None] = {}

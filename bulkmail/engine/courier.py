@@ -6,7 +6,7 @@ that meets the same recipient is taken as the recipient's own, so that one bad r
 
 from collections.abc import Callable, Sequence
 
-from bulkmail.address import comparison_key, parse_address
+from bulkmail.address import comparison_key_of_wire
 from bulkmail.clock import Clock
 from bulkmail.engine.composer import ComposeFailure
 from bulkmail.engine.dialer import Refusal
@@ -172,7 +172,7 @@ class Courier:
     def suppressed(self, lane: Lane, active: ActiveChunk, index: int) -> bool:
         """Look once more before the wire; a suppressed recipient is concluded here."""
         chunk = active.chunk
-        key = comparison_key(parse_address(chunk.addresses[index]))
+        key = comparison_key_of_wire(chunk.addresses[index])
         if not self._suppressions.contains(key, chunk.list_name):
             return False
         self._recorder.conclude(
@@ -189,10 +189,10 @@ class Courier:
 
     def expired(self, active: ActiveChunk, index: int, site: Site) -> bool:
         """Give up on a recipient that was first tried too long ago; it is concluded here."""
-        outcome = active.chunk.outcomes.get(index)
         first = active.chunk.outcomes.first_tried(index)
         if not first or not expired(self._clock.time(), first, self._expire_seconds):
             return False
+        outcome = active.chunk.outcomes.get(index)
         self._recorder.conclude(
             active,
             index,
@@ -220,15 +220,15 @@ class Courier:
         lane.pacer.on_accepted(now)
         lane.follow_pace(now)
         lane.state = ""
-        self._recorder.conclude(
-            message.chunk,
-            message.index,
-            Disposition.DELIVERED,
-            attempt=message.attempt,
-            stage=Stage.MESSAGE,
-            reply=parse_text(code, text),
+        self._recorder.delivered(
+            message,
+            code,
+            text,
             site=lane.site.name,
-            sent=_sent(lane, connection, message, now),
+            host=connection.host,
+            source=lane.source.address,
+            tls=connection.tls,
+            milliseconds=round((now - message.started) * 1000, 1),
         )
 
     def _judged(
@@ -372,7 +372,7 @@ class Courier:
         address = active.chunk.addresses[index]
         self._recorder.suppress(
             Suppression(
-                key=comparison_key(parse_address(address)),
+                key=comparison_key_of_wire(address),
                 address=address,
                 reason=verdict.reason.label,
                 source=f"{self._campaign}: {reply or explanation}"[:300],

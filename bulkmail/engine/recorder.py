@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bulkmail.clock import Clock, rfc3339
+from bulkmail.engine.publication import Delivery, Entry, Publication
 from bulkmail.engine.statistics import Statistics
 from bulkmail.engine.work import FEW, ActiveChunk
 from bulkmail.errors import DiskFull, StateError
@@ -65,12 +66,13 @@ class Recorder:
         self._run_number = run.number
         self._journal = journal
         self._event_log = event_log
+        self._publication = Publication(run.id, event_log)
         self._suppressions = suppressions
         self._statistics = statistics
         self._clock = clock
         self._sync_thread = sync_thread
         self._store_thread = store_thread
-        self._events: list[Event] = []
+        self._events: list[Entry] = []
         self._suppress: list[Suppression] = []
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
@@ -155,6 +157,45 @@ class Recorder:
                 bytes=sent.size_bytes,
                 milliseconds=sent.milliseconds,
                 message_id=sent.message_id,
+            )
+        )
+        self._dirty.set()
+        self._resolved(active)
+
+    def delivered(
+        self,
+        message: Message,
+        code: int,
+        text: bytes,
+        *,
+        site: str,
+        host: str,
+        source: str | None,
+        tls: str | None,
+        milliseconds: float,
+    ) -> None:
+        """`conclude` of a message that the receiver took, by its reply as the parser gave it."""
+        now = self._clock.time()
+        active, index, attempt = message.chunk, message.index, message.attempt
+        chunk = active.chunk
+        before = chunk.outcomes.disposition(index)
+        chunk.outcomes.set_delivered(index, attempt, code, now)
+        self._journal.delivered(chunk.number, index, attempt, code, now)
+        self._statistics.moved(before, Disposition.DELIVERED, site)
+        self._events.append(
+            Delivery(
+                now,
+                message.address,
+                attempt,
+                code,
+                text,
+                site,
+                host,
+                source,
+                tls,
+                len(message.data),
+                milliseconds,
+                message.message_id,
             )
         )
         self._dirty.set()
@@ -246,11 +287,11 @@ class Recorder:
         """
         self._dirty.clear()
         closing = self._closing
-        events: list[Event] = []
+        entries: list[Entry] = []
         try:
             self._journal.flush()
             position = self._journal.position
-            events = await self._log_events()
+            entries = await self._log_events()
             await self._suppress_all()
             self._journal.mark(self._run_number, self._event_log.offset, position)
             self._refused = False
@@ -260,9 +301,10 @@ class Recorder:
             self._refused = True
             asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
         finally:
-            self.publish(events)
+            if entries and self.subscriber is not None:
+                self.subscriber(self._publication.events(entries))
 
-    async def _log_events(self) -> list[Event]:
+    async def _log_events(self) -> list[Entry]:
         events, self._events = self._events, []
         try:
             await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events)
@@ -286,12 +328,11 @@ class Recorder:
         if events and self.subscriber is not None:
             self.subscriber(events)
 
-    def _write(self, events: list[Event]) -> None:
+    def _write(self, events: list[Entry]) -> None:
         try:
             self._journal.sync()
-            self._event_log.append(events)
             # Before the mark that covers them: after a power loss the log must not lack what is called published.
-            self._event_log.sync()
+            self._publication.write(events)
         except OSError as error:
             raise StateError(
                 f"the event log cannot be written: {error}", hint="free the disk and send again"

@@ -35,6 +35,10 @@ MAX_TAILS = 8
 SITE_SECONDS = 60.0
 # Destinations remembered before those whose time is over are dropped.
 MOST_SITES = 10_000
+# Chunks that are done are folded so many together, or so long after the first: a transaction costs two syncs, and a
+# thread that waits for the interpreter, whether it has one chunk or ten.
+FOLD_TOGETHER = 16
+FOLD_SECONDS = 0.25
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
 # The longest nap, so that a clock step or a missed wake-up costs little.
@@ -84,6 +88,7 @@ class Scheduler:
         self._clock = clock
         self._active: dict[int, ActiveChunk] = {}
         self._idle: list[ActiveChunk] = []
+        self._idle_since = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
         self._asked: set[str] = set()
@@ -104,6 +109,8 @@ class Scheduler:
     def progressed(self, active: ActiveChunk) -> None:
         """Few recipients of a chunk are outstanding, or none: then each has its outcome or was handed back."""
         if active.outstanding == 0:
+            if not self._idle:
+                self._idle_since = self._clock.monotonic()
             self._idle.append(active)
         self._wake.set()
 
@@ -147,7 +154,7 @@ class Scheduler:
                 if not wait and not supply.soon:
                     return False
             if not supply.supplied or self._saturated:
-                await self._nap(supply.nap_seconds)
+                await self._nap(min(supply.nap_seconds, FOLD_SECONDS) if self._idle else supply.nap_seconds)
         return False
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -281,6 +288,9 @@ class Scheduler:
 
     async def _fold_idle(self) -> bool:
         """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""
+        few = len(self._idle) < min(FOLD_TOGETHER, len(self._active))
+        if few and self._clock.monotonic() - self._idle_since < FOLD_SECONDS:
+            return True
         idle, self._idle = self._idle, []
         try:
             await self._fold(idle)

@@ -11,6 +11,7 @@ from bulkmail.errors import DiskFull, StateError
 from bulkmail.model.delivery import Event
 
 _BLOCK = 1 << 16
+_ENCODER = msgspec.json.Encoder()
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -23,7 +24,6 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._encode = msgspec.json.Encoder().encode_lines
         self._failed = False
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -43,10 +43,12 @@ class EventLog:
 
     def append(self, events: Sequence[Event]) -> None:
         """Write the events, a line each, in one go. DiskFull leaves the file as it was."""
-        if not events:
-            return
+        if events:
+            self.append_lines(self.lines(events))
+
+    def append_lines(self, lines: bytes) -> None:
+        """`append` of events that are whole lines already."""
         self._check()
-        lines = self._encode(events)
         written = 0
         try:
             while written < len(lines):
@@ -56,6 +58,11 @@ class EventLog:
             os.ftruncate(self._descriptor, self._offset)
             raise self._error(error) from None
         self._offset += written
+
+    @staticmethod
+    def lines(events: Sequence[Event]) -> bytes:
+        """The events as lines of the log."""
+        return _ENCODER.encode_lines(events)
 
     def truncate(self, offset: int) -> None:
         """Forget what stands behind `offset`, the end of a line."""

@@ -10,7 +10,7 @@ Three rules for the engine. An attempt's intent is recorded before the last byte
 socket. When the reply is there its outcome is recorded, or `answered` where the recipient stays as it was. An outcome
 is set in its column before it is recorded here: what the journal has up to a position, a fold begun after that has too.
 
-Threads: `intent`, `outcome`, `answered`, `mark` and `flush` belong to the event loop's; the others to any.
+Threads: `intent`, `outcome`, `delivered`, `answered`, `mark` and `flush` belong to the event loop's; the others to any.
 """
 
 import os
@@ -23,7 +23,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from bulkmail.errors import DiskFull, StateError
-from bulkmail.model.delivery import Disposition
+from bulkmail.model.delivery import Disposition, Reason, Stage
+from bulkmail.native.records import put_intent, put_outcome
 from bulkmail.store import segments
 from bulkmail.store.directory import fsync_directory
 from bulkmail.store.outcomes import Outcome, clip
@@ -38,6 +39,7 @@ MARK_BODY = struct.Struct("<BIQI")
 ANSWER_BODY = struct.Struct("<BHI")
 
 _INTENT_BYTES = HEAD.size + INTENT_BODY.size
+_DELIVERED_BYTES = HEAD.size + OUTCOME_BODY.size
 
 
 class Journal:
@@ -81,12 +83,10 @@ class Journal:
 
     def intent(self, chunk: int, index: int, attempt: int, time: float) -> None:
         """The message of this attempt is about to be sent whole. DiskFull while the rest is kept for outcomes."""
-        body = INTENT_BODY.pack(INTENT, attempt, index, chunk, time)
         end = self._position + _INTENT_BYTES
         if end > self._intent_limit:
             end = self._room_for_intent()
-        start = end - self._base - _INTENT_BYTES
-        self._buffer[start : end - self._base] = HEAD.pack(INTENT_BODY.size, zlib.crc32(body)) + body
+        put_intent(self._buffer, end - self._base - _INTENT_BYTES, chunk, index, attempt, time)
         self._position = self._last[chunk] = self._unanswered[chunk << 16 | index] = end
 
     def outcome(self, chunk: int, index: int, outcome: Outcome) -> None:
@@ -108,6 +108,29 @@ class Journal:
         self._append(body)
         self._last[chunk] = self._position
         self._unmarked.append(self._position)
+        self._unanswered.pop(chunk << 16 | index, None)
+
+    def delivered(self, chunk: int, index: int, attempt: int, code: int, time: float) -> None:
+        """`outcome` of a delivery, which is most of them."""
+        end = self._position + _DELIVERED_BYTES
+        if end > self._limit:
+            self._rotate()
+            end = self._position + _DELIVERED_BYTES
+        put_outcome(
+            self._buffer,
+            end - self._base - _DELIVERED_BYTES,
+            chunk,
+            index,
+            attempt,
+            time,
+            Disposition.DELIVERED,
+            Stage.MESSAGE,
+            Reason.NONE,
+            code,
+            0.0,
+        )
+        self._position = self._last[chunk] = end
+        self._unmarked.append(end)
         self._unanswered.pop(chunk << 16 | index, None)
 
     def answered(self, chunk: int, index: int) -> None:

@@ -26,6 +26,8 @@ _STAMP = struct.Struct("<d")
 _FIRST = _RECORD.size
 _DUE_COLUMN = struct.Struct("<B15xd8x")
 _UNFINISHED = (int(Disposition.OPEN), int(Disposition.DEFERRED))
+_DELIVERED = (int(Disposition.DELIVERED), int(Stage.MESSAGE), int(Reason.NONE))
+_NEVER = bytes(_STAMP.size)
 _DISPOSITIONS = {int(member): member for member in Disposition}
 _STAGES = {int(member): member for member in Stage}
 _REASONS = {int(member): member for member in Reason}
@@ -110,6 +112,17 @@ class OutcomeColumn:
         )
         if outcome.attempt and not _STAMP.unpack_from(self._records, offset + _FIRST)[0]:
             _STAMP.pack_into(self._records, offset + _FIRST, outcome.time)
+        self.changes += 1
+
+    def set_delivered(self, index: int, attempt: int, code: int, time: float) -> None:
+        """`set` of a delivery by the reply to its message."""
+        offset = self._offset(index)
+        records = self._records
+        _RECORD.pack_into(records, offset, *_DELIVERED, code, attempt, time, 0.0)
+        if self._texts:
+            self._texts.pop(index, None)
+        if records[offset + _FIRST : offset + RECORD_BYTES] == _NEVER:
+            _STAMP.pack_into(records, offset + _FIRST, time)
         self.changes += 1
 
     def first_tried(self, index: int) -> float:

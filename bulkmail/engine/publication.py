@@ -1,0 +1,109 @@
+"""Turn what was recorded into lines of the event log, and into events for whoever listens."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bulkmail.clock import rfc3339
+from bulkmail.events.log import EventLog
+from bulkmail.model.delivery import Disposition, Event, Stage
+from bulkmail.native.lines import DeliveredLines
+from bulkmail.smtp.replies import parse_text
+
+
+class Delivery(Struct, frozen=True, gc=False):
+    """A message that a receiver took: what its event says, before that is put into words.
+
+    Deliveries are most of all events. Making an `Event` of each where the reply arrives would cost the loop more than
+    sending the message does.
+    """
+
+    time: float
+    recipient: str
+    attempt: int
+    code: int
+    text: bytes
+    site: str
+    host: str
+    source: str | None
+    tls: str | None
+    size_bytes: int
+    milliseconds: float
+    message_id: str
+
+
+Entry = Event | Delivery
+
+
+class Publication:
+    """One run's event log, written in order. `write` may be called from any thread, by one at a time."""
+
+    def __init__(self, run: str, event_log: EventLog) -> None:
+        self._run = run
+        self._event_log = event_log
+        self._lines = DeliveredLines(run)
+        self._stamp = (-1, "")
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Append all of them in one go, and make them durable. Raises what `EventLog` raises."""
+        lines, add, time_of = self._lines, self._lines.add, self._time
+        pieces: list[bytes] = []
+        for entry in entries:
+            if isinstance(entry, Delivery) and add(
+                time_of(entry.time),
+                entry.recipient,
+                entry.attempt,
+                entry.code,
+                entry.text,
+                entry.site,
+                entry.host,
+                entry.source,
+                entry.tls,
+                entry.size_bytes,
+                entry.milliseconds,
+                entry.message_id,
+            ):
+                continue
+            if lines:
+                pieces.append(lines.take())
+            pieces.append(EventLog.lines((self._event_of(entry),)))
+        if lines:
+            pieces.append(lines.take())
+        if pieces:
+            self._event_log.append_lines(b"".join(pieces))
+        self._event_log.sync()
+
+    def events(self, entries: Sequence[Entry]) -> list[Event]:
+        """The same as events."""
+        return [self._event_of(entry) for entry in entries]
+
+    def _event_of(self, entry: Entry) -> Event:
+        if isinstance(entry, Event):
+            return entry
+        reply = parse_text(entry.code, entry.text)
+        return Event(
+            time=self._time(entry.time),
+            event="attempt",
+            run=self._run,
+            recipient=entry.recipient,
+            attempt=entry.attempt,
+            disposition=Disposition.DELIVERED.label,
+            code=reply.code,
+            enhanced=reply.enhanced,
+            reply=str(reply),
+            stage=Stage.MESSAGE.label,
+            site=entry.site,
+            host=entry.host,
+            source=entry.source,
+            tls=entry.tls,
+            bytes=entry.size_bytes,
+            milliseconds=entry.milliseconds,
+            message_id=entry.message_id,
+        )
+
+    def _time(self, now: float) -> str:
+        """RFC 3339, formatted once a millisecond."""
+        milliseconds = int(now * 1000)
+        if self._stamp[0] != milliseconds:
+            self._stamp = (milliseconds, rfc3339(now))
+        return self._stamp[1]
