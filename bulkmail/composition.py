@@ -35,6 +35,7 @@ from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.units import Seconds
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.recipients.source import fingerprint
+from bulkmail.safeguards import open_encryption
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
 from bulkmail.smtp.sasl import Credentials
@@ -179,9 +180,9 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = self._make_node(campaign, program, signer, transport, suppressions, event_log)
+        self._node = await self._make_node(campaign, program, signer, transport, suppressions, event_log)
 
-    def _make_node(
+    async def _make_node(
         self,
         campaign: Campaign,
         program: Program,
@@ -192,8 +193,22 @@ class Send:
     ) -> Node:
         sandbox = self.sandbox
         servers = (sandbox.dns_server,) if sandbox is not None else campaign.dns.servers
-        resolver = Resolver(servers, timeout_seconds=campaign.dns.timeout, clock=self._clock)
+        resolver = Resolver(
+            servers,
+            timeout_seconds=campaign.dns.timeout,
+            clock=self._clock,
+            trust="loopback" if sandbox is not None else campaign.dns.validating,
+        )
         self._stack.push_async_callback(resolver.close)
+        encryption = await open_encryption(
+            campaign,
+            resolver,
+            self.directory,
+            stack=self._stack,
+            in_store=self._in_thread,
+            sandbox=sandbox,
+            clock=self._clock,
+        )
         sources = egress_sources(campaign)
         options = self.options
         return Node(
@@ -206,6 +221,7 @@ class Send:
             signer=signer,
             resolver=resolver,
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
+            encryption=encryption,
             sources=sources,
             options=NodeOptions(
                 wait=options.wait,
@@ -345,6 +361,10 @@ def transport_of(campaign: Campaign) -> Transport:
         credentials = Credentials(relay.username, password)
     return Transport(
         port=relay.port,
+        relay=True,
+        authorities=campaign.tls.authorities,
+        certificate=relay.certificate,
+        key=relay.key,
         tls="none" if relay.tls == "none" else "required",
         implicit_tls=relay.tls == "implicit",
         verify=credentials is not None or delivery.tls == "verified",

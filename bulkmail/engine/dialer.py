@@ -6,6 +6,7 @@ import ssl
 from msgspec import Struct
 
 from bulkmail.clock import Clock
+from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.model.campaign import TlsMode
@@ -13,6 +14,7 @@ from bulkmail.model.delivery import Reason, Reply, Stage
 from bulkmail.net.connection import Connection, HandshakeError, Owner, connect
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
+from bulkmail.policy.encryption import Barred, Demand, failure_result
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
 from bulkmail.smtp.replies import parse_text
 from bulkmail.smtp.sasl import Credentials
@@ -20,15 +22,23 @@ from bulkmail.smtp.sasl import Credentials
 # RFC 5321 §5.1 asks for at least two addresses; a bound keeps a long list from eating hours of timeouts.
 MAX_ADDRESSES = 5
 DEAD_SECONDS = 60.0
-# How long a host whose TLS broke is sent to in clear before TLS is tried again.
+# How long a host whose TLS broke is sent to in clear before TLS is tried again; and one whose proof failed, without it.
 NO_TLS_SECONDS = 3600.0
 
 
 class Transport(Struct, frozen=True, kw_only=True):
-    """How the connections of a run are made; with `implicit_tls` TLS begins with the first byte (RFC 8314)."""
+    """How the connections of a run are made; with `implicit_tls` TLS begins with the first byte (RFC 8314).
+
+    `tls`, `verify`, and the PEM files `authorities`, `certificate` and `key`, are for a relay; what mail exchangers
+    have to prove is the business of `Encryption`.
+    """
 
     port: int
     tls: TlsMode
+    relay: bool = False
+    authorities: str | None = None
+    certificate: str | None = None
+    key: str | None = None
     implicit_tls: bool = False
     verify: bool = False
     credentials: Credentials | None = None
@@ -49,12 +59,14 @@ class Refusal(Struct, frozen=True, kw_only=True):
 class Dialer:
     """Opens connections for pools; remembers for a while which hosts are dead and whose TLS is broken."""
 
-    def __init__(self, transport: Transport, router: Router, *, clock: Clock) -> None:
+    def __init__(self, transport: Transport, router: Router, encryption: Encryption, *, clock: Clock) -> None:
         self._transport = transport
         self._router = router
+        self._encryption = encryption
         self._clock = clock
         self._dead_hosts: dict[str, float] = {}
         self._without_tls: dict[str, float] = {}
+        self._unproven: dict[str, float] = {}
 
     async def dial(self, owner: Owner, exchange: Exchange, establishing: set[Connection]) -> Connection | Refusal:
         """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
@@ -64,6 +76,10 @@ class Dialer:
         refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.NETWORK)
         tried = 0
         for host in alive or hosts:
+            wanted = await self._wanted(exchange, host)
+            if isinstance(wanted, Barred):
+                refusal = self._barred(wanted, exchange, host)
+                continue
             addresses = await self._router.addresses(host)
             if isinstance(addresses, Unroutable):
                 refusal = Refusal(
@@ -74,7 +90,7 @@ class Dialer:
                 if tried == MAX_ADDRESSES:
                     return refusal
                 tried += 1
-                outcome = await self._try(owner, exchange, host, address, establishing)
+                outcome = await self._try(owner, exchange, host, address, wanted, establishing)
                 if isinstance(outcome, Connection):
                     self._dead_hosts.pop(host, None)
                     return outcome
@@ -83,14 +99,22 @@ class Dialer:
         return refusal
 
     async def _try(
-        self, owner: Owner, exchange: Exchange, host: str, address: str, establishing: set[Connection]
+        self,
+        owner: Owner,
+        exchange: Exchange,
+        host: str,
+        address: str,
+        wanted: Demand,
+        establishing: set[Connection],
     ) -> Connection | Refusal:
         transport, lane = self._transport, exchange.lane
         where = f"{host} [{address}]:{transport.port}"
-        tls: TlsMode = transport.tls
-        if tls == "opportunistic" and self._without_tls.get(address, 0.0) > self._clock.monotonic():
+        now = self._clock.monotonic()
+        tls = wanted.mode
+        if tls == "opportunistic" and self._without_tls.get(address, 0.0) > now:
             tls = "none"
-        context = self._context(tls)
+        proving = not wanted.lenient or self._unproven.get(address, 0.0) <= now
+        context = None if tls == "none" else self._context(wanted, proving=proving)
         handshake = Handshake(
             ehlo_name=lane.source.ehlo or "localhost",
             tls="none" if transport.implicit_tls else tls,
@@ -131,10 +155,18 @@ class Dialer:
             await connection.establish(context)
         except HandshakeError as error:
             found = error.failure
+            if _tls_is_broken(found):
+                code = getattr(error.__cause__, "verify_code", None)
+                result = failure_result(code, offered=handshake.capabilities.starttls)
+                self._count(wanted, exchange, host, result=result, reason=str(error))
+                if wanted.lenient and proving:
+                    # RFC 8461 §5: a policy that is being tested is reported on, and changes nothing else.
+                    _remember(self._unproven, address, self._clock.monotonic(), NO_TLS_SECONDS)
+                    return await self._try(owner, exchange, host, address, wanted, establishing)
             if tls == "opportunistic" and _tls_is_broken(found):
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
                 _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
-                return await self._try(owner, exchange, host, address, establishing)
+                return await self._try(owner, exchange, host, address, wanted, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
             return Refusal(
                 stage=found.stage, host=host, reason=found.reason, reply=reply, explanation=f"{where}: {error}"
@@ -144,12 +176,41 @@ class Dialer:
             raise
         finally:
             establishing.discard(connection)
+        if connection.tls is None:
+            self._count(wanted, exchange, host, result="starttls-not-supported")
+        elif proving:
+            self._count(wanted, exchange, host, result="validation-failure" if wanted.note else "", reason=wanted.note)
         return connection
 
-    def _context(self, tls: TlsMode) -> ssl.SSLContext | None:
-        if tls == "none" and not self._transport.implicit_tls:
-            return None
-        return client_context(verify=self._transport.verify or tls == "verified")
+    async def _wanted(self, exchange: Exchange, host: str) -> Demand | Barred:
+        transport = self._transport
+        if not transport.relay:
+            return await self._encryption.demand(exchange.protection, host)
+        return Demand(mode=transport.tls, proof="verified" if transport.verify else "")
+
+    def _context(self, wanted: Demand, *, proving: bool) -> ssl.SSLContext | None:
+        transport = self._transport
+        if not transport.relay:
+            return self._encryption.context(wanted, proving=proving)
+        return client_context(
+            verify=transport.verify,
+            authorities=transport.authorities,
+            certificate=transport.certificate,
+            key=transport.key,
+        )
+
+    def _barred(self, barred: Barred, exchange: Exchange, host: str) -> Refusal:
+        self._count(barred, exchange, host, result=barred.result, reason=barred.explanation)
+        return Refusal(stage=Stage.STARTTLS, host=host, reason=Reason.TLS, explanation=barred.explanation)
+
+    def _count(
+        self, wanted: Demand | Barred, exchange: Exchange, host: str, *, result: str = "", reason: str = ""
+    ) -> None:
+        if wanted.counted:
+            source = exchange.lane.source.address
+            self._encryption.count(
+                wanted, exchange.protection, exchange.domains, result=result, host=host, source=source, reason=reason
+            )
 
 
 def _tls_is_broken(failure: HandshakeFailure) -> bool:

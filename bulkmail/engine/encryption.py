@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from bulkmail.clock import Clock
 from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.sts import StsPolicies
@@ -30,7 +29,6 @@ class Encryption:
         tally: Tally,
         policies: StsPolicies | None = None,
         authorities: str | None = None,
-        clock: Clock,
     ) -> None:
         self._mode = campaign.delivery.tls
         self._sites = campaign.tls.sites
@@ -40,7 +38,6 @@ class Encryption:
         self._resolver = resolver
         self._policies = policies
         self._authorities = authorities
-        self._clock = clock
         self.tally = tally
         if policies is not None:
             policies.on_failure = self._fetch_failed
@@ -49,8 +46,7 @@ class Encryption:
         """The site with what `domain` demands; `secure`: DNSSEC proves that these are its mail exchangers."""
         mode = self._domains.get(domain)
         if (mode or self._mode) == "none":
-            # No one host can say otherwise for a domain that the campaign excepts; for a site it can.
-            return site if mode is None and not self._sites else _protected(site, Protection(mode=mode))
+            return _protected(site, Protection(mode=mode))
         protection = Protection(mode=mode, secure=secure and self._dane)
         if self._policies is not None:
             found = await self._policies.of(domain)

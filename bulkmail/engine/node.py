@@ -16,6 +16,7 @@ from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.composer import Composer
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
+from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.intake import Intake, Row
 from bulkmail.engine.lane import Lane
@@ -39,6 +40,7 @@ from bulkmail.store.suppressions import Suppressions
 T = TypeVar("T")
 
 SWEEP_SECONDS = 0.25
+COUNT_SECONDS = 30.0
 DRAIN_SECONDS = 60.0
 QUIT_SECONDS = 2.0
 
@@ -71,6 +73,7 @@ class Node:
         signer: Signer,
         resolver: Resolver,
         transport: Transport,
+        encryption: Encryption,
         sources: Sequence[EgressSource],
         options: NodeOptions,
         store_thread: Executor,
@@ -89,6 +92,7 @@ class Node:
         # What is due, and when a recipient expires, is reckoned by this one.
         steady = SteadyClock(clock)
         self._sources = sources
+        self._encryption = encryption
         self._stopping = False
         self._disk_full = False
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -112,7 +116,7 @@ class Node:
             store_thread=store_thread,
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
-        self._router = Router(campaign, resolver, own_names=own_names, rng=rng)
+        self._router = Router(campaign, resolver, own_names=own_names, rng=rng, encryption=encryption)
         self._courier = Courier(
             campaign,
             self._recorder,
@@ -142,7 +146,7 @@ class Node:
         self._rooms = Rooms(
             composer=self._composer,
             courier=self._courier,
-            dialer=Dialer(transport, self._router, clock=clock),
+            dialer=Dialer(transport, self._router, encryption, clock=clock),
             recorder=self._recorder,
             budget=Budget(options.connections),
             clock=clock,
@@ -290,17 +294,18 @@ class Node:
         exchanges = []
         now = self._clock.monotonic()
         rate = self._domain_rates.get(domain)
-        hosts_and_domain = (site.hosts, domain if rate is not None else "")
+        kind = (site.hosts, domain if rate is not None else "", site.protection)
         for position, source in enumerate(self._sources):
             key = (site.name, position)
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = self._make_lane(site, source)
-            exchange = lane.exchanges.get(hosts_and_domain)
+            exchange = lane.exchanges.get(kind)
             if exchange is None:
                 bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
-                exchange = lane.exchanges[hosts_and_domain] = Exchange(lane, site.hosts, bucket)
+                exchange = lane.exchanges[kind] = Exchange(lane, site.hosts, bucket, site.protection)
                 self._pools[exchange] = Pool(exchange, self._rooms)
+            exchange.serve(domain)
             exchanges.append(exchange)
         return exchanges
 
@@ -326,7 +331,7 @@ class Node:
 
     async def _sweep(self) -> None:
         """Overdue replies, idle connections, idle lanes, a full disk and suppressions made elsewhere."""
-        next_look = 0.0
+        next_look = next_count = 0.0
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self._clock.monotonic()
@@ -338,6 +343,9 @@ class Node:
                 await self._in_store(self._suppressions.refresh)
                 self._drop_idle_lanes(now)
                 await self._look_at_journal()
+            if now >= next_count:
+                next_count = now + COUNT_SECONDS
+                await self._in_store(self._encryption.tally.flush)
 
     def _drop_idle_lanes(self, now: float) -> None:
         for key, lane in list(self._lanes.items()):

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.encryption import Encryption
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Reason
 from bulkmail.policy.route import MailHost, Site, drop_self, forbidden_address, host_order, site_of
@@ -28,11 +29,20 @@ class Router:
     them: an MX record must not steer connections into our own network.
     """
 
-    def __init__(self, campaign: Campaign, resolver: Resolver, *, own_names: Sequence[str], rng: random.Random) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        resolver: Resolver,
+        *,
+        own_names: Sequence[str],
+        rng: random.Random,
+        encryption: Encryption | None = None,
+    ) -> None:
         delivery = campaign.delivery
         self._resolver = resolver
         self._own_names = own_names
         self._rng = rng
+        self._encryption = encryption
         self._allow_private = delivery.allow_private_mx or delivery.route in ("sandbox", "relay")
         self._relay = delivery.relay if delivery.route == "relay" else None
         self._system_names = not campaign.dns.servers
@@ -51,7 +61,10 @@ class Router:
         hosts = drop_self([(host.preference, host.host) for host in answer.hosts], self._own_names)
         if not hosts:
             return Unroutable(Reason.LOOP, f"the best mail exchanger of {domain} is this host itself")
-        return site_of(hosts)
+        site = site_of(hosts)
+        if self._encryption is None:
+            return site
+        return await self._encryption.protect(site, domain, secure=answer.secure)
 
     def hosts(self, hosts: Sequence[MailHost]) -> tuple[str, ...]:
         """Host names in the order to try them: by preference, shuffled among equals (RFC 5321 §5.1)."""

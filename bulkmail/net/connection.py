@@ -19,7 +19,7 @@ from bulkmail.native.reply import ReplyParser
 from bulkmail.native.session import Transactions
 from bulkmail.native.stuffing import stuff
 from bulkmail.net.timeouts import Timeouts
-from bulkmail.net.tls import describe
+from bulkmail.net.tls import describe, keep_session, tls_problem
 from bulkmail.smtp.capabilities import Capabilities
 from bulkmail.smtp.commands import command_line
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
@@ -114,6 +114,8 @@ class Connection(asyncio.Protocol):
         if self.closed:
             # It let us in and closed in the same breath: no connection, though the handshake is complete.
             raise HandshakeError(self._end_of_handshake())
+        if self.tls is not None and self._transport is not None:
+            keep_session(self._transport.get_extra_info("ssl_object"))
         self.capabilities = handshake.capabilities
         self.transactions = Transactions(
             pipelining=self.capabilities.pipelining,
@@ -148,7 +150,7 @@ class Connection(asyncio.Protocol):
             )
         except (OSError, EOFError) as error:
             self.abort()
-            explanation = f"TLS handshake failed: {getattr(error, 'reason', None) or error or type(error).__name__}"
+            explanation = f"TLS handshake failed: {tls_problem(error)}"
             failure = HandshakeFailure(Stage.STARTTLS, reason=Reason.TLS, explanation=explanation)
             raise HandshakeError(failure) from error
         if transport is None:

@@ -89,7 +89,7 @@ class DaneContext(ClientContext):
         """Raises SSLCertVerificationError where the peer does not meet the records."""
         problem = chain_problem(self._records, _chain(connection), self._names, time.time())
         if problem is not None:
-            raise ssl.SSLCertVerificationError(1, f"[SSL: CERTIFICATE_VERIFY_FAILED] {problem}")
+            raise ssl.SSLCertVerificationError(1, problem)
 
 
 class _DaneConnection(ssl.SSLObject):
@@ -151,6 +151,14 @@ def describe(ssl_object: ssl.SSLObject | None) -> str | None:
     cipher = ssl_object.cipher()
     words = [ssl_object.version() or "TLS", cipher[0] if cipher else "", getattr(ssl_object.context, "proof", "")]
     return " ".join(filter(None, words))
+
+
+def tls_problem(error: Exception) -> str:
+    """What a failed handshake says of itself: why the certificate was refused, or OpenSSL's word for the rest."""
+    for name in ("verify_message", "reason", "strerror"):
+        if found := getattr(error, name, None):
+            return str(found)
+    return str(error) or type(error).__name__
 
 
 def _chain(connection: ssl.SSLObject) -> list[bytes]:

@@ -93,12 +93,10 @@ def demand(protection: Protection, host: str, mode: TlsMode, tlsa: TlsaFacts) ->
         note = "" if host_allowed(host, protection.mx) else _outside(host, protection.mx)
         lenient = mode != "verified"
         return Demand(mode=mode, proof="sts", lenient=lenient, counted="sts", note=note)
-    return Demand(
-        mode=mode, proof="verified" if mode == "verified" else "", counted="tlsa" if tlsa.records else ""
-    )
+    return Demand(mode=mode, proof="verified" if mode == "verified" else "", counted="tlsa" if tlsa.records else "")
 
 
-def failure_result(text: str, verify_code: int | None, *, offered: bool) -> str:
+def failure_result(verify_code: int | None, *, offered: bool) -> str:
     """The result type (RFC 8460 §4.3) of a TLS failure: OpenSSL's code of a refused certificate, where it was that."""
     if not offered:
         return "starttls-not-supported"

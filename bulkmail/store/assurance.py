@@ -4,23 +4,28 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bulkmail.smtp.sts import StsPolicy
 from bulkmail.store.database import Database
 from bulkmail.store.directory import DATABASE
 
+INTERNET, SANDBOX = "", "sandbox"
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS sts_policy (
-    domain TEXT PRIMARY KEY,
+    network TEXT NOT NULL,
+    domain TEXT NOT NULL,
     id TEXT NOT NULL,
     fetched REAL NOT NULL,
     expires REAL NOT NULL,
     mode TEXT NOT NULL,
     mx TEXT NOT NULL,
-    max_age INTEGER NOT NULL
+    max_age INTEGER NOT NULL,
+    PRIMARY KEY (network, domain)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tls_sessions (
+    network TEXT NOT NULL,
     day TEXT NOT NULL,
     domain TEXT NOT NULL,
     policy_type TEXT NOT NULL,
@@ -30,7 +35,7 @@ CREATE TABLE IF NOT EXISTS tls_sessions (
     source TEXT NOT NULL,
     reason TEXT NOT NULL,
     sessions INTEGER NOT NULL,
-    PRIMARY KEY (day, domain, policy_type, policy, result, host, source)
+    PRIMARY KEY (network, day, domain, policy_type, policy, result, host, source)
 ) WITHOUT ROWID
 """
 
@@ -62,14 +67,21 @@ class TlsSessions(Struct, frozen=True, kw_only=True):
     sessions: int = 1
 
 
-class TlsMemory:
-    """The two tables in queue.db; a connection of its own, to be used from one thread at a time."""
+_COLUMNS = ", ".join(TlsSessions.__struct_fields__)
 
-    def __init__(self, database: Database) -> None:
+
+class TlsMemory:
+    """The two tables in queue.db; a connection of its own, to be used from one thread at a time.
+
+    What belongs to one `network` is not known in another: what gmail.com says in the sandbox is not what it says.
+    """
+
+    def __init__(self, database: Database, network: str) -> None:
         self._database = database
+        self._network = network
 
     @classmethod
-    def open(cls, directory: Path) -> "TlsMemory":
+    def open(cls, directory: Path, network: str = INTERNET) -> "TlsMemory":
         """Open in a state directory that exists; the tables are made where they are missing."""
         database = Database(directory / DATABASE)
         try:
@@ -79,7 +91,7 @@ class TlsMemory:
         except BaseException:
             database.close()
             raise
-        return cls(database)
+        return cls(database, network)
 
     def close(self) -> None:
         self._database.close()
@@ -97,18 +109,19 @@ class TlsMemory:
                 expires=expires,
             )
             for domain, announced, fetched, expires, mode, mx, max_age in self._database.rows(
-                "SELECT domain, id, fetched, expires, mode, mx, max_age FROM sts_policy"
+                "SELECT domain, id, fetched, expires, mode, mx, max_age FROM sts_policy WHERE network = ?",
+                (self._network,),
             )
         ]
 
     def keep(self, kept: KeptPolicy) -> None:
         """Durable when this returns, in place of the domain's older one."""
         policy = kept.policy
-        values = (kept.domain, kept.id, kept.fetched, kept.expires, policy.mode, json.dumps(policy.mx))
+        values = (self._network, kept.domain, kept.id, kept.fetched, kept.expires, policy.mode, json.dumps(policy.mx))
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO sts_policy (domain, id, fetched, expires, mode, mx, max_age)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO sts_policy (network, domain, id, fetched, expires, mode, mx, max_age)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*values, policy.max_age_seconds),
             )
 
@@ -116,28 +129,23 @@ class TlsMemory:
         """Add to what was counted before."""
         with self._database.transaction() as connection:
             connection.executemany(
-                "INSERT INTO tls_sessions (day, domain, policy_type, policy, result, host, source, reason, sessions)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions",
-                [
-                    (one.day, one.domain, one.policy_type, one.policy, one.result, one.host, one.source, one.reason)
-                    + (one.sessions,)
-                    for one in counts
-                ],
+                f"INSERT INTO tls_sessions (network, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions",
+                [(self._network, *structs.astuple(one)) for one in counts],
             )
 
 
-def read_tls_sessions(directory: Path, day: str | None = None) -> list[TlsSessions]:
+def read_tls_sessions(directory: Path, day: str | None = None, network: str = INTERNET) -> list[TlsSessions]:
     """The counts of one day, or of all, by day and domain; whoever owns the directory. StateError where it has none."""
     database = Database(directory / DATABASE, readonly=True)
     try:
         if not database.value("SELECT count(*) FROM sqlite_schema WHERE name = 'tls_sessions'"):
             return []
         rows = database.rows(
-            "SELECT day, domain, policy_type, policy, result, host, source, reason, sessions FROM tls_sessions"
-            " WHERE ?1 IS NULL OR day = ?1 ORDER BY day, domain, policy_type, policy, result, host, source",
-            (day,),
+            f"SELECT {_COLUMNS} FROM tls_sessions WHERE network = ?2 AND (?1 IS NULL OR day = ?1)"
+            " ORDER BY day, domain, policy_type, policy, result, host, source",
+            (day, network),
         )
     finally:
         database.close()
-    names = TlsSessions.__struct_fields__
-    return [TlsSessions(**dict(zip(names, row, strict=True))) for row in rows]
+    return [TlsSessions(**dict(zip(TlsSessions.__struct_fields__, row, strict=True))) for row in rows]
