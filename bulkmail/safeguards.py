@@ -52,14 +52,15 @@ async def open_encryption(
                 hint="a PEM file is needed: -----BEGIN CERTIFICATE-----",
             ) from None
     policies = None
-    if settings.mta_sts and campaign.delivery.route != "relay":
+    delivery = campaign.delivery
+    if settings.mta_sts and (delivery.route != "relay" or any(route.mx for route in delivery.routes.values())):
         # Loads an HTTP library, a tenth of a second that other verbs need not spend.
         from bulkmail.http.client import HttpClient
 
         async def look_up(host: str) -> Sequence[str]:
             return (await resolver.addresses(host)).addresses
 
-        allow_private = campaign.delivery.allow_private_mx or sandbox is not None
+        allow_private = delivery.allow_private_mx or sandbox is not None
         client = HttpClient(look_up, allow_private=allow_private, context=context)
         stack.push_async_callback(client.close)
         policies = StsPolicies(

@@ -29,6 +29,7 @@ LAYERS = {
     "library": 5,
     "composition": 5,
     "safeguards": 5,
+    "outbound": 5,
     "cli": 5,
     "sandbox": 5,
     "__init__": 5,

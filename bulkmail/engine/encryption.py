@@ -33,7 +33,10 @@ class Encryption:
         self._mode = campaign.delivery.tls
         self._sites = campaign.tls.sites
         self._domains = campaign.tls.domains
-        self._dane = campaign.tls.dane and resolver.validating and campaign.delivery.route != "relay"
+        if campaign.delivery.requiretls:
+            # RFC 8689 §4.1: only over TLS that proves the peer, whatever is said of single places.
+            self._mode, self._sites, self._domains = "verified", {}, {}
+        self._dane = campaign.tls.dane and resolver.validating
         self._port = campaign.delivery.port
         self._resolver = resolver
         self._policies = policies

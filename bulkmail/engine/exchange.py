@@ -1,7 +1,7 @@
 """One set of mail exchangers of a lane: what waits for it, composed and not."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import Work
@@ -23,6 +23,9 @@ class Exchange:
     a rate holds up nobody else. `closed_until` (monotonic) is set while none of its hosts can be reached; the lane's
     other exchanges go on. All of its mail goes under one `protection`; `domains` are those that had mail for it since
     it was last empty, as far as there is room.
+
+    A domain's mail may go by any of `alternatives` (other sources, other relays): by those of the lowest `priority`
+    that are open, shared by `weight`.
     """
 
     def __init__(
@@ -37,6 +40,9 @@ class Exchange:
         self.bucket = bucket
         self.protection = protection
         self.domains: set[str] = set()
+        self.weight = 1
+        self.priority = 0
+        self.alternatives: Sequence[Exchange] = (self,)
         self.backlog: deque[Work] = deque()
         self.ring: deque[Message] = deque()
         self.composing = 0

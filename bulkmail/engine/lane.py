@@ -15,6 +15,7 @@ from bulkmail.policy.encryption import Protection
 from bulkmail.policy.limits import EffectiveLimits, TokenBucket
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import MailHost, Site
+from bulkmail.policy.window import Window
 
 if TYPE_CHECKING:
     from bulkmail.engine.exchange import Exchange
@@ -43,8 +44,8 @@ class Lane:
     """Limits, pace and counts of one (source, site).
 
     `line` is where its pools wait for one of its connections; `exchanges` are by hosts and what TLS has to prove there,
-    and by domain where that has a rate of its own. `waiting` counts their recipients, `held` those of them that wait
-    for such a rate.
+    and by domain where that has a rate of its own. `window` is that of the site, of all its lanes. `waiting` counts
+    their recipients, `held` those of them that wait for such a rate.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class Lane:
         pacer: Pacer,
         *,
         now: float,
+        window: Window | None = None,
     ) -> None:
         self.site = site
         self.source = source
         self.limits = limits
         self.pacer = pacer
+        self.window = window or Window()
         self.exchanges: dict[tuple[tuple[MailHost, ...], str, Protection], Exchange] = {}
         self.line = Line()
         self.waiting = 0

@@ -15,7 +15,8 @@ from bulkmail.engine.line import Line
 from bulkmail.engine.recorder import Recorder
 from bulkmail.model.delivery import Reason
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, Left, Result
+from bulkmail.net.connection import Connection
+from bulkmail.net.owner import Left, Result
 
 # How many waiting recipients justify one more connection.
 RECIPIENTS_PER_CONNECTION = 4
@@ -173,6 +174,9 @@ class Pool:
 
     def unfit(self, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
         self._rooms.courier.unfit(self.exchange, connection, message, reason, explanation)
+
+    def again(self, connection: Connection, messages: Sequence[Message]) -> None:
+        self._rooms.courier.again(self.exchange, messages)
 
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         self._connections.discard(connection)

@@ -225,10 +225,10 @@ class Recorder:
         reply: Reply | None,
         explanation: str,
         site: str,
-        source: str | None,
-        host: str | None,
+        source: str | None = None,
+        host: str | None = None,
     ) -> None:
-        """A lane was slowed or paused; `explanation` says for how long and why."""
+        """A lane was slowed, paused or given less at once; `explanation` says for how long and why."""
         text = "; ".join(part for part in (str(reply) if reply is not None else "", explanation) if part)
         self.note(
             Event(

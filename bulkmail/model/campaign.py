@@ -13,9 +13,15 @@ from bulkmail.model.units import ByteCount, PerSecond, Seconds
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Weight = Annotated[int, Meta(ge=1, le=1000)]
 Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
+AuthMechanism = Literal["scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
+Notify = Literal["never", "success", "failure", "delay"]
+# Replies of 64 transactions are the most that a connection keeps track of.
+WindowSize = Annotated[int, Meta(ge=1, le=64)]
 
 
 class Content(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,8 +56,21 @@ class DkimKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str
 
 
+class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one lane; a value left out is taken from the next less specific limits."""
+
+    connections: Positive | None = None
+    messages_per_connection: Positive | None = None
+    messages: PerSecond | None = None
+    connects: PerSecond | None = None
+    window: WindowSize | None = None
+
+
 class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A smarthost; the password is read from the environment variable `password_env`, never from the file."""
+    """A smarthost. Its secret is read from the environment, a file or a command, never from the campaign file.
+
+    Of several, those of the lowest `priority` share the mail by `weight`; `limits` hold for this one.
+    """
 
     host: str
     port: Port = 587
@@ -60,13 +79,44 @@ class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     password_env: str | None = None
     certificate: str | None = None
     key: str | None = None
+    password_file: str | None = None
+    token_command: str | None = None
+    auth: AuthMechanism | None = None
+    priority: NotNegative = 0
+    weight: Weight = 1
+    limits: SiteLimits | None = None
+
+
+Relays = Annotated[tuple[Relay, ...], Meta(extra={"one_or_more": True})]
+
+
+class DomainRoute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another way for the mail of some domains: exactly one of `relay`, `hosts` (`host` or `host:port`) and `mx`."""
+
+    relay: Relays = ()
+    hosts: tuple[str, ...] = ()
+    mx: bool = False
 
 
 class EgressSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A local address to send from, and the name to greet with; `address: null` lets the system choose."""
+    """A local address to send from, and the name to greet with; `address: null` lets the system choose.
+
+    Mail is spread over sources by `weight`; `limits` are ceilings of each lane that leaves from here.
+    """
 
     address: str | None = None
     ehlo: str | None = None
+    weight: Weight = 1
+    limits: SiteLimits | None = None
+
+
+class Dsn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of servers that offer delivery status notifications (RFC 3461)."""
+
+    notify: tuple[Notify, ...] = ("failure",)
+    ret: Literal["hdrs", "full"] = "hdrs"
+    envid: bool = True
+    orcpt: bool = True
 
 
 class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,7 +125,8 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: Route = "sandbox"
     port: Port = 25
     allow_private_mx: bool = False
-    relay: Relay | None = None
+    relay: Relays = ()
+    routes: dict[str, DomainRoute] = {}
     tls: TlsMode = "opportunistic"
     sources: tuple[EgressSource, ...] = ()
     in_doubt: InDoubtPolicy = "resend"
@@ -83,7 +134,9 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         default_factory=lambda: (Seconds(300), Seconds(1800), Seconds(7200), Seconds(14400))
     )
     expire: Seconds = field(default_factory=lambda: Seconds(48 * 3600))
-    window: Positive = 1
+    window: WindowSize = 1
+    dsn: Dsn | None = None
+    requiretls: bool = False
 
 
 class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,15 +161,6 @@ class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     mta_sts_port: Port = 443
     dane: bool = True
     authorities: str | None = None
-
-
-class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of one lane; a value left out is taken from the next less specific limits."""
-
-    connections: Positive | None = None
-    messages_per_connection: Positive | None = None
-    messages: PerSecond | None = None
-    connects: PerSecond | None = None
 
 
 class DomainLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

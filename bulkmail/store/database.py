@@ -24,6 +24,7 @@ class Database:
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
+        self._depth = 0
         with self._errors():
             self.connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}",
@@ -53,7 +54,19 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, durable at the end."""
+        """All or nothing, durable at the end; one within another is part of it."""
+        if self._depth:
+            yield self.connection
+            return
+        self._depth += 1
+        try:
+            with self._outermost() as connection:
+                yield connection
+        finally:
+            self._depth -= 1
+
+    @contextmanager
+    def _outermost(self) -> Iterator[sqlite3.Connection]:
         with self._errors():
             self.connection.execute("BEGIN IMMEDIATE")
             try:

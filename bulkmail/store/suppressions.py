@@ -1,6 +1,7 @@
 """Who must not be mailed, and why: exact in queue.db, fast in memory, shared by several processes."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 
@@ -68,6 +69,10 @@ class Suppressions:
     def memory_bytes(self) -> int:
         """What the set in memory occupies."""
         return 0 if self._set is None else self._set.memory_bytes
+
+    def together(self) -> AbstractContextManager[object]:
+        """Changes within are one transaction, durable at its end; `contains` may be ahead of one that fails."""
+        return self._database.transaction()
 
     def add(self, suppression: Suppression) -> bool:
         """False if the key was suppressed in that scope before: the older entry stays."""

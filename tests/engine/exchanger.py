@@ -169,10 +169,20 @@ class Exchanger:
                     if code == HANG:
                         await reader.read()
                         return
+            elif verb == "BDAT":
+                # One chunk a message, as the client writes them.
+                data = await reader.readexactly(int(line.split()[1]))
+                if not recipient:
+                    writer.write(b"503 5.5.1 no recipient\r\n")
+                    continue
+                code = self._take(writer, guest, recipient, data)
+                sender, recipient = False, ""
             elif verb == "QUIT":
                 writer.write(b"221 2.0.0 bye\r\n")
                 return
             else:
+                if verb == "RSET":
+                    sender, recipient = False, ""
                 writer.write(b"250 2.0.0 ok\r\n")
             if not code:
                 return
