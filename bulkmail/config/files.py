@@ -59,9 +59,17 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
     tls = campaign.tls
     # The sandbox makes a key where there is none yet, so that a first campaign runs without ceremony.
     keys_are_made = campaign.delivery.route == "sandbox"
+    rules = campaign.feedback.rules
     return replace(
         campaign,
         tls=replace(tls, authorities=tls.authorities and found(tls.authorities, "tls.authorities")),
+        feedback=replace(campaign.feedback, rules=None if rules is None else found(rules, "feedback.rules")),
+        webhooks=tuple(
+            hook
+            if hook.secret_file is None
+            else replace(hook, secret_file=found(hook.secret_file, f"webhooks[{index}].secret_file"))
+            for index, hook in enumerate(campaign.webhooks)
+        ),
         content=replace(
             content,
             html=None if content.html is None else found(content.html, "content.html"),

@@ -28,6 +28,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "dns": "Name servers to ask.",
         "tls": "What receivers have to prove before they get mail.",
         "limits": "How much at once, and how fast.",
+        "feedback": "What follows from answers, and from bounces and complaints that come back.",
+        "webhooks": "Where events are posted, as they happen.",
         "max_message_size": "The largest message that is sent; a recipient whose message is larger is not mailed.",
         "sandbox": "The small internet of the route sandbox.",
     },
@@ -125,6 +127,24 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "window": "Transactions in flight on a connection; that of `delivery` if left out.",
     },
     "DomainLimits": {"messages": "Messages in a span of time."},
+    "Feedback": {
+        "rules": "A TOML file of rules on what answers mean; they go before bulkmail's own.",
+        "soft_bounces": "When an address that cannot be reached for now is left alone for a time.",
+        "trusted_reporters": "DKIM domains whose complaints are believed without a token of ours.",
+    },
+    "SoftBounces": {
+        "count": "So many soft bounces, one a run at most,",
+        "within": "in this time,",
+        "suppress_for": "and the address gets no mail for so long.",
+    },
+    "Webhook": {
+        "url": "An https URL; http only with allow_private.",
+        "secret_env": "The environment variable with the secret that signs each request.",
+        "secret_file": "The file with that secret.",
+        "events": "Which events are posted; all if left out.",
+        "batch": "The most events in one request.",
+        "allow_private": "Let the receiver be at a loopback or private address.",
+    },
     "SandboxSettings": {"seed": "The same seed gives the same receivers."},
 }
 

@@ -78,6 +78,18 @@ class Exchange:
         if len(self.domains) < MOST_DOMAINS:
             self.domains.add(domain)
 
+    def has_another_relay(self, now: float, *, spare: bool) -> bool:
+        """Whether what waits here need not: another source would meet the same site, another relay is another.
+
+        With `spare`, which is for one that has failed, also one of a higher priority number counts.
+        """
+        return any(
+            one.lane.site.name != self.lane.site.name
+            and (spare or one.priority <= self.priority)
+            and one.open_again_at <= now
+            for one in self.alternatives
+        )
+
     def put(self, work: Iterable[Work]) -> None:
         before = len(self.backlog)
         self.backlog.extend(work)

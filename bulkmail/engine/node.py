@@ -34,6 +34,7 @@ from bulkmail.model.delivery import Event, Reason, Stage, Summary
 from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
 from bulkmail.policy.route import Site
+from bulkmail.policy.rules import RuleBook
 from bulkmail.policy.window import Window
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
@@ -43,6 +44,8 @@ T = TypeVar("T")
 
 SWEEP_SECONDS = 0.25
 COUNT_SECONDS = 30.0
+# With the sweep before it, what another process suppresses holds here within a second.
+LOOK_SECONDS = 0.5
 DRAIN_SECONDS = 60.0
 QUIT_SECONDS = 2.0
 
@@ -50,7 +53,7 @@ QUIT_SECONDS = 2.0
 class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
-    `connections` is the most that may be open at once, to all receivers together.
+    `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
     """
 
     wait: bool = True
@@ -58,6 +61,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     signers: int = 1
     connections: int = 1000
     pacing: PacingSettings = PacingSettings()
+    rules: RuleBook | None = None
 
 
 class Node:
@@ -120,6 +124,7 @@ class Node:
             clock=steady,
             sync_thread=self._sync_thread,
             store_thread=store_thread,
+            soft_bounces=campaign.feedback.soft_bounces,
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
         self._router = Router(campaign, resolver, ways, own_names=own_names, rng=rng, encryption=encryption)
@@ -128,6 +133,7 @@ class Node:
             self._recorder,
             suppressions,
             clock=steady,
+            rules=options.rules,
         )
         issuer = Identity(store.token_keys).issuer(run.number, run.created)
         self._composer = Composer(program, signer, issuer, threads=options.signers, clock=clock)
@@ -379,7 +385,7 @@ class Node:
             for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)
             if now >= next_look:
-                next_look = now + 1.0
+                next_look = now + LOOK_SECONDS
                 await self._in_store(self._store.check_in_place)
                 await self._in_store(self._suppressions.refresh)
                 self._drop_idle_lanes(now)

@@ -177,6 +177,36 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domains: dict[str, DomainLimits] = {}
 
 
+class SoftBounces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address with `count` soft bounces `within` that time is not mailed for `suppress_for` (null: for good)."""
+
+    count: Positive = 5
+    within: Seconds = field(default_factory=lambda: Seconds(30 * 86400))
+    suppress_for: Seconds | None = field(default_factory=lambda: Seconds(90 * 86400))
+
+
+class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What follows from answers and from what comes back; `rules` is a TOML file of rules that go before our own.
+
+    `soft_bounces: null` counts none. `trusted_reporters` are the DKIM domains whose complaints are believed.
+    """
+
+    rules: str | None = None
+    soft_bounces: SoftBounces | None = SoftBounces()
+    trusted_reporters: tuple[str, ...] = ()
+
+
+class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events are posted, and the secret that signs them: of an environment variable or of a file."""
+
+    url: str
+    secret_env: str | None = None
+    secret_file: str | None = None
+    events: tuple[str, ...] = ()
+    batch: Annotated[int, Meta(ge=1, le=1000)] = 100
+    allow_private: bool = False
+
+
 class SandboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The small internet of the `sandbox` route: the same seed gives the same receivers."""
 
@@ -202,6 +232,8 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     dns: Dns = Dns()
     tls: TlsSettings = TlsSettings()
     limits: Limits = Limits()
+    feedback: Feedback = Feedback()
+    webhooks: tuple[Webhook, ...] = ()
     max_message_size: ByteCount = field(default_factory=lambda: ByteCount(25 * 1024 * 1024))
     sandbox: SandboxSettings = SandboxSettings()
 

@@ -111,7 +111,7 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, dkim, delivery, dns, tls, limits, max_message_size, sandbox"
+    "unsubscribe, dkim, delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
 UNDER = [
