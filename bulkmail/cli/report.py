@@ -15,6 +15,8 @@ from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
 from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
 from bulkmail.cli.undelivered import write_undelivered
+from bulkmail.content.variants import arm_of
+from bulkmail.engine.pinning import split_of
 from bulkmail.errors import StateError
 from bulkmail.events.log import read_events
 from bulkmail.model.delivery import Event
@@ -43,6 +45,37 @@ class Intake(Struct):
     rejected: list[Event] = []
 
 
+class ArmReport(Struct, kw_only=True):
+    """One arm of an A/B test; the last two count recipients once, however often they come back."""
+
+    arm: str
+    delivered: int = 0
+    bounced: int = 0
+    complaints: int = 0
+    unsubscribed: int = 0
+
+
+class Split:
+    """Counts by arm, which each address leads to: nothing of it is stored."""
+
+    def __init__(self, run: Run) -> None:
+        self.campaign, self.weights = run.campaign, split_of(run.settings) if run.settings else ()
+        self.arms = {name: ArmReport(arm=name) for name, _ in self.weights}
+        self._seen: set[tuple[str, str]] = set()
+
+    def count(self, event: Event) -> None:
+        if not self.arms or event.recipient is None:
+            return
+        arm = self.arms[arm_of(self.campaign, self.weights, event.recipient)]
+        if event.event in ("attempt", "in_doubt"):
+            arm.delivered += event.disposition == "delivered"
+            arm.bounced += event.disposition in ("bounced", "expired")
+        elif event.event in ("complaint", "unsubscribe") and (event.event, event.recipient) not in self._seen:
+            self._seen.add((event.event, event.recipient))
+            arm.complaints += event.event == "complaint"
+            arm.unsubscribed += event.event == "unsubscribe"
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """The whole report."""
 
@@ -52,6 +85,7 @@ class Report(Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     sites: list[SiteReport]
     reasons: list[ReasonCount]
+    split: list[ArmReport]
 
 
 def report(
@@ -71,7 +105,8 @@ def report(
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
     intake = Intake()
-    sites = _sites(events_of(directory, run), intake)
+    split = Split(run)
+    sites = _sites(events_of(directory, run), intake, split)
     if json:
         counts = {key: value for key, value in msgspec.to_builtins(summary).items() if isinstance(value, int)}
         answer = Report(
@@ -81,6 +116,7 @@ def report(
             counts=counts,
             sites=sites,
             reasons=reasons,
+            split=list(split.arms.values()),
         )
         print_json(msgspec.to_builtins(answer))
         return
@@ -88,6 +124,14 @@ def report(
     console.print(Text.assemble(("run " + run.id, "bold"), f" {_standing(run, directory)}"))
     console.print()
     print_counts(console, summary)
+    if split.arms:
+        console.print()
+        tested = [
+            (arm.arm, f"{arm.delivered:,}", f"{arm.bounced:,}", f"{arm.complaints:,}", f"{arm.unsubscribed:,}")
+            for arm in split.arms.values()
+        ]
+        head = ("arm", "delivered", "bounced", "complaints", "unsubscribed")
+        console.print(table(head, tested, columns=console.width, numbers=(1, 2, 3, 4)))
     if sites:
         console.print()
         console.print(_sites_table(sites, console.width))
@@ -119,12 +163,13 @@ def _standing(run: Run, directory: Path) -> str:
     return f"{begun}, process {pid} is sending" if pid else f"{begun}, stopped"
 
 
-def _sites(events: Iterator[Event], intake: Intake) -> list[SiteReport]:
-    """Sites by the number of attempts, and on the way the first rejected rows."""
+def _sites(events: Iterator[Event], intake: Intake, split: Split) -> list[SiteReport]:
+    """Sites by the number of attempts, and on the way the first rejected rows and the arms of an A/B test."""
     sites: dict[str, SiteReport] = {}
     for event in events:
         if event.event == "rejected" and len(intake.rejected) < REJECTIONS:
             intake.rejected.append(event)
+        split.count(event)
         if event.event not in ("attempt", "in_doubt") or event.site is None:
             continue
         site = sites.get(event.site)
