@@ -7,11 +7,12 @@ from pathlib import Path
 
 from msgspec.structs import asdict, replace
 
-from bulkmail.config.checks import check_meaning, folded_name
+from bulkmail.config.checks import check_meaning
 from bulkmail.config.document import line_of, read_document
 from bulkmail.config.files import with_absolute_paths
 from bulkmail.config.findings import Findings
 from bulkmail.config.shape import read_struct
+from bulkmail.config.ways import folded_name
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, CampaignFile
 
@@ -34,12 +35,20 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
     folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
     campaign = with_absolute_paths(campaign, folder, findings)
     findings.fail_if_any()
+    tls = replace(
+        campaign.tls,
+        sites={folded_name(pattern): mode for pattern, mode in campaign.tls.sites.items()},
+        domains={folded_name(domain): mode for domain, mode in campaign.tls.domains.items()},
+    )
     limits = replace(
         campaign.limits,
         sites={folded_name(pattern): value for pattern, value in campaign.limits.sites.items()},
         domains={folded_name(domain): value for domain, value in campaign.limits.domains.items()},
     )
-    return Campaign(**{**asdict(campaign), "limits": limits, "file": os.path.abspath(path)})
+    routes = {folded_name(pattern): route for pattern, route in campaign.delivery.routes.items()}
+    delivery = replace(campaign.delivery, routes=routes)
+    changed = {"delivery": delivery, "tls": tls, "limits": limits, "file": os.path.abspath(path)}
+    return Campaign(**{**asdict(campaign), **changed})
 
 
 @contextmanager

@@ -26,7 +26,10 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "dkim": "One DKIM signature each.",
         "delivery": "How messages travel, and when to stop trying.",
         "dns": "Name servers to ask.",
+        "tls": "What receivers have to prove before they get mail.",
         "limits": "How much at once, and how fast.",
+        "feedback": "What follows from answers, and from bounces and complaints that come back.",
+        "webhooks": "Where events are posted, as they happen.",
         "max_message_size": "The largest message that is sent; a recipient whose message is larger is not mailed.",
         "sandbox": "The small internet of the route sandbox.",
     },
@@ -54,7 +57,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "route": "sandbox: a small internet on this machine; mx: to the mail exchangers; relay: through a smarthost.",
         "port": "The port of mail exchangers.",
         "allow_private_mx": "Let MX hosts be at loopback and private addresses: for test networks.",
-        "relay": "The smarthost of the route relay.",
+        "relay": "The smarthost of the route relay, or a list of them.",
+        "routes": "By recipient domain, or `*.` and a domain for all below it: another way than `route`.",
         "tls": "Towards mail exchangers: none, opportunistic (if offered), required, or verified (with its name).",
         "sources": "Local addresses to send from; the system's choice if left out.",
         "in_doubt": "What to do where a connection ended between a message and its reply: send again, hold, believe.",
@@ -74,16 +78,41 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "host": "Name or address of the smarthost.",
         "port": "Its port.",
         "tls": "none, starttls, or implicit (TLS from the first byte, usually port 465).",
-        "username": "User name for AUTH; never without TLS.",
+        "username": "User name for AUTH; with a password, never without TLS.",
         "password_env": "The environment variable with the password.",
+        "certificate": "A client's certificate as a PEM file, for a relay that asks for one.",
+        "key": "The key of the certificate as a PEM file; in the same file if left out.",
+        "password_file": "A file with the password in its first line, readable by its owner alone.",
+        "token_command": "A command that prints a bearer token, for XOAUTH2 and OAUTHBEARER; run without a shell.",
+        "auth": "The mechanism to log in by; the strongest that the relay offers if left out.",
+        "priority": "Relays of a higher number are used while all of a lower one fail.",
+        "weight": "The share of the mail among relays of the same priority.",
+        "limits": "For this relay; what is left out is as for any site.",
+    },
+    "DomainRoute": {
+        "relay": "A smarthost, or a list of them, as under `delivery.relay`.",
+        "hosts": "Hosts to try in this order, as `host`, `host:port` or `[ip6]:port`; without a port, `delivery.port`.",
+        "mx": "true: the mail exchangers of the domain, where `route` is relay.",
     },
     "EgressSource": {
         "address": "A local IP address.",
         "ehlo": "The host name to greet with; its addresses should be this one.",
+        "weight": "The share of the mail that leaves from here.",
+        "limits": "Ceilings for what goes from here to any one site.",
     },
     "Dns": {
         "servers": "Name servers as `ip`, `ip:port` or `[ip6]:port`; the system's if left out.",
         "timeout": "How long one look-up may take.",
+        "validating": "Whether the servers' word counts for what DNSSEC proves: never, loopback (all are on this "
+        "machine), or always.",
+    },
+    "TlsSettings": {
+        "sites": "In place of delivery.tls, by MX host: a name, or `*.` and a domain.",
+        "domains": "In place of delivery.tls and of `sites`, by the domain of recipients.",
+        "mta_sts": "Look for MTA-STS policies (RFC 8461) and hold to them.",
+        "mta_sts_port": "The port of the web servers that have the policies.",
+        "dane": "Hold to TLSA records (RFC 7672) where DNSSEC proves them; needs dns.validating.",
+        "authorities": "A PEM file of certificates to trust instead of the system's.",
     },
     "Limits": {
         "default": "For every lane, that is, from one source to one site.",
@@ -98,6 +127,24 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "window": "Transactions in flight on a connection; that of `delivery` if left out.",
     },
     "DomainLimits": {"messages": "Messages in a span of time."},
+    "Feedback": {
+        "rules": "A TOML file of rules on what answers mean; they go before bulkmail's own.",
+        "soft_bounces": "When an address that cannot be reached for now is left alone for a time.",
+        "trusted_reporters": "DKIM domains whose complaints are believed without a token of ours.",
+    },
+    "SoftBounces": {
+        "count": "So many soft bounces, one a run at most,",
+        "within": "in this time,",
+        "suppress_for": "and the address gets no mail for so long.",
+    },
+    "Webhook": {
+        "url": "An https URL; http only with allow_private.",
+        "secret_env": "The environment variable with the secret that signs each request.",
+        "secret_file": "The file with that secret.",
+        "events": "Which events are posted; all if left out.",
+        "batch": "The most events in one request.",
+        "allow_private": "Let the receiver be at a loopback or private address.",
+    },
     "SandboxSettings": {"seed": "The same seed gives the same receivers."},
 }
 
@@ -132,6 +179,9 @@ def _schema(shape: inspect.Type, parts: dict[str, Any]) -> dict[str, Any]:
             forms = [{"type": "string", "pattern": pattern}, number]
             parts.setdefault(name, {"title": name, "description": description, "anyOf": forms})
             return {"$ref": f"#/$defs/{name}"}
+        case inspect.Metadata():
+            several = _schema(shape.type, parts)
+            return {"anyOf": [several["items"], several]}
         case inspect.UnionType():
             return {"anyOf": [_schema(inner, parts) for inner in shape.types]}
         case inspect.VarTupleType():

@@ -13,8 +13,11 @@ from bulkmail.model.units import ByteCount, PerSecond, Seconds
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Weight = Annotated[int, Meta(ge=1, le=1000)]
 Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
+AuthMechanism = Literal["scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
 Notify = Literal["never", "success", "failure", "delay"]
 # Replies of 64 transactions are the most that a connection keeps track of.
@@ -53,21 +56,58 @@ class DkimKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str
 
 
+class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one lane; a value left out is taken from the next less specific limits."""
+
+    connections: Positive | None = None
+    messages_per_connection: Positive | None = None
+    messages: PerSecond | None = None
+    connects: PerSecond | None = None
+    window: WindowSize | None = None
+
+
 class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A smarthost; the password is read from the environment variable `password_env`, never from the file."""
+    """A smarthost. Its secret is read from the environment, a file or a command, never from the campaign file.
+
+    Of several, those of the lowest `priority` share the mail by `weight`; `limits` hold for this one.
+    """
 
     host: str
     port: Port = 587
     tls: Literal["none", "starttls", "implicit"] = "starttls"
     username: str | None = None
     password_env: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    password_file: str | None = None
+    token_command: str | None = None
+    auth: AuthMechanism | None = None
+    priority: NotNegative = 0
+    weight: Weight = 1
+    limits: SiteLimits | None = None
+
+
+Relays = Annotated[tuple[Relay, ...], Meta(extra={"one_or_more": True})]
+
+
+class DomainRoute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another way for the mail of some domains: exactly one of `relay`, `hosts` (`host` or `host:port`) and `mx`."""
+
+    relay: Relays = ()
+    hosts: tuple[str, ...] = ()
+    mx: bool = False
 
 
 class EgressSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A local address to send from, and the name to greet with; `address: null` lets the system choose."""
+    """A local address to send from, and the name to greet with; `address: null` lets the system choose.
+
+    Mail is spread over sources by `weight`; `limits` are ceilings of each lane that leaves from here.
+    """
 
     address: str | None = None
     ehlo: str | None = None
+    weight: Weight = 1
+    limits: SiteLimits | None = None
 
 
 class Dsn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +125,8 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: Route = "sandbox"
     port: Port = 25
     allow_private_mx: bool = False
-    relay: Relay | None = None
+    relay: Relays = ()
+    routes: dict[str, DomainRoute] = {}
     tls: TlsMode = "opportunistic"
     sources: tuple[EgressSource, ...] = ()
     in_doubt: InDoubtPolicy = "resend"
@@ -103,16 +144,23 @@ class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     servers: tuple[str, ...] = ()
     timeout: Seconds = field(default_factory=lambda: Seconds(10))
+    validating: Literal["never", "loopback", "always"] = "never"
 
 
-class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of one lane; a value left out is taken from the next less specific limits."""
+class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What connections to mail exchangers have to prove, beyond `delivery.tls`.
 
-    connections: Positive | None = None
-    messages_per_connection: Positive | None = None
-    messages: PerSecond | None = None
-    connects: PerSecond | None = None
-    window: WindowSize | None = None
+    `sites` by MX host pattern and `domains` by recipient domain take the place of `delivery.tls`. `mta_sts` (RFC 8461)
+    and `dane` (RFC 7672) find what a domain itself demands. `authorities` is a PEM file of roots to trust instead of
+    the system's.
+    """
+
+    sites: dict[str, TlsMode] = {}
+    domains: dict[str, TlsMode] = {}
+    mta_sts: bool = True
+    mta_sts_port: Port = 443
+    dane: bool = True
+    authorities: str | None = None
 
 
 class DomainLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +175,36 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default: SiteLimits = SiteLimits()
     sites: dict[str, SiteLimits] = {}
     domains: dict[str, DomainLimits] = {}
+
+
+class SoftBounces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address with `count` soft bounces `within` that time is not mailed for `suppress_for` (null: for good)."""
+
+    count: Positive = 5
+    within: Seconds = field(default_factory=lambda: Seconds(30 * 86400))
+    suppress_for: Seconds | None = field(default_factory=lambda: Seconds(90 * 86400))
+
+
+class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What follows from answers and from what comes back; `rules` is a TOML file of rules that go before our own.
+
+    `soft_bounces: null` counts none. `trusted_reporters` are the DKIM domains whose complaints are believed.
+    """
+
+    rules: str | None = None
+    soft_bounces: SoftBounces | None = SoftBounces()
+    trusted_reporters: tuple[str, ...] = ()
+
+
+class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events are posted, and the secret that signs them: of an environment variable or of a file."""
+
+    url: str
+    secret_env: str | None = None
+    secret_file: str | None = None
+    events: tuple[str, ...] = ()
+    batch: Annotated[int, Meta(ge=1, le=1000)] = 100
+    allow_private: bool = False
 
 
 class SandboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,7 +230,10 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     dkim: tuple[DkimKey, ...] = ()
     delivery: Delivery = Delivery()
     dns: Dns = Dns()
+    tls: TlsSettings = TlsSettings()
     limits: Limits = Limits()
+    feedback: Feedback = Feedback()
+    webhooks: tuple[Webhook, ...] = ()
     max_message_size: ByteCount = field(default_factory=lambda: ByteCount(25 * 1024 * 1024))
     sandbox: SandboxSettings = SandboxSettings()
 

@@ -60,6 +60,24 @@ def effective_limits(site: Site, limits: Limits) -> EffectiveLimits:
     )
 
 
+def narrowed(limits: EffectiveLimits, own: SiteLimits | None, ceiling: SiteLimits | None) -> EffectiveLimits:
+    """`limits` where a relay has its `own` in their place, and a source a `ceiling` for each."""
+    own, ceiling = own or SiteLimits(), ceiling or SiteLimits()
+    connections = own.connections or limits.connections
+    per_connection = own.messages_per_connection or limits.messages_per_connection
+    return EffectiveLimits(
+        connections=min(connections, ceiling.connections or connections),
+        messages_per_connection=min(per_connection, ceiling.messages_per_connection or per_connection),
+        messages_per_second=_lower(own.messages or limits.messages_per_second, ceiling.messages),
+        connects_per_second=_lower(own.connects or limits.connects_per_second, ceiling.connects),
+        window=own.window or limits.window,
+    )
+
+
+def _lower(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
+
+
 class TokenBucket:
     """Lets through `rate` a second and at most `burst` at once: in any `t` seconds, at most `burst + rate * t`.
 

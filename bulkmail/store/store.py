@@ -12,9 +12,11 @@ from bulkmail.store.chunks import NewChunk, OpenChunk
 from bulkmail.store.database import Database
 from bulkmail.store.directory import DirectoryLock, make_directory
 from bulkmail.store.journal import SEGMENT_BYTES, Journal
+from bulkmail.store.keys import read_keys
 from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from bulkmail.store.recovery import RecoveryReport, recover
 from bulkmail.store.runs import IntakeProgress, Run, RunState
+from bulkmail.store.settings import FeedbackSettings, keep_feedback_settings
 from bulkmail.store.view import StoreView
 
 # What stands before a site's name in the table of small facts.
@@ -34,7 +36,7 @@ class Store(StoreView):
         self._lock = lock
         self._clock = clock
         self._open: dict[int, OpenChunk] = {}
-        self.secret: bytes = database.value("SELECT value FROM meta WHERE name = 'secret'")
+        self.token_keys = read_keys(database)
         self.recovered: RecoveryReport
         self.recovered, first = recover(database, path / directory.JOURNAL)
         self.journal = Journal(path / directory.JOURNAL, first=first, **journal)
@@ -96,6 +98,10 @@ class Store(StoreView):
     def events_path(self, run: Run) -> Path:
         """The file of the run's event log."""
         return self._path / directory.EVENTS / f"{run.id}.ndjson"
+
+    def keep_feedback_settings(self, campaign: str, settings: FeedbackSettings) -> None:
+        """For those who take in what comes back of the campaign's mail."""
+        keep_feedback_settings(self._database, campaign, settings)
 
     def create_run(self, campaign: str, content_hash: str, recipients_hash: str, settings: bytes) -> Run:
         """A new run in state `INTAKE`."""

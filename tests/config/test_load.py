@@ -34,7 +34,7 @@ def test_the_whole_file_becomes_a_campaign(load, full: str, folder: Path) -> Non
     delivery = campaign.delivery
     assert delivery.retry == (300.0, 1800.0, 7200.0, 14400.0)
     assert delivery.expire == 172800.0
-    assert delivery.relay == Relay(host="smtp.example.net", username="acme", password_env="SMTP_PASSWORD")
+    assert delivery.relay == (Relay(host="smtp.example.net", username="acme", password_env="SMTP_PASSWORD"),)
     assert delivery.sources == (EgressSource(address="192.0.2.10", ehlo="mail1.garden.example"),)
     limits = campaign.limits
     assert limits.default == SiteLimits(connections=10, messages_per_connection=100, messages=100.0, connects=20.0)
@@ -111,7 +111,7 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, dkim, delivery, dns, limits, max_message_size, sandbox"
+    "unsubscribe, dkim, delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
 UNDER = [
@@ -120,7 +120,7 @@ UNDER = [
     Case("delivery: {in-doubt: hold}", ['6: delivery.in-doubt: unknown key; did you mean "in_doubt"?']),
     Case("retry: [5m]", ["6: retry: unknown key; it belongs in delivery"]),
     Case("password_env: X", ["6: password_env: unknown key; it belongs in delivery.relay"]),
-    Case("dns: {x: 1}", ["6: dns.x: unknown key; known here: servers, timeout"]),
+    Case("dns: {x: 1}", ["6: dns.x: unknown key; known here: servers, timeout, validating"]),
     Case(
         "on: 1\n7: 2",
         [
@@ -146,7 +146,7 @@ UNDER = [
     Case(
         "delivery: [a]",
         [
-            "6: delivery: a mapping with the keys route, port, allow_private_mx, relay, tls, sources, "
+            "6: delivery: a mapping with the keys route, port, allow_private_mx, relay, routes, tls, "
             "... is needed, found a list"
         ],
     ),
