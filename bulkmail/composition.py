@@ -39,6 +39,7 @@ from bulkmail.outbound import transport_of, transports_of
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.policy.rules import RuleBook, rule_book
 from bulkmail.recipients.source import fingerprint
+from bulkmail.safeguards import open_encryption
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
 from bulkmail.store.runs import Run, RunState
@@ -155,7 +156,8 @@ class Send:
     async def _open(self) -> None:
         campaign = self.campaign
         program = compile_for(campaign, self._recipients)
-        pins = pin(campaign, fingerprints(campaign), limit=self.options.limit)
+        files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
+        pins = pin(campaign, files, limit=self.options.limit)
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
@@ -191,9 +193,9 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
+        self._node = await self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
 
-    def _make_node(
+    async def _make_node(
         self,
         campaign: Campaign,
         program: Program,
@@ -205,8 +207,22 @@ class Send:
     ) -> Node:
         sandbox = self.sandbox
         servers = (sandbox.dns_server,) if sandbox is not None else campaign.dns.servers
-        resolver = Resolver(servers, timeout_seconds=campaign.dns.timeout, clock=self._clock)
+        resolver = Resolver(
+            servers,
+            timeout_seconds=campaign.dns.timeout,
+            clock=self._clock,
+            trust="loopback" if sandbox is not None else campaign.dns.validating,
+        )
         self._stack.push_async_callback(resolver.close)
+        encryption = await open_encryption(
+            campaign,
+            resolver,
+            self.directory,
+            stack=self._stack,
+            in_store=self._in_thread,
+            sandbox=sandbox,
+            clock=self._clock,
+        )
         sources = egress_sources(campaign)
         transport = transport_of(campaign)
         options = self.options
@@ -222,6 +238,7 @@ class Send:
             ways=ways,
             transports=transports,
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
+            encryption=encryption,
             sources=sources,
             options=NodeOptions(
                 wait=options.wait,

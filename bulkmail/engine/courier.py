@@ -134,7 +134,7 @@ class Courier:
     def unreachable(self, exchange: Exchange, refusal: Refusal) -> None:
         """No host of the exchange let us in. Without a word: it waits by the retry schedule, and only it.
 
-        With a reply: what it says of us may hold for the whole lane.
+        With a reply: what it says of us may hold for the whole lane. Where there is another relay, it takes over.
         """
         lane, reply = exchange.lane, refusal.reply
         verdict = judge(refusal.stage, reply, refusal.reason, self._rules)
@@ -144,7 +144,7 @@ class Courier:
             problem = Unroutable(verdict.reason, refusal.explanation)
             for active, index in exchange.clear():
                 self.unroutable(active, [index], problem, lane.site.name, stage=refusal.stage)
-        elif reply is None:
+        elif reply is None or exchange.has_another_relay(now, spare=True):
             delay = self._retry[min(exchange.failed_connects, len(self._retry) - 1)]
             exchange.failed_connects += 1
             exchange.closed_until = now + delay
@@ -182,6 +182,13 @@ class Courier:
                 site=domain,
             )
             self._note_for_list(active, index, disposition, verdict, None, problem.explanation)
+
+    def should_park(self, exchange: Exchange, now: float) -> bool:
+        """Whether what waits on a closed exchange would wait for long, or for nothing: another relay is open."""
+        closed_seconds = exchange.open_again_at - now
+        return closed_seconds > self.park_seconds or (
+            closed_seconds > 0 and exchange.has_another_relay(now, spare=exchange.closed_until > now)
+        )
 
     def park(self, exchange: Exchange) -> None:
         """Give everything that waits on a closed exchange back to the store until it, or another way, is open."""
@@ -372,8 +379,8 @@ class Courier:
         pause_seconds = lane.pacer.paused_until - now
         what = f"lane paused for {pause_seconds:.1f} s" if pause_seconds > 0 else "lane slowed"
         self._lane_event(lane, verdict.reason, refusal, what)
-        if pause_seconds > self.park_seconds:
-            for exchange in lane.exchanges.values():
+        for exchange in lane.exchanges.values():
+            if self.should_park(exchange, now):
                 self.park(exchange)
         self.on_lane_changed(lane)
 

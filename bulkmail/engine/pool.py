@@ -83,7 +83,7 @@ class Pool:
         if not self._rooms.may_begin() or not exchange.waiting:
             return
         now = self._clock.monotonic()
-        if exchange.open_again_at - now > self._rooms.courier.park_seconds:
+        if self._rooms.courier.should_park(exchange, now):
             # Given back or composed since the lane was closed: parked as the rest was.
             self._rooms.courier.park(exchange)
         if exchange.composable > 0:
