@@ -114,7 +114,8 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
                 gc.freeze()
                 stopper.ready(sending.stop, display)
                 summary = await sending.execute()
-            push = command("events", "push", near(Path(campaign.file or "")), directory=directory, campaign=campaign.file)
+            file = campaign.file or ""
+            push = command("events", "push", near(Path(file)), directory=directory, campaign=file)
             for line in unposted(sending.webhooks.progress if sending.webhooks is not None else ()):
                 err().print(f"{line}; `{push}` goes on with it")
             maildir = sending.sandbox.maildir if sending.sandbox is not None else None
