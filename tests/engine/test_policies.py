@@ -1,6 +1,5 @@
 """Mail to domains that protect it by MTA-STS or DANE: under proven TLS, or not at all; never in clear."""
 
-import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +15,7 @@ from bulkmail.model.delivery import Event, Summary
 from bulkmail.sandbox.certificate import Authority, server_context
 from bulkmail.store.assurance import read_tls_sessions
 from tests.dns.server import Script, failing, nodata, nxdomain, records
-from tests.engine.exchanger import CLOSE, Exchanger, Guest
+from tests.engine.exchanger import Exchanger
 from tests.engine.scene import Internet, addresses, run, send
 from tests.http.server import HttpsServer, says
 
@@ -131,7 +130,7 @@ def test_under_an_enforced_policy_mail_waits_where_it_is_not(
     async def main(town: Town) -> None:
         await town.exchanger(server_context(*certificate(authority)) if certificate else None)
         town.publish("enforce", HOST)
-        summary, events = await town.send()
+        summary, _events = await town.send()
         # Given up in the end, for the campaign's time is short; but not refused for good.
         assert (summary.delivered, summary.bounced, summary.expired) == (0, 0, 5)
         assert not town.mx.accepted
@@ -289,7 +288,7 @@ def test_a_host_that_does_not_meet_them_gets_nothing(tmp_path: Path, authority: 
         town.sign(f"3 1 1 {sha256(b'another key').hexdigest()}")
         # MTA-STS would be content, and has no say (RFC 8461 §2).
         town.publish("enforce", HOST)
-        summary, events = await town.send()
+        summary, _events = await town.send()
         assert (summary.delivered, summary.bounced, summary.expired) == (0, 0, 5)
         assert not town.mx.accepted
         town.nothing_came_in_clear()
@@ -343,7 +342,7 @@ def test_what_dnssec_does_not_prove_is_not_believed(tmp_path: Path, authority: A
             unsigned, f"{name} 300 TLSA {wrong}"
         )
         server.has(line)
-        summary, events = await town.send()
+        summary, _events = await town.send()
         assert summary.delivered == 5
         assert (f"TLSA {name}" in server.asked) == (unsigned == "TLSA")
 
