@@ -31,6 +31,7 @@ LAYERS = {
     "outbound": 5,
     "cli": 5,
     "sandbox": 5,
+    "serve": 5,
     "__init__": 5,
     "__main__": 5,
 }

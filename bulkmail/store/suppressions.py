@@ -115,6 +115,13 @@ class Suppressions:
                 return _suppression(row)
         return None
 
+    def entry(self, key: str, scope: str) -> Suppression | None:
+        """The entry of the key in exactly this scope, as queue.db has it now."""
+        row = self._database.row(
+            f"SELECT {_COLUMNS} FROM suppression WHERE {_SAME}", (_stored_hash(scope, key), key, scope)
+        )
+        return None if row is None else _suppression(row)
+
     def entries(self, key: str) -> list[Suppression]:
         """Every entry of the key, of whatever scope, oldest first. Reads the whole table."""
         return [
