@@ -18,6 +18,7 @@ from msgspec import Struct
 from bulkmail.address import parse_mailbox
 from bulkmail.clock import Clock, SystemClock
 from bulkmail.config.load import placing_errors
+from bulkmail.config.rules import read_rules, state_rules
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
@@ -36,10 +37,13 @@ from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.units import Seconds
 from bulkmail.outbound import transport_of, transports_of
 from bulkmail.policy.pacing import PacingSettings
+from bulkmail.policy.rules import RuleBook, rule_book
 from bulkmail.recipients.source import fingerprint
+from bulkmail.safeguards import open_encryption
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
 from bulkmail.store.runs import Run, RunState
+from bulkmail.store.settings import FeedbackSettings
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
@@ -105,6 +109,7 @@ class Send:
         self._stack = AsyncExitStack()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-store")
         self._node: Node | None = None
+        self._rules: RuleBook | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -151,11 +156,14 @@ class Send:
     async def _open(self) -> None:
         campaign = self.campaign
         program = compile_for(campaign, self._recipients)
-        pins = pin(campaign, fingerprints(campaign), limit=self.options.limit)
+        files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
+        pins = pin(campaign, files, limit=self.options.limit)
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
-        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
+        suppressions = await self._in_thread(
+            lambda: Suppressions.open(self.directory, campaign=campaign.campaign, clock=self._clock)
+        )
         self._stack.push_async_callback(self._in_thread, suppressions.close)
         await self._in_thread(suppressions.load)
         self.recovered = await self._in_thread(publish_recovered, store, suppressions)
@@ -168,6 +176,10 @@ class Send:
         # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
         signer, ways = load_keys(campaign.dkim), Ways(campaign.delivery)
         transports = transports_of(campaign, ways)
+        rules = () if campaign.feedback.rules is None else read_rules(Path(campaign.feedback.rules))
+        self._rules = rule_book().after((*rules, *state_rules(self.directory)))
+        settings = FeedbackSettings(campaign.feedback, rules)
+        await self._in_thread(store.keep_feedback_settings, campaign.campaign, settings)
         if self.options.turbo:
             signer.accelerate()
         self.run = found if found is not None else await self._in_thread(self._create, pins)
@@ -181,9 +193,9 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
+        self._node = await self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
 
-    def _make_node(
+    async def _make_node(
         self,
         campaign: Campaign,
         program: Program,
@@ -195,8 +207,22 @@ class Send:
     ) -> Node:
         sandbox = self.sandbox
         servers = (sandbox.dns_server,) if sandbox is not None else campaign.dns.servers
-        resolver = Resolver(servers, timeout_seconds=campaign.dns.timeout, clock=self._clock)
+        resolver = Resolver(
+            servers,
+            timeout_seconds=campaign.dns.timeout,
+            clock=self._clock,
+            trust="loopback" if sandbox is not None else campaign.dns.validating,
+        )
         self._stack.push_async_callback(resolver.close)
+        encryption = await open_encryption(
+            campaign,
+            resolver,
+            self.directory,
+            stack=self._stack,
+            in_store=self._in_thread,
+            sandbox=sandbox,
+            clock=self._clock,
+        )
         sources = egress_sources(campaign)
         transport = transport_of(campaign)
         options = self.options
@@ -212,12 +238,14 @@ class Send:
             ways=ways,
             transports=transports,
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
+            encryption=encryption,
             sources=sources,
             options=NodeOptions(
                 wait=options.wait,
                 limit=options.limit,
                 signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
                 pacing=pacing_of(campaign),
+                rules=self._rules,
             ),
             store_thread=self._thread,
             clock=self._clock,

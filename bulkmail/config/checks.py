@@ -5,12 +5,14 @@ said by `bulkmail check`, not here.
 """
 
 import re
+from collections.abc import Collection
 
 from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
 from bulkmail.config.document import quoted
-from bulkmail.config.findings import Findings, key_path
+from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.ways import check_relays, check_routes, dns_name, folded_name, is_ip, relays_in_use
 from bulkmail.model.campaign import CampaignFile, Delivery
+from bulkmail.model.delivery import EVENT_NAMES
 
 # VERP adds "+" and a token of 32 characters to the local part of the return path.
 VERP_OCTETS = 33
@@ -33,6 +35,7 @@ NO_HEADERS = frozenset(("cc", "bcc", "received"))
 _header_name = re.compile(r"[!-9;-~]+").fullmatch  # RFC 5322 §3.6.8
 _control = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
 _list_id = re.compile(r"(?:[^<>]*<([^<> ]+)>|([^<> ]+))").fullmatch
+_variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
 _dot_atom = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)+").fullmatch
 
 
@@ -44,7 +47,9 @@ def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
     _check_dkim(campaign, findings)
     _check_delivery(campaign.delivery, findings)
     _check_dns(campaign, findings)
-    _check_limits(campaign, findings)
+    for path, places in (("limits", campaign.limits), ("tls", campaign.tls)):
+        _check_places(path, places.sites, places.domains, findings)
+    _check_feedback(campaign, findings)
     if campaign.content.html is None and campaign.content.text is None:
         findings.add("content", "html or text is needed")
 
@@ -223,23 +228,24 @@ def _check_dns(campaign: CampaignFile, findings: Findings) -> None:
             )
 
 
-def _check_limits(campaign: CampaignFile, findings: Findings) -> None:
-    for pattern in campaign.limits.sites:
+def _check_places(path: str, sites: Collection[str], domains: Collection[str], findings: Findings) -> None:
+    """The keys of `limits` and `tls`: patterns of MX hosts, and recipient domains."""
+    for pattern in sites:
         host = pattern.removeprefix("*.")
         if not dns_name(host):
             findings.add(
-                key_path("limits.sites", pattern),
+                key_path(f"{path}.sites", pattern),
                 f"{quoted(pattern)} is no pattern of MX hosts",
                 hint='write "*.google.com" or a host name',
             )
-    for domain in campaign.limits.domains:
-        _check_domain(key_path("limits.domains", domain), domain, findings)
-    for kind, keys in (("sites", campaign.limits.sites), ("domains", campaign.limits.domains)):
+    for domain in domains:
+        _check_domain(key_path(f"{path}.domains", domain), domain, findings)
+    for kind, keys in (("sites", sites), ("domains", domains)):
         seen: dict[str, str] = {}
         for key in keys:
             folded = folded_name(key)
             if folded in seen:
-                findings.add(key_path(f"limits.{kind}", key), f"the same as {seen[folded]}")
+                findings.add(key_path(f"{path}.{kind}", key), f"the same as {seen[folded]}")
             seen.setdefault(folded, key)
 
 
@@ -247,3 +253,27 @@ def _is_address_literal(text: str) -> bool:
     """`[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3)."""
     match = re.fullmatch(r"\[(IPv6:)?(.*)\]", text, re.IGNORECASE)
     return match is not None and is_ip(match[2]) and (":" in match[2]) == bool(match[1])
+
+
+def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
+    for index, domain in enumerate(campaign.feedback.trusted_reporters):
+        try:
+            parse_domain(domain)
+        except AddressError as error:
+            findings.add(f"feedback.trusted_reporters[{index}]", f"{quoted(domain)}: {error}")
+    for index, hook in enumerate(campaign.webhooks):
+        path = f"webhooks[{index}]"
+        scheme, _, rest = hook.url.partition("://")
+        if scheme not in ("https", "http") or not rest.partition("/")[0] or _control(hook.url) or " " in hook.url:
+            findings.add(f"{path}.url", f"{quoted(hook.url)} is no https URL")
+        elif scheme == "http" and not hook.allow_private:
+            findings.add(f"{path}.url", "http carries events in clear", hint="use https, or allow_private in a test")
+        if (hook.secret_env is None) == (hook.secret_file is None):
+            findings.add(path, "one of secret_env and secret_file is needed")
+        if hook.secret_env is not None and not _variable(hook.secret_env):
+            findings.add(f"{path}.secret_env", f"{quoted(hook.secret_env)} is no name of an environment variable")
+        for name in hook.events:
+            if name not in EVENT_NAMES:
+                meant = nearest(name, EVENT_NAMES)
+                hint = f"did you mean {meant}?" if meant else f"known are {', '.join(EVENT_NAMES)}"
+                findings.add(f"{path}.events", f"{quoted(name)} is no event", hint=hint)

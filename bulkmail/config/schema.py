@@ -26,7 +26,10 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "dkim": "One DKIM signature each.",
         "delivery": "How messages travel, and when to stop trying.",
         "dns": "Name servers to ask.",
+        "tls": "What receivers have to prove before they get mail.",
         "limits": "How much at once, and how fast.",
+        "feedback": "What follows from answers, and from bounces and complaints that come back.",
+        "webhooks": "Where events are posted, as they happen.",
         "max_message_size": "The largest message that is sent; a recipient whose message is larger is not mailed.",
         "sandbox": "The small internet of the route sandbox.",
     },
@@ -77,6 +80,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "tls": "none, starttls, or implicit (TLS from the first byte, usually port 465).",
         "username": "User name for AUTH; with a password, never without TLS.",
         "password_env": "The environment variable with the password.",
+        "certificate": "A client's certificate as a PEM file, for a relay that asks for one.",
+        "key": "The key of the certificate as a PEM file; in the same file if left out.",
         "password_file": "A file with the password in its first line, readable by its owner alone.",
         "token_command": "A command that prints a bearer token, for XOAUTH2 and OAUTHBEARER; run without a shell.",
         "auth": "The mechanism to log in by; the strongest that the relay offers if left out.",
@@ -98,6 +103,16 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Dns": {
         "servers": "Name servers as `ip`, `ip:port` or `[ip6]:port`; the system's if left out.",
         "timeout": "How long one look-up may take.",
+        "validating": "Whether the servers' word counts for what DNSSEC proves: never, loopback (all are on this "
+        "machine), or always.",
+    },
+    "TlsSettings": {
+        "sites": "In place of delivery.tls, by MX host: a name, or `*.` and a domain.",
+        "domains": "In place of delivery.tls and of `sites`, by the domain of recipients.",
+        "mta_sts": "Look for MTA-STS policies (RFC 8461) and hold to them.",
+        "mta_sts_port": "The port of the web servers that have the policies.",
+        "dane": "Hold to TLSA records (RFC 7672) where DNSSEC proves them; needs dns.validating.",
+        "authorities": "A PEM file of certificates to trust instead of the system's.",
     },
     "Limits": {
         "default": "For every lane, that is, from one source to one site.",
@@ -112,6 +127,24 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "window": "Transactions in flight on a connection; that of `delivery` if left out.",
     },
     "DomainLimits": {"messages": "Messages in a span of time."},
+    "Feedback": {
+        "rules": "A TOML file of rules on what answers mean; they go before bulkmail's own.",
+        "soft_bounces": "When an address that cannot be reached for now is left alone for a time.",
+        "trusted_reporters": "DKIM domains whose complaints are believed without a token of ours.",
+    },
+    "SoftBounces": {
+        "count": "So many soft bounces, one a run at most,",
+        "within": "in this time,",
+        "suppress_for": "and the address gets no mail for so long.",
+    },
+    "Webhook": {
+        "url": "An https URL; http only with allow_private.",
+        "secret_env": "The environment variable with the secret that signs each request.",
+        "secret_file": "The file with that secret.",
+        "events": "Which events are posted; all if left out.",
+        "batch": "The most events in one request.",
+        "allow_private": "Let the receiver be at a loopback or private address.",
+    },
     "SandboxSettings": {"seed": "The same seed gives the same receivers."},
 }
 

@@ -21,8 +21,10 @@ from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection
 from bulkmail.net.owner import Left, Result
 from bulkmail.policy.disposition import judge
+from bulkmail.policy.feedback import is_soft_bounce
 from bulkmail.policy.retry import expired, next_due
 from bulkmail.policy.route import Site
+from bulkmail.policy.rules import RuleBook
 from bulkmail.policy.verdict import Verdict
 from bulkmail.smtp.replies import parse_text
 from bulkmail.store.suppressions import Suppression, Suppressions
@@ -34,6 +36,7 @@ PARK_SHARE = 0.1
 MOST_REFUSED = 100_000
 # Sites whose last complaint is kept, to be told to those who expire without an attempt.
 MOST_COMPLAINTS = 10_000
+_FAILED = (Disposition.BOUNCED, Disposition.EXPIRED)
 
 
 class Courier:
@@ -49,7 +52,9 @@ class Courier:
         suppressions: Suppressions,
         *,
         clock: Clock,
+        rules: RuleBook | None = None,
     ) -> None:
+        self._rules = rules
         self._retry = [float(seconds) for seconds in campaign.delivery.retry]
         self._expire_seconds = float(campaign.delivery.expire)
         # A campaign that gives up soon looks at the time to expire often.
@@ -74,7 +79,8 @@ class Courier:
                 self._delivered(lane, connection, message, code, text)
             else:
                 reply = parse_text(code, text)
-                self._judged(exchange, connection, message, judge(Stage(stage), reply), Stage(stage), reply, "")
+                verdict = judge(Stage(stage), reply, book=self._rules)
+                self._judged(exchange, connection, message, verdict, Stage(stage), reply, "")
 
     def lost(
         self, exchange: Exchange, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str
@@ -128,17 +134,17 @@ class Courier:
     def unreachable(self, exchange: Exchange, refusal: Refusal) -> None:
         """No host of the exchange let us in. Without a word: it waits by the retry schedule, and only it.
 
-        With a reply: what it says of us may hold for the whole lane.
+        With a reply: what it says of us may hold for the whole lane. Where there is another relay, it takes over.
         """
         lane, reply = exchange.lane, refusal.reply
-        verdict = judge(refusal.stage, reply, refusal.reason)
+        verdict = judge(refusal.stage, reply, refusal.reason, self._rules)
         now = self._clock.monotonic()
         if reply is None and verdict.disposition is Disposition.BOUNCED:
             # What was asked of them, none of the hosts can do: nobody there will get it, whenever it is tried.
             problem = Unroutable(verdict.reason, refusal.explanation)
             for active, index in exchange.clear():
                 self.unroutable(active, [index], problem, lane.site.name, stage=refusal.stage)
-        elif reply is None:
+        elif reply is None or exchange.has_another_relay(now, spare=True):
             delay = self._retry[min(exchange.failed_connects, len(self._retry) - 1)]
             exchange.failed_connects += 1
             exchange.closed_until = now + delay
@@ -175,8 +181,14 @@ class Courier:
                 due=due,
                 site=domain,
             )
-            if verdict.suppress:
-                self._suppress(active, index, verdict, None, problem.explanation)
+            self._note_for_list(active, index, disposition, verdict, None, problem.explanation)
+
+    def should_park(self, exchange: Exchange, now: float) -> bool:
+        """Whether what waits on a closed exchange would wait for long, or for nothing: another relay is open."""
+        closed_seconds = exchange.open_again_at - now
+        return closed_seconds > self.park_seconds or (
+            closed_seconds > 0 and exchange.has_another_relay(now, spare=exchange.closed_until > now)
+        )
 
     def park(self, exchange: Exchange) -> None:
         """Give everything that waits on a closed exchange back to the store until it, or another way, is open."""
@@ -306,8 +318,7 @@ class Courier:
             site=lane.site.name,
             sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
-        if verdict.suppress:
-            self._suppress(message.chunk, message.index, verdict, reply, explanation)
+        self._note_for_list(message.chunk, message.index, disposition, verdict, reply, explanation)
 
     def _doubt(self, lane: Lane, connection: Connection, message: Message, explanation: str) -> None:
         """The message was written whole and no reply came (RFC 1047): the campaign says what that counts as."""
@@ -368,8 +379,8 @@ class Courier:
         pause_seconds = lane.pacer.paused_until - now
         what = f"lane paused for {pause_seconds:.1f} s" if pause_seconds > 0 else "lane slowed"
         self._lane_event(lane, verdict.reason, refusal, what)
-        if pause_seconds > self.park_seconds:
-            for exchange in lane.exchanges.values():
+        for exchange in lane.exchanges.values():
+            if self.should_park(exchange, now):
                 self.park(exchange)
         self.on_lane_changed(lane)
 
@@ -388,10 +399,21 @@ class Courier:
             host=refusal.host,
         )
 
-    def _suppress(
-        self, active: ActiveChunk, index: int, verdict: Verdict, reply: Reply | None, explanation: str
+    def _note_for_list(
+        self,
+        active: ActiveChunk,
+        index: int,
+        disposition: Disposition,
+        verdict: Verdict,
+        reply: Reply | None,
+        explanation: str,
     ) -> None:
+        """What the end of a delivery means for the next one to the same address."""
         address = active.chunk.addresses[index]
+        if not verdict.suppress:
+            if disposition in _FAILED and is_soft_bounce(verdict.reason, suppress=False):
+                self._recorder.count_soft_bounce(comparison_key_of_wire(address), address, verdict.reason)
+            return
         self._recorder.suppress(
             Suppression(
                 key=comparison_key_of_wire(address),

@@ -11,13 +11,17 @@ from pathlib import Path
 from msgspec import Struct
 
 from bulkmail.clock import Clock
+from bulkmail.config.rules import state_rules
 from bulkmail.content.identity import Position
 from bulkmail.engine.returns import Returns, key_of
+from bulkmail.engine.softbounces import count_soft_bounces
 from bulkmail.feedback.report import Kind, Report, ReportedRecipient
 from bulkmail.model.delivery import Disposition, Event, Reason
-from bulkmail.policy.feedback import Class, Judgement, complains, judge_report, reply_of
+from bulkmail.policy.feedback import Class, Judgement, complains, is_soft_bounce, judge_report, reply_of
+from bulkmail.policy.rules import RuleBook, rule_book
 from bulkmail.policy.verdict import NO_REPLY
-from bulkmail.store.suppressions import Suppression
+from bulkmail.store.settings import FeedbackSettings
+from bulkmail.store.suppressions import SoftBounce, Suppression
 from bulkmail.store.view import RecipientOutcome
 
 AGE_LIMIT_SECONDS = 30 * 86400.0
@@ -49,8 +53,10 @@ class FeedbackDesk:
     """Applies reports to a state directory, beside a run that is sent."""
 
     def __init__(self, directory: Path, clock: Clock, *, returns: Returns | None = None) -> None:
+        self._general = state_rules(directory)
         self._returns = returns or Returns(directory, clock)
         self._clock = clock
+        self._books: dict[FeedbackSettings, RuleBook] = {}
 
     def __enter__(self) -> "FeedbackDesk":
         return self
@@ -79,15 +85,21 @@ class FeedbackDesk:
         why_not = self._implausible(outcome)
         if why_not:
             return Applied(kind=report.kind, effect=Effect.NONE, why=why_not, recipient=outcome.address)
-        judged = _about(report, outcome.address)
+        settings = self._returns.settings(self._returns.run(outcome.run).campaign)
+        judged = _about(report, outcome.address, self._book(settings))
         if judged is None:
             return Applied(
                 kind=report.kind, effect=Effect.NONE, why="it is about other recipients", recipient=outcome.address
             )
-        return self._carry_out(report, outcome, *judged)
+        return self._carry_out(report, outcome, settings, *judged)
 
     def _carry_out(
-        self, report: Report, outcome: RecipientOutcome, judgement: Judgement, recipient: ReportedRecipient | None
+        self,
+        report: Report,
+        outcome: RecipientOutcome,
+        settings: FeedbackSettings,
+        judgement: Judgement,
+        recipient: ReportedRecipient | None,
     ) -> Applied:
         run = self._returns.run(outcome.run)
         what = "complaint" if report.kind is Kind.COMPLAINT else "bounce"
@@ -95,10 +107,11 @@ class FeedbackDesk:
         repeated = self._returns.noted(run.id, (what, outcome.address, judgement.reason.label))
         if not repeated:
             self._returns.note(self._event(what, run.id, outcome, judgement, recipient))
+            suppressed = self._count_soft_bounce(run.id, outcome.address, settings, judgement) or suppressed
         effect = Effect.SUPPRESSED if suppressed else Effect.REPEATED if repeated else Effect.RECORDED
         if effect is Effect.REPEATED:
             why = "it was taken in before"
-        elif judgement.suppress:
+        elif suppressed or judgement.suppress:
             why = "gets no more mail" if suppressed else "was suppressed already"
         else:
             why = "no reason to mail the address no more"
@@ -145,6 +158,22 @@ class FeedbackDesk:
             Suppression(key=key, address=address, reason=judgement.reason.label, source=source, time=self._clock.time())
         )
 
+    def _count_soft_bounce(self, run: str, address: str, settings: FeedbackSettings, judgement: Judgement) -> bool:
+        """Whether this one was one too many."""
+        policy, key = settings.feedback.soft_bounces, key_of(address)
+        if policy is None or key is None or judgement.klass not in (Class.SOFT, Class.HARD):
+            return False
+        if not is_soft_bounce(judgement.reason, suppress=judgement.suppress):
+            return False
+        bounce = SoftBounce(key=key, address=address, run=run, reason=judgement.reason.label, time=self._clock.time())
+        return bool(count_soft_bounces(self._returns.suppressions, [bounce], policy))
+
+    def _book(self, settings: FeedbackSettings) -> RuleBook:
+        book = self._books.get(settings)
+        if book is None:
+            book = self._books[settings] = rule_book().after((*settings.rules, *self._general))
+        return book
+
     def _position(self, report: Report) -> Position | None:
         """Where the first token that is ours leads."""
         opened = (self._returns.opened(token) for token in report.tokens)
@@ -166,7 +195,7 @@ _NO_EFFECT = {
 }
 
 
-def _about(report: Report, address: str) -> tuple[Judgement, ReportedRecipient | None] | None:
+def _about(report: Report, address: str, book: RuleBook) -> tuple[Judgement, ReportedRecipient | None] | None:
     """What the report says of the address that was mailed; None where it speaks of others alone.
 
     A report on one recipient is about ours under whatever name, since mail may have been forwarded.
@@ -179,7 +208,7 @@ def _about(report: Report, address: str) -> tuple[Judgement, ReportedRecipient |
             rule=f"feedback-type {report.feedback_type}",
             suppress=complains(report),
         ), None
-    judged = list(zip(judge_report(report), report.recipients, strict=True))
+    judged = list(zip(judge_report(report, book), report.recipients, strict=True))
     if not judged:
         return Judgement(address=address, klass=Class.SOFT, reason=Reason.OTHER, rule=NO_REPLY), None
     if len(judged) > 1:

@@ -23,6 +23,7 @@ from bulkmail.store.database import Database
 from bulkmail.store.directory import DATABASE, EVENTS
 from bulkmail.store.keys import accept_seconds, read_keys
 from bulkmail.store.runs import Run, find_run
+from bulkmail.store.settings import FeedbackSettings, feedback_settings
 from bulkmail.store.suppressions import Suppressions
 from bulkmail.store.view import RecipientOutcome, StoreView
 
@@ -50,7 +51,7 @@ class Returns:
         self._together = False
         self._seen_version = -1
         try:
-            self.suppressions = Suppressions.open(directory)
+            self.suppressions = Suppressions.open(directory, clock=clock)
             self._database = Database(directory / DATABASE, readonly=True)
             self._refresh()
             self._lock = _lock_file(directory / EVENTS / _LOCK)
@@ -138,6 +139,10 @@ class Returns:
             log.append([event])
             self._touched.add(log)
             known.add((event.event, event.recipient or "", event.reason or ""))
+
+    def settings(self, campaign: str) -> FeedbackSettings:
+        """What the campaign said of feedback when it was last sent."""
+        return feedback_settings(self._database, campaign)
 
     def stamp(self) -> str:
         return rfc3339(self.clock.time())

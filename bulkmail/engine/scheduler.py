@@ -290,16 +290,16 @@ class Scheduler:
         return [one for one in fit if one.supply < LOW_WATER] or fit
 
     def _fit_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
-        """Of the best priority that has any: the open ones, else those that soon are; none where all stay closed."""
-        if len(exchanges) > 1:
-            now = self._clock.monotonic()
-            for reach in (now, now + self._courier.park_seconds):
-                fit = [one for one in exchanges if one.open_again_at <= reach]
-                if fit:
-                    best = min(one.priority for one in fit)
-                    return [one for one in fit if one.priority == best]
-            return ()
-        return [one for one in exchanges if one.open_again_at - self._clock.monotonic() <= self._courier.park_seconds]
+        """Of the best priority that works: the open ones, else those that soon are; none where all stay closed."""
+        now = self._clock.monotonic()
+        soon = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
+        if len(soon) < 2:
+            return soon
+        # A relay that cannot be reached has failed; one that only asked for a pause has not.
+        working = [one for one in soon if one.closed_until <= now] or soon
+        best = min(one.priority for one in working)
+        working = [one for one in working if one.priority == best]
+        return [one for one in working if one.open_again_at <= now] or working
 
     async def _fold_idle(self) -> bool:
         """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""

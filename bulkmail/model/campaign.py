@@ -77,6 +77,8 @@ class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: Literal["none", "starttls", "implicit"] = "starttls"
     username: str | None = None
     password_env: str | None = None
+    certificate: str | None = None
+    key: str | None = None
     password_file: str | None = None
     token_command: str | None = None
     auth: AuthMechanism | None = None
@@ -142,6 +144,23 @@ class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     servers: tuple[str, ...] = ()
     timeout: Seconds = field(default_factory=lambda: Seconds(10))
+    validating: Literal["never", "loopback", "always"] = "never"
+
+
+class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What connections to mail exchangers have to prove, beyond `delivery.tls`.
+
+    `sites` by MX host pattern and `domains` by recipient domain take the place of `delivery.tls`. `mta_sts` (RFC 8461)
+    and `dane` (RFC 7672) find what a domain itself demands. `authorities` is a PEM file of roots to trust instead of
+    the system's.
+    """
+
+    sites: dict[str, TlsMode] = {}
+    domains: dict[str, TlsMode] = {}
+    mta_sts: bool = True
+    mta_sts_port: Port = 443
+    dane: bool = True
+    authorities: str | None = None
 
 
 class DomainLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,6 +175,36 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default: SiteLimits = SiteLimits()
     sites: dict[str, SiteLimits] = {}
     domains: dict[str, DomainLimits] = {}
+
+
+class SoftBounces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address with `count` soft bounces `within` that time is not mailed for `suppress_for` (null: for good)."""
+
+    count: Positive = 5
+    within: Seconds = field(default_factory=lambda: Seconds(30 * 86400))
+    suppress_for: Seconds | None = field(default_factory=lambda: Seconds(90 * 86400))
+
+
+class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What follows from answers and from what comes back; `rules` is a TOML file of rules that go before our own.
+
+    `soft_bounces: null` counts none. `trusted_reporters` are the DKIM domains whose complaints are believed.
+    """
+
+    rules: str | None = None
+    soft_bounces: SoftBounces | None = SoftBounces()
+    trusted_reporters: tuple[str, ...] = ()
+
+
+class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events are posted, and the secret that signs them: of an environment variable or of a file."""
+
+    url: str
+    secret_env: str | None = None
+    secret_file: str | None = None
+    events: tuple[str, ...] = ()
+    batch: Annotated[int, Meta(ge=1, le=1000)] = 100
+    allow_private: bool = False
 
 
 class SandboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -181,7 +230,10 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     dkim: tuple[DkimKey, ...] = ()
     delivery: Delivery = Delivery()
     dns: Dns = Dns()
+    tls: TlsSettings = TlsSettings()
     limits: Limits = Limits()
+    feedback: Feedback = Feedback()
+    webhooks: tuple[Webhook, ...] = ()
     max_message_size: ByteCount = field(default_factory=lambda: ByteCount(25 * 1024 * 1024))
     sandbox: SandboxSettings = SandboxSettings()
 

@@ -70,9 +70,7 @@ def narrowed(limits: EffectiveLimits, own: SiteLimits | None, ceiling: SiteLimit
         messages_per_connection=min(per_connection, ceiling.messages_per_connection or per_connection),
         messages_per_second=_lower(own.messages or limits.messages_per_second, ceiling.messages),
         connects_per_second=_lower(own.connects or limits.connects_per_second, ceiling.connects),
-        window=own.window or limits.window
-        if ceiling.window is None
-        else min(own.window or limits.window or ceiling.window, ceiling.window),
+        window=own.window or limits.window,
     )
 
 

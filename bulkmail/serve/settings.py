@@ -1,6 +1,7 @@
 """What `bulkmail serve` is told, by a file of its own and by campaigns: where it listens, and for whom."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from bulkmail.content.identity import return_address
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Positive
 from bulkmail.model.units import ByteCount, PerSecond, Seconds
+
+
+_TEMPLATE = re.compile(r"\+?\{\{.*?\}\}")  # the token, in an address that is a template
 
 
 class Certificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +98,8 @@ def with_campaigns(settings: ServeFile, campaigns: Sequence[Campaign]) -> ServeF
     for campaign in campaigns:
         bounces.append(wire_address(return_address(campaign)))
         if campaign.unsubscribe is not None and campaign.unsubscribe.mailto is not None:
-            unsubscribe.append(campaign.unsubscribe.mailto.removeprefix("mailto:").partition("?")[0])
+            address = campaign.unsubscribe.mailto.removeprefix("mailto:").partition("?")[0]
+            unsubscribe.append(_TEMPLATE.sub("", address))
         for source in campaign.recipients:
             if source.list is not None:
                 lists.setdefault(source.list, {})

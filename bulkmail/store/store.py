@@ -16,6 +16,7 @@ from bulkmail.store.keys import read_keys
 from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from bulkmail.store.recovery import RecoveryReport, recover
 from bulkmail.store.runs import IntakeProgress, Run, RunState
+from bulkmail.store.settings import FeedbackSettings, keep_feedback_settings
 from bulkmail.store.view import StoreView
 
 # What stands before a site's name in the table of small facts.
@@ -97,6 +98,10 @@ class Store(StoreView):
     def events_path(self, run: Run) -> Path:
         """The file of the run's event log."""
         return self._path / directory.EVENTS / f"{run.id}.ndjson"
+
+    def keep_feedback_settings(self, campaign: str, settings: FeedbackSettings) -> None:
+        """For those who take in what comes back of the campaign's mail."""
+        keep_feedback_settings(self._database, campaign, settings)
 
     def create_run(self, campaign: str, content_hash: str, recipients_hash: str, settings: bytes) -> Run:
         """A new run in state `INTAKE`."""
