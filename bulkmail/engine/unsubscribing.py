@@ -75,7 +75,9 @@ class Unsubscribing:
     def _resume(self, key: str, scope: str, reader: Reader, wish: Wish) -> None:
         """Only what a reader stopped, a reader may begin again: a bounce or a complaint stays."""
         entry = self._returns.suppressions.entry(key, scope)
-        if entry is not None and entry.reason == UNSUBSCRIBED and self._returns.suppressions.remove(key, scope):
+        if entry is None or entry.reason != UNSUBSCRIBED:
+            return
+        if self._returns.suppressions.remove(key, scope, source=f"{wish.way}, run {reader.run.id}"):
             self._note("resubscribe", scope, reader, wish)
 
     def _note(self, what: str, scope: str, reader: Reader, wish: Wish) -> None:

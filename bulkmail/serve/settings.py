@@ -16,7 +16,6 @@ from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Positive
 from bulkmail.model.units import ByteCount, PerSecond, Seconds
 
-
 _TEMPLATE = re.compile(r"\+?\{\{.*?\}\}")  # the token, in an address that is a template
 
 

@@ -202,8 +202,10 @@ class Suppressions:
 
     def entry(self, key: str, scope: str) -> Suppression | None:
         """The entry of the key in exactly this scope, as queue.db has it now."""
+        key = self._key(key)
         row = self._database.row(
-            f"SELECT {_COLUMNS} FROM suppression WHERE {_SAME}", (_stored_hash(scope, key), key, scope)
+            f"SELECT {_COLUMNS} FROM suppression WHERE {_SAME} AND (expires IS NULL OR expires > ?)",
+            (stored_hash(scope, key), key, scope, self._clock.time()),
         )
         return None if row is None else _suppression(row)
 
