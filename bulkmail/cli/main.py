@@ -167,6 +167,54 @@ def check(
 
 
 @app.command()
+def doctor(
+    subject: Annotated[
+        str | None, typer.Argument(metavar="[CAMPAIGN|ADDRESS]", help="A campaign file or one recipient.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option(metavar="CAMPAIGN", help="The campaign that a recipient is looked at for.")
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="The address that receivers see (behind NAT, or of a relay); repeat for more."),
+    ] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOMAIN", help="Try port 25 with this domain's mail exchangers, not with our own."),
+    ] = None,
+    lists: Annotated[bool, typer.Option("--lists", help="Ask well-known public block lists.")] = False,
+    zone: Annotated[
+        list[str] | None, typer.Option(metavar="ZONE", help="Ask this block list; repeat for more.")
+    ] = None,
+    rcpt_probe: Annotated[
+        bool, typer.Option("--rcpt-probe", help="Ask the recipient's server for the mailbox; no message is sent.")
+    ] = False,
+    problems: Annotated[bool, typer.Option("--problems", help="Leave out what is fine.")] = False,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Say what is wrong and what to do: with this machine, a campaign's set-up, or the way to one recipient.
+
+    Exit codes: 0 nothing is wrong, 2 something is, 3 nothing that was seen is, but not all could be found out.
+    """
+    with reported():
+        from bulkmail.cli import doctor as verb
+
+        options = verb.Options(
+            campaign=campaign,
+            state=state,
+            addresses=tuple(address or ()),
+            probes=tuple(probe or ()),
+            lists=lists,
+            zones=tuple(zone or ()),
+            rcpt_probe=rcpt_probe,
+            json=json,
+            problems_only=problems,
+        )
+        raise typer.Exit(verb.doctor(subject, options))
+
+
+@app.command()
 def preview(
     campaign: CampaignFile,
     row: Annotated[int | None, typer.Option(min=1, help="The recipient in this row, counted from 1.")] = None,
