@@ -253,9 +253,22 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Write a CSV of everybody who did not get the mail, and why; - for stdout."),
     ] = None,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="What came of MTA-STS and DANE, of all runs; with --json as reports of RFC 8460."),
+    ] = False,
+    day: Annotated[str | None, typer.Option(metavar="DATE", help="With --tls: this day (UTC) alone.")] = None,
+    contact: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="With --tls --json: whom the reports name as yours.")
+    ] = None,
 ) -> None:
     """What became of a run: counts, sites, reasons with an example of each, and who got no mail."""
     with reported():
+        if tls:
+            from bulkmail.cli.tlsreport import tls_report
+
+            tls_report(campaign, state=state, day=day, contact=contact, json=json)
+            return
         from bulkmail.cli import report as verb
 
         verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered)
