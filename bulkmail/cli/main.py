@@ -381,6 +381,31 @@ def hash_all(
 
 
 @app.command()
+def serve(
+    campaigns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CAMPAIGN...]", help="Campaigns whose bounces and unsubscribes are taken in."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.yaml", help="The listener's settings.")
+    ] = None,
+    state: State = None,
+    smtp: Annotated[
+        str | None, typer.Option("--smtp", metavar="HOST:PORT", help="Take mail there. Default: 127.0.0.1:2525.")
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option("--http", metavar="HOST:PORT", help="The unsubscribe page. Default: 127.0.0.1:8080.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for each thing that comes in.")] = False,
+) -> None:
+    """Take in bounces, complaints and unsubscribes by SMTP and HTTP until Ctrl-C, also while a run is sending."""
+    with reported():
+        from bulkmail.cli import serve as verb
+
+        verb.serve(campaigns or [], config=config, state=state, smtp=smtp, http=http, quiet=quiet)
+
+
+@app.command()
 def sandbox(
     seed: Annotated[int, typer.Option(help="Another seed, other mailboxes.")] = 1,
     folder: Annotated[
