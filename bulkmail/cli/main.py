@@ -12,6 +12,7 @@ import typer
 
 from bulkmail.cli.bounces import bounces
 from bulkmail.cli.errors import reported
+from bulkmail.cli.events import events
 from bulkmail.cli.keys import keys
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ suppress = typer.Typer(help="Addresses that get no mail: add, remove, look up, i
 app.add_typer(suppress, name="suppress")
 app.add_typer(bounces, name="bounces")
 app.add_typer(keys, name="keys")
+app.add_typer(events, name="events")
 
 CampaignFile = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")]
 MaybeCampaign = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only runs of this campaign file.")]
@@ -40,8 +42,6 @@ State = Annotated[
 ]
 Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One or more addresses.")]
 List = Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only for this list. Default: for all mail.")]
-
-
 OfCampaign = Annotated[
     str | None, typer.Option("--campaign", metavar="NAME", help="For the sends of this campaign only. Default: all.")
 ]
@@ -378,6 +378,31 @@ def hash_all(
         from bulkmail.cli import suppress as verb
 
         verb.hash_all(yes=yes, state=state)
+
+
+@app.command()
+def serve(
+    campaigns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CAMPAIGN...]", help="Campaigns whose bounces and unsubscribes are taken in."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.yaml", help="The listener's settings.")
+    ] = None,
+    state: State = None,
+    smtp: Annotated[
+        str | None, typer.Option("--smtp", metavar="HOST:PORT", help="Take mail there. Default: 127.0.0.1:2525.")
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option("--http", metavar="HOST:PORT", help="The unsubscribe page. Default: 127.0.0.1:8080.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for each thing that comes in.")] = False,
+) -> None:
+    """Take in bounces, complaints and unsubscribes by SMTP and HTTP until Ctrl-C, also while a run is sending."""
+    with reported():
+        from bulkmail.cli import serve as verb
+
+        verb.serve(campaigns or [], config=config, state=state, smtp=smtp, http=http, quiet=quiet)
 
 
 @app.command()
