@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -23,6 +23,7 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.dialer import Transport
+from bulkmail.engine.intake import Batch
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
@@ -124,12 +125,12 @@ class Send:
         if self.taken is Taken.FINISHED:
             return await self._in_thread(self._finished_summary)
         assert self._node is not None
-        batches = None
+        batches: AsyncIterator[Batch] | None = None
         if self.run.state is RunState.INTAKE:
             if self._recipients is not None:
                 batches = iterable_batches(self._recipients)
             else:
-                batches = file_batches(self.campaign.recipients, self._thread)
+                batches = file_batches(self.campaign.recipients, self._program.plain_rules, self._thread)
         return await self._node.run(batches)
 
     def stop(self) -> None:
@@ -149,7 +150,7 @@ class Send:
 
     async def _open(self) -> None:
         campaign = self.campaign
-        program = compile_for(campaign, self._recipients)
+        program = self._program = compile_for(campaign, self._recipients)
         pins = pin(campaign, fingerprints(campaign), limit=self.options.limit)
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)

@@ -1,6 +1,6 @@
 """Who must not be mailed, and why: exact in queue.db, fast in memory, shared by several processes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -126,6 +126,19 @@ class Suppressions:
         if known is None:
             known = self._load()
         return _name(ALL, key) in known or (list_name is not None and _name(list_name, key) in known)
+
+    def contains_many(self, keys: Sequence[bytes], list_name: str | None = None) -> list[bool]:
+        """`contains` for each key, encoded."""
+        known = self._set
+        if known is None:
+            known = self._load()
+        if not known:
+            return [False] * len(keys)
+        found = known.contains_many([_name(ALL, "") + key for key in keys])
+        if list_name is not None:
+            of_list = known.contains_many([_name(list_name, "") + key for key in keys])
+            found = [one or other for one, other in zip(found, of_list, strict=True)]
+        return found
 
     def load(self) -> None:
         """Read all into memory now (seconds for millions), rather than at the first look-up."""
