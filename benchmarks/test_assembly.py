@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bulkmail.content import Identity, Program, compile_content
+from bulkmail.content import Identity, Program, TokenKey, compile_content
 from bulkmail.model.campaign import Campaign, Content, Unsubscribe
 from bulkmail.native.assembly import Assembler
 
@@ -14,7 +14,8 @@ PARAGRAPH = (
 )
 SLOT = "<p>For {{ first_name | default('friend') }} in {{ city }}: <b>{{ offer }}</b> and more, only until Sunday</p>\n"
 ROW = {"first_name": "Zoë", "city": "Graz", "offer": "20% <off>", "plan": "gold"}
-TOKEN = Identity(b"0123456789abcdef").token(1, 2, 3)
+ISSUER = Identity([TokenKey(number=0, created=0.0, secret=b"0123456789abcdef")]).issuer(1, 1.8e9)
+TOKEN = ISSUER.tokens(2, 3).returning
 DATE = "Mon, 01 Mar 2027 08:15:00 +0000"
 
 
@@ -45,7 +46,7 @@ def test_problem(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
 
 
 def test_token(benchmark: BenchmarkFixture) -> None:
-    assert len(benchmark(Identity(b"0123456789abcdef").token, 1, 2, 3)) == 32
+    assert len(benchmark(ISSUER.tokens, 2, 3).link) == 32
 
 
 def test_assemble(benchmark: BenchmarkFixture) -> None:

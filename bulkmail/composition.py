@@ -18,6 +18,7 @@ from msgspec import Struct
 from bulkmail.address import parse_mailbox
 from bulkmail.clock import Clock, SystemClock
 from bulkmail.config.load import placing_errors
+from bulkmail.config.rules import read_rules, state_rules
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
@@ -29,17 +30,20 @@ from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, 
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
 from bulkmail.engine.statistics import Snapshot, Statistics
-from bulkmail.errors import CampaignError, RunConflict
+from bulkmail.engine.ways import Ways
+from bulkmail.errors import RunConflict
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.units import Seconds
+from bulkmail.outbound import transport_of, transports_of
 from bulkmail.policy.pacing import PacingSettings
+from bulkmail.policy.rules import RuleBook, rule_book
 from bulkmail.recipients.source import fingerprint
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
-from bulkmail.smtp.sasl import Credentials
 from bulkmail.store.runs import Run, RunState
+from bulkmail.store.settings import FeedbackSettings
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
@@ -105,6 +109,7 @@ class Send:
         self._stack = AsyncExitStack()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-store")
         self._node: Node | None = None
+        self._rules: RuleBook | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -155,7 +160,9 @@ class Send:
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
-        suppressions = await self._in_thread(lambda: Suppressions.open(self.directory))
+        suppressions = await self._in_thread(
+            lambda: Suppressions.open(self.directory, campaign=campaign.campaign, clock=self._clock)
+        )
         self._stack.push_async_callback(self._in_thread, suppressions.close)
         await self._in_thread(suppressions.load)
         self.recovered = await self._in_thread(publish_recovered, store, suppressions)
@@ -166,7 +173,12 @@ class Send:
         if campaign.delivery.route == "sandbox":
             campaign = in_sandbox(with_demo_keys(campaign, self.directory / "sandbox" / "keys"))
         # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
-        signer, transport = load_keys(campaign.dkim), transport_of(campaign)
+        signer, ways = load_keys(campaign.dkim), Ways(campaign.delivery)
+        transports = transports_of(campaign, ways)
+        rules = () if campaign.feedback.rules is None else read_rules(Path(campaign.feedback.rules))
+        self._rules = rule_book().after((*rules, *state_rules(self.directory)))
+        settings = FeedbackSettings(campaign.feedback, rules)
+        await self._in_thread(store.keep_feedback_settings, campaign.campaign, settings)
         if self.options.turbo:
             signer.accelerate()
         self.run = found if found is not None else await self._in_thread(self._create, pins)
@@ -180,14 +192,15 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = self._make_node(campaign, program, signer, transport, suppressions, event_log)
+        self._node = self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
 
     def _make_node(
         self,
         campaign: Campaign,
         program: Program,
         signer: Signer,
-        transport: Transport,
+        ways: Ways,
+        transports: dict[str, Transport],
         suppressions: Suppressions,
         event_log: EventLog,
     ) -> Node:
@@ -196,6 +209,7 @@ class Send:
         resolver = Resolver(servers, timeout_seconds=campaign.dns.timeout, clock=self._clock)
         self._stack.push_async_callback(resolver.close)
         sources = egress_sources(campaign)
+        transport = transport_of(campaign)
         options = self.options
         return Node(
             campaign,
@@ -206,6 +220,8 @@ class Send:
             program=program,
             signer=signer,
             resolver=resolver,
+            ways=ways,
+            transports=transports,
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
             sources=sources,
             options=NodeOptions(
@@ -213,6 +229,7 @@ class Send:
                 limit=options.limit,
                 signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
                 pacing=pacing_of(campaign),
+                rules=self._rules,
             ),
             store_thread=self._thread,
             clock=self._clock,
@@ -310,10 +327,10 @@ def in_sandbox(campaign: Campaign) -> Campaign:
     )
     expire = Seconds(min(delivery.expire, SANDBOX_EXPIRE_SECONDS))
     sources = tuple(
-        EgressSource(address=f"127.0.1.{position}", ehlo=source.ehlo)
+        msgspec.structs.replace(source, address=f"127.0.1.{position}")
         for position, source in enumerate(delivery.sources, start=1)
     )
-    delivery = msgspec.structs.replace(delivery, retry=retry, expire=expire, sources=sources)
+    delivery = msgspec.structs.replace(delivery, retry=retry, expire=expire, sources=sources, routes={})
     return msgspec.structs.replace(campaign, delivery=delivery)
 
 
@@ -325,30 +342,3 @@ def pacing_of(campaign: Campaign) -> PacingSettings:
     tempo = campaign.delivery.retry[0] / USUAL_RETRY_SECONDS
     pacing = PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
     return msgspec.structs.replace(pacing, pause_limit_seconds=campaign.delivery.expire / 8)
-
-
-def transport_of(campaign: Campaign) -> Transport:
-    """How the campaign's connections are made; raises CampaignError where the relay's password is not set."""
-    delivery = campaign.delivery
-    if delivery.route != "relay" or delivery.relay is None:
-        return Transport(port=delivery.port, tls=delivery.tls, window=delivery.window)
-    relay = delivery.relay
-    credentials = None
-    if relay.username is not None and relay.password_env is not None:
-        password = os.environ.get(relay.password_env)
-        if password is None:
-            raise CampaignError(
-                f"the environment variable {relay.password_env} is not set",
-                file=campaign.file,
-                path="delivery.relay.password_env",
-                hint=f"export {relay.password_env}=... before sending",
-            )
-        credentials = Credentials(relay.username, password)
-    return Transport(
-        port=relay.port,
-        tls="none" if relay.tls == "none" else "required",
-        implicit_tls=relay.tls == "implicit",
-        verify=credentials is not None or delivery.tls == "verified",
-        credentials=credentials,
-        window=delivery.window,
-    )

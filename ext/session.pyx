@@ -7,7 +7,7 @@ reply is never paired with another command than the one it answers.
     DATA, alone       MAIL | RCPT | DATA | body . | ...                       servers without PIPELINING
     BDAT, window n    (RSET MAIL RCPT BDAT-LAST body) x n in flight           less than one round trip a message
 
-Not here: greeting, EHLO, STARTTLS and AUTH (bulkmail.smtp.handshake); timeouts and sockets (bulkmail.net).
+Every command line is written by `command_line`. Not here: greeting, EHLO, STARTTLS and AUTH (bulkmail.smtp.handshake); timeouts and sockets (bulkmail.net).
 """
 
 cdef enum:
@@ -21,38 +21,76 @@ cdef enum:
     # Replies that can be outstanding: four a transaction (RSET MAIL RCPT BDAT), and QUIT.
     MAX_WINDOW = 64
     RING = 272
-    # RFC 5321 §4.5.3.1.3: a path has 256 octets.
-    MAX_PATH = 256
+    # RFC 5321 §4.5.3.1.3: a path has 256 octets, its brackets among them.
+    MAX_PATH = 254
+    # What the parameters of MAIL or RCPT may add to that: ORCPT has 500 (RFC 3461 §4.2) and is the longest.
+    MAX_PARAMETERS = 640
+    # RFC 5321 §4.5.3.1.4 has 512 octets; each extension adds its own, and RFC 4954 §4 lets an AUTH line have 12288.
+    MAX_LINE = 12288
 
 cdef dict NAMES = {MAIL: "MAIL", RCPT: "RCPT", MESSAGE: "the end of a message", RSET: "RSET"}
 
 
 cdef class Transaction:
     cdef object message
-    cdef bytes recipient
+    cdef bytes recipient  # the whole RCPT line
     cdef bytes data
     cdef int stage       # the earliest command whose reply is still out
     cdef bint failed     # its result is out; the replies that still come are swallowed
     cdef bint ended      # its last byte was handed out: from here on it may have been delivered
+    cdef bint chunked    # by BDAT
+    cdef bint filling    # it took the last place of the window
+    cdef long long end   # where its last byte is among all bytes of the connection
 
 
-cdef bint is_clean(bytes path, bint utf8):
-    """No control character and no bracket reaches a command line; 8-bit only under SMTPUTF8 (RFC 6531 §3.4)."""
-    cdef const unsigned char *p = path
-    cdef Py_ssize_t i, n = len(path)
-    if n > MAX_PATH:
-        return False
+cdef bint is_clean(bytes text, bint utf8, bint bracketed):
+    """No control character, not even one of Unicode's, nor anything that ends a path that stands in brackets."""
+    cdef const unsigned char *p = text
+    cdef Py_ssize_t i, n = len(text)
+    cdef unsigned char byte
     for i in range(n):
-        if p[i] < 0x20 or p[i] == 0x7F or p[i] == 0x3C or p[i] == 0x3E or (p[i] >= 0x80 and not utf8):
+        byte = p[i]
+        if byte < 0x20 or byte == 0x7F or (bracketed and (byte == 0x3C or byte == 0x3E)):
             return False
+        if byte >= 0x80:
+            if not utf8:
+                return False
+            # What some reader may take for the end of a line: U+0080 to U+009F, U+2028 and U+2029. Half a character.
+            if byte == 0xC2 and i + 1 < n and p[i + 1] < 0xA0:
+                return False
+            if byte == 0xE2 and i + 2 < n and p[i + 1] == 0x80 and (p[i + 2] == 0xA8 or p[i + 2] == 0xA9):
+                return False
+            if byte == 0xED and i + 1 < n and p[i + 1] >= 0xA0:
+                return False
     return True
+
+
+cpdef bytes command_line(bytes text, bint utf8=False):
+    """`text` with its CRLF: the one place where command lines are made.
+
+    ValueError where a control character is in it, 8-bit text without SMTPUTF8 (RFC 6531 §3.4), or too much of it.
+    """
+    if len(text) + 2 > MAX_LINE or not is_clean(text, utf8, False):
+        raise ValueError("a control character or 8-bit text in an SMTP command, or too long a one")
+    return text + b"\r\n"
+
+
+cdef bytes path_line(bytes start, bytes path, bytes parameters, bint utf8):
+    """`MAIL FROM:<path> parameters` or `RCPT TO:<path> parameters`."""
+    if len(path) > MAX_PATH or not is_clean(path, utf8, True):
+        raise ValueError("a control character, bracket or 8-bit character in an envelope address, or too long a one")
+    if len(parameters) > MAX_PARAMETERS or (parameters and parameters[0] != 0x20):
+        raise ValueError("the parameters of an SMTP command are too long, or no parameters")
+    return command_line(b"%b<%b>%b" % (start, path, parameters), utf8)
 
 
 cdef class Transactions:
     """The transactions of one greeted connection.
 
-    `pipelining`, `chunking` and `size` are what EHLO offered; `window` > 1 asks for BDAT with that many transactions
-    in flight (at most 64; only with pipelining and chunking); `max_messages` ends the connection after so many.
+    `pipelining` and `size` are what EHLO offered; `chunking` asks for BDAT where that was offered (only with
+    pipelining), with `window` transactions in flight (at most 64); `max_messages` ends the connection after so many.
+    `proven` counts transactions by BDAT that filled the window and whose replies were right; `anomaly` is the first
+    reply that a server which keeps its replies in order would not give.
     """
 
     cdef readonly bint pipelining
@@ -61,13 +99,18 @@ cdef class Transactions:
     cdef readonly Py_ssize_t max_messages
     cdef readonly Py_ssize_t submitted
     cdef readonly Py_ssize_t completed
-    cdef readonly Py_ssize_t tail_bytes
+    cdef readonly Py_ssize_t proven
+    cdef readonly long long written_bytes
+    cdef readonly bint chunking
+    cdef readonly str anomaly
     cdef readonly bint closing
     cdef readonly str error
     cdef bint dirty
+    cdef bint dismissed  # the last reply was 421: the server has said that it does nothing more
     cdef readonly bint quitting
     cdef list out
     cdef list begun
+    cdef list misunderstood
     cdef list open
     cdef list owners
     cdef int[RING] stages
@@ -77,18 +120,29 @@ cdef class Transactions:
 
     def __cinit__(self, *, bint pipelining, bint chunking=False, bint size=False, int window=1,
                   Py_ssize_t max_messages=100):
-        if window < 1 or window > MAX_WINDOW:
-            raise ValueError(f"window is {window}, it must be from 1 to {MAX_WINDOW}")
         self.pipelining = pipelining
         self.size = size
-        self.window = window if pipelining and chunking else 1
+        self.chunking = pipelining and chunking
+        self.set_window(window)
         self.max_messages = max_messages
         self.out = []
         self.begun = []
+        self.misunderstood = []
         self.open = []
         self.owners = [None] * RING
 
     # Inputs.
+
+    def set_window(self, int window):
+        """From now on so many transactions in flight; 1 without CHUNKING."""
+        if window < 1 or window > MAX_WINDOW:
+            raise ValueError(f"window is {window}, it must be from 1 to {MAX_WINDOW}")
+        self.window = window if self.chunking else 1
+
+    def give_up_chunking(self):
+        """DATA from now on. What is in flight goes on as it was begun."""
+        self.chunking = False
+        self.window = 1
 
     @property
     def wants(self):
@@ -96,7 +150,7 @@ cdef class Transactions:
         cdef Py_ssize_t flying = len(self.open)
         if self.closing or self.submitted >= self.max_messages:
             return False
-        if self.window > 1:
+        if self.chunking:
             return flying < self.window
         if flying == 0:
             return self.awaited == 0 or self.pipelining
@@ -106,36 +160,43 @@ cdef class Transactions:
         return flying == 1 and (<Transaction> self.open[0]).ended
 
     def submit(self, message, bytes sender not None, bytes recipient not None, bytes data not None,
-               *, bint utf8=False):
+               *, bint utf8=False, Py_ssize_t size_bytes=-1, bytes mail=b"", bytes rcpt=b""):
         """Begin a transaction: `data` is the message, normalised and (for DATA) dot-stuffed, ending in CRLF.
 
-        Raises ValueError where the paths hold a control character or are too long; nothing is written then.
+        `size_bytes` is its size without doubled dots (RFC 1870 §3), where that differs. `mail` and `rcpt` are more
+        parameters of the two commands, each with its space before it. `utf8`: the message is an internationalized one,
+        in headers and envelope. Raises ValueError where a path or parameter holds a control character or is too long;
+        nothing is written then.
         """
         cdef Transaction transaction
+        cdef bytes parameters = b""
         if not self.wants:
             raise RuntimeError("the session does not want a message now")
-        if not is_clean(sender, utf8) or not is_clean(recipient, utf8):
-            raise ValueError("a control character, bracket or 8-bit character in an envelope address")
+        if self.size:
+            parameters = b" SIZE=%d" % (len(data) if size_bytes < 0 else size_bytes)
+        if utf8:
+            # RFC 6531 §3.1 (8), §3.4: servers that offer one offer the other.
+            parameters += b" BODY=8BITMIME SMTPUTF8"
+        mail_line = path_line(b"MAIL FROM:", sender, parameters + mail, utf8)
         transaction = Transaction.__new__(Transaction)
         transaction.message = message
-        transaction.recipient = recipient
+        transaction.recipient = path_line(b"RCPT TO:", recipient, rcpt, utf8)
         transaction.data = data
         transaction.stage = MAIL
         self.open.append(transaction)
         self.submitted += 1
-        if self.window > 1 or self.dirty:
+        if self.chunking or self.dirty:
             self.send(b"RSET\r\n", RSET, None)
             self.dirty = False
-        parameters = b""
-        if self.size:
-            parameters = b" SIZE=%d" % len(data)
-        if utf8:
-            parameters += b" SMTPUTF8"
-        self.send(b"MAIL FROM:<%b>%b\r\n" % (sender, parameters), MAIL, transaction)
+        self.send(mail_line, MAIL, transaction)
         if self.pipelining:
-            self.send(b"RCPT TO:<%b>\r\n" % recipient, RCPT, transaction)
-            if self.window > 1:
-                self.out.append(b"BDAT %d LAST\r\n" % len(data))
+            self.send(transaction.recipient, RCPT, transaction)
+            if self.chunking:
+                transaction.chunked = True
+                transaction.filling = len(self.open) == self.window
+                # What a refused recipient leaves behind, an envelope for DATA must not find.
+                self.dirty = True
+                self.write(b"BDAT %d LAST\r\n" % len(data))
                 self.finish(transaction, data, b"")
             else:
                 self.send(b"DATA\r\n", DATA, transaction)
@@ -162,14 +223,23 @@ cdef class Transactions:
             self.quitting = self.closing = True
             self.send(b"QUIT\r\n", QUIT, None)
 
-    def abandon(self):
-        """The connection is gone: every message without a result, as (message, stage waited for, may be delivered)."""
+    def abandon(self, *, bint closed=False, long long unwritten_bytes=0):
+        """The connection is gone: every message without a result, as (message, stage waited for, may be delivered).
+
+        `closed`: the server ended it. Where 421 was the last that it said, it took nothing of what came after: 421 is
+        the end of its service (RFC 5321 §4.2.3), and replies come in the order of commands (RFC 2920 §3.2).
+        `unwritten_bytes` of what was handed out never left: a message whose end is among them was not sent.
+        """
         cdef Transaction transaction
         cdef list left = []
+        cdef bint taken
         self.withdraw()
         for transaction in self.open:
             if not transaction.failed:
-                left.append((transaction.message, transaction.stage, transaction.ended))
+                taken = transaction.ended and transaction.end <= self.written_bytes - unwritten_bytes
+                if closed and self.dismissed:
+                    taken = False
+                left.append((transaction.message, transaction.stage, taken))
         self.open.clear()
         self.awaited = self.unsent = 0
         self.closing = True
@@ -194,6 +264,13 @@ cdef class Transactions:
         self.begun.clear()
         return messages
 
+    def take_misunderstood(self):
+        """The messages whose BDAT the server did not know for a command: they have no result, and were not taken."""
+        messages = self.misunderstood
+        if messages:
+            self.misunderstood = []
+        return messages
+
     @property
     def stage(self):
         """The stage of the oldest awaited reply, 0 where none is: what a timeout is measured for."""
@@ -209,26 +286,44 @@ cdef class Transactions:
         return len(self.open)
 
     @property
+    def oldest(self):
+        """The message whose transaction was begun first of those in flight; None where none is."""
+        return (<Transaction> self.open[0]).message if self.open else None
+
+    @property
+    def may_be_taken(self):
+        """True where the last byte of a message in flight was handed out: its end leaves a doubt."""
+        return any((<Transaction> transaction).ended for transaction in self.open)
+
+    @property
+    def windowed(self):
+        """True where more than one transaction by BDAT is in flight: what goes wrong now may be the window's doing."""
+        return len(self.open) > 1 and (<Transaction> self.open[0]).chunked
+
+    @property
     def finished(self):
         """True after the reply to QUIT."""
         return self.quitting and self.awaited == 0
 
     # The state machine.
 
+    cdef write(self, bytes data):
+        self.out.append(data)
+        self.written_bytes += len(data)
+
     cdef send(self, bytes command, int stage, Transaction owner):
         cdef int slot = (self.head + self.awaited) % RING
-        self.out.append(command)
+        self.write(command)
         self.stages[slot] = stage
         self.owners[slot] = owner
         self.awaited += 1
         self.unsent += 1
-        self.tail_bytes += len(command)
 
     cdef finish(self, Transaction transaction, bytes data, bytes terminator):
         """The message itself and its end."""
-        self.out.append(data)
+        self.write(data)
         self.send(terminator, MESSAGE, transaction)
-        self.tail_bytes = 0
+        transaction.end = self.written_bytes
         transaction.ended = True
         transaction.data = None
         self.begun.append(transaction)
@@ -239,6 +334,8 @@ cdef class Transactions:
         for transaction in self.begun:
             transaction.ended = False
         self.begun.clear()
+        for data in self.out:
+            self.written_bytes -= len(<bytes> data)
         self.out.clear()
 
     cdef drop(self, Transaction transaction):
@@ -271,7 +368,8 @@ cdef class Transactions:
         self.owners[self.head] = None
         self.head = (self.head + 1) % RING
         self.awaited -= 1
-        if code == 421:
+        self.dismissed = code == 421
+        if self.dismissed:
             self.closing = True
         if 300 <= code < 400 and stage != DATA and stage != QUIT:
             # Some other command's reply. A message whose end was written stays in doubt.
@@ -285,7 +383,7 @@ cdef class Transactions:
             else:
                 transaction.stage = RCPT
                 if not self.pipelining:
-                    self.send(b"RCPT TO:<%b>\r\n" % transaction.recipient, RCPT, transaction)
+                    self.send(transaction.recipient, RCPT, transaction)
         elif stage == RCPT:
             if not positive:
                 self.fail(transaction, RCPT, code, text, results)
@@ -310,6 +408,8 @@ cdef class Transactions:
                 self.fail(transaction, DATA, code, text, results)
                 self.drop(transaction)
         elif stage == MESSAGE:
+            if transaction.chunked:
+                self.prove(transaction, code, text)
             if positive and not transaction.failed:
                 self.completed += 1
                 results.append((transaction.message, MESSAGE, code, text))
@@ -319,6 +419,23 @@ cdef class Transactions:
         elif stage == RSET and not positive:
             # RFC 5321 §4.1.1.5 has no refusal of RSET: what is in flight goes on, nothing more is begun, QUIT follows.
             self.max_messages = self.submitted
+            if code != 421:
+                self.suspect(f"RSET was refused: {code} {text[:200]!r}")
+
+    cdef prove(self, Transaction transaction, int code, text):
+        """The reply to BDAT LAST, held against what a server that reads the window in order would say."""
+        if transaction.failed and 200 <= code < 300:
+            self.suspect(f"a message was accepted for nobody: {code} {text[:200]!r}")
+        elif not transaction.failed and 500 <= code < 505:
+            self.suspect(f"BDAT was not understood: {code} {text[:200]!r}")
+            transaction.failed = True
+            self.misunderstood.append(transaction.message)
+        elif transaction.filling and self.anomaly is None and code != 421:
+            self.proven += 1
+
+    cdef suspect(self, str what):
+        if self.anomaly is None:
+            self.anomaly = what
 
     cdef shut(self, text, list results):
         """421 ahead of commands that were not handed out: it is the reply to the oldest, and none of them leaves."""

@@ -17,8 +17,6 @@ from bulkmail.config.load import load_campaign
 from bulkmail.content.program import Program
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
-from bulkmail.store.database import Database
-from bulkmail.store.directory import DATABASE
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.suppressions import Suppressions
 
@@ -72,5 +70,5 @@ def dry_run(file: str, *, json: bool, state: Path | None, limit: int | None) -> 
 def _tally(campaign: Campaign, program: Program, directory: Path, limit: int | None) -> Tally:
     if not has_state(directory):
         return tally(campaign, program, limit=limit)
-    with Suppressions(Database(directory / DATABASE, readonly=True)) as suppressions:
+    with Suppressions.open_readonly(directory) as suppressions:
         return tally(campaign, program, suppressed=suppressions.contains, limit=limit)

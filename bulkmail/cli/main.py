@@ -12,6 +12,7 @@ import typer
 
 from bulkmail.cli.bounces import bounces
 from bulkmail.cli.errors import reported
+from bulkmail.cli.keys import keys
 
 app = typer.Typer(
     name="bulkmail",
@@ -23,6 +24,7 @@ app = typer.Typer(
 suppress = typer.Typer(help="Addresses that get no mail: add, remove, look up, import, export.", no_args_is_help=True)
 app.add_typer(suppress, name="suppress")
 app.add_typer(bounces, name="bounces")
+app.add_typer(keys, name="keys")
 
 CampaignFile = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")]
 MaybeCampaign = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only runs of this campaign file.")]

@@ -20,12 +20,14 @@ from bulkmail.cli.places import has_state
 from bulkmail.cli.rows import count_lines
 from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.cli.summary import print_already_finished, print_summary
-from bulkmail.composition import Send, SendOptions, Taken, transport_of
+from bulkmail.composition import Send, SendOptions, Taken
 from bulkmail.config.load import load_campaign, placing_errors
 from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
+from bulkmail.engine.ways import Ways
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
+from bulkmail.outbound import transports_of
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView
@@ -66,7 +68,7 @@ def send(file: str, wishes: Wishes) -> int:
         # Before there is a run: what has to be put right for these may be a change that an open run refuses.
         with placing_errors(campaign.file):
             signer_at_hand(campaign, directory)
-            transport_of(campaign)
+            transports_of(campaign, Ways(campaign.delivery))
     if not _agreed(campaign, latest, wishes):
         err().print("nothing was sent")
         return STOPPED
@@ -190,7 +192,7 @@ def _agreed(campaign: Campaign, latest: Run | None, wishes: Wishes) -> bool:
     if rows <= ASK_ABOVE:
         return True
     delivery = campaign.delivery
-    way = f"through {delivery.relay.host}" if delivery.relay is not None and delivery.route == "relay" else "for real"
+    way = f"through {' and '.join(one.host for one in delivery.relay)}" if delivery.route == "relay" else "for real"
     return typer.confirm(f"Send {campaign.campaign} to about {rows:,} recipients, {way}?", err=True)
 
 

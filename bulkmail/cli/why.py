@@ -17,8 +17,7 @@ from bulkmail.cli.words import REASONS, reason_words, stage_words
 from bulkmail.clock import SystemClock
 from bulkmail.errors import StateError
 from bulkmail.model.delivery import Disposition, Event
-from bulkmail.store.database import Database
-from bulkmail.store.directory import DATABASE, EVENTS, owner_of
+from bulkmail.store.directory import EVENTS, owner_of
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.suppressions import Suppression, Suppressions
 from bulkmail.store.view import RecipientOutcome, StoreView
@@ -182,7 +181,7 @@ def _suppressed(directory: Path, address: str) -> Iterable[Text]:
         yield Text(f"no mail can be sent to it: {safe(str(error))}")
         return
     entries: list[Suppression] = []
-    with Suppressions(Database(directory / DATABASE, readonly=True)) as suppressions:
+    with Suppressions.open_readonly(directory) as suppressions:
         entries = suppressions.entries(key)
     for entry in entries:
         yield Text(f"{safe(address)} is {sentence(entry)}", COLOURS["suppressed"])

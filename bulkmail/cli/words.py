@@ -13,7 +13,7 @@ REASONS: dict[Reason, str] = {
     Reason.RATE_LIMITED: "the receiver wants less mail at a time",
     Reason.GREYLISTED: "the receiver wants to be asked again later (greylisting)",
     Reason.POLICY: "the receiver's rules refuse it",
-    Reason.AUTHENTICATION: "the receiver wants SPF, DKIM or DMARC that it did not find",
+    Reason.AUTHENTICATION: "the receiver wants SPF, DKIM or DMARC that it did not find, or a relay refuses our login",
     Reason.CONTENT: "the receiver refuses the content, or no message could be made of the row",
     Reason.TOO_LARGE: "the message is too large for the receiver",
     Reason.DNS: "the domain's mail servers could not be looked up",

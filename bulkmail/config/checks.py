@@ -5,12 +5,13 @@ said by `bulkmail check`, not here.
 """
 
 import re
-from ipaddress import ip_address
 
 from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
 from bulkmail.config.document import quoted
-from bulkmail.config.findings import Findings, key_path
-from bulkmail.model.campaign import CampaignFile, Delivery, Relay
+from bulkmail.config.findings import Findings, key_path, nearest
+from bulkmail.config.ways import check_relays, check_routes, dns_name, folded_name, is_ip, relays_in_use
+from bulkmail.model.campaign import CampaignFile, Delivery
+from bulkmail.model.delivery import EVENT_NAMES
 
 # VERP adds "+" and a token of 32 characters to the local part of the return path.
 VERP_OCTETS = 33
@@ -33,12 +34,8 @@ NO_HEADERS = frozenset(("cc", "bcc", "received"))
 _header_name = re.compile(r"[!-9;-~]+").fullmatch  # RFC 5322 §3.6.8
 _control = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
 _list_id = re.compile(r"(?:[^<>]*<([^<> ]+)>|([^<> ]+))").fullmatch
-_dot_atom = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)+").fullmatch
-_dns_name = re.compile(
-    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}"
-    r"[A-Za-z0-9_])?)*"
-).fullmatch
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]*").fullmatch
+_dot_atom = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)+").fullmatch
 
 
 def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
@@ -50,6 +47,7 @@ def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
     _check_delivery(campaign.delivery, findings)
     _check_dns(campaign, findings)
     _check_limits(campaign, findings)
+    _check_feedback(campaign, findings)
     if campaign.content.html is None and campaign.content.text is None:
         findings.add("content", "html or text is needed")
 
@@ -156,7 +154,7 @@ def _check_dkim(campaign: CampaignFile, findings: Findings) -> None:
     for index, key in enumerate(campaign.dkim):
         path = f"dkim[{index}]"
         domain = _check_domain(f"{path}.domain", key.domain, findings) or key.domain
-        if not _dns_name(key.selector):
+        if not dns_name(key.selector):
             findings.add(f"{path}.selector", f"{quoted(key.selector)} is no selector, which is a name in the DNS")
         pair = (domain, key.selector.lower())
         if pair in seen:
@@ -173,16 +171,17 @@ def _check_domain(path: str, text: str, findings: Findings) -> str | None:
 
 
 def _check_delivery(delivery: Delivery, findings: Findings) -> None:
-    if delivery.route == "relay" and delivery.relay is None:
+    if delivery.route == "relay" and not delivery.relay:
         findings.add("delivery.route", "the route relay needs the key relay beside it", hint="add relay: {host: ...}")
-    if delivery.relay is not None:
-        _check_relay(delivery.relay, findings)
+    check_relays(delivery.relay, "delivery.relay", findings)
+    check_routes(delivery, findings)
     if not delivery.retry:
         findings.add("delivery.retry", "is empty", hint="leave it out for 5m, 30m, 2h, 4h")
+    _check_extensions(delivery, findings)
     seen: dict[str | None, int] = {}
     for index, source in enumerate(delivery.sources):
         path = f"delivery.sources[{index}]"
-        if source.address is not None and not _is_ip(source.address):
+        if source.address is not None and not is_ip(source.address):
             findings.add(f"{path}.address", f"{quoted(source.address)} is no IP address")
         if source.ehlo is not None and not _is_address_literal(source.ehlo):
             _check_domain(f"{path}.ehlo", source.ehlo, findings)
@@ -191,21 +190,25 @@ def _check_delivery(delivery: Delivery, findings: Findings) -> None:
         seen.setdefault(source.address, index)
 
 
-def _check_relay(relay: Relay, findings: Findings) -> None:
-    path = "delivery.relay"
-    if not _dns_name(relay.host) and not _is_ip(relay.host):
-        findings.add(f"{path}.host", f"{quoted(relay.host)} is no host name", hint="the port has a key of its own")
-    if relay.username is not None and relay.password_env is None:
-        findings.add(f"{path}.username", "a username needs password_env, the environment variable with the password")
-    if relay.username is None and relay.password_env is not None:
-        findings.add(f"{path}.password_env", "password_env needs a username")
-    if relay.password_env is not None and not _variable(relay.password_env):
-        # The text may be the password itself: not shown.
-        findings.add(f"{path}.password_env", "is no name of an environment variable", hint="never put a password here")
-    if relay.username is not None and (not relay.username or _control(relay.username)):
-        findings.add(f"{path}.username", "is empty or has a control character")
-    if relay.username is not None and relay.tls == "none":
-        findings.add(f"{path}.tls", "none would send the password in clear", hint="use starttls or implicit")
+def _check_extensions(delivery: Delivery, findings: Findings) -> None:
+    if delivery.dsn is not None:
+        notify = delivery.dsn.notify
+        if not notify:
+            findings.add("delivery.dsn.notify", "is empty", hint="write [failure], or [never] for no notification")
+        elif "never" in notify and len(notify) > 1:
+            findings.add(
+                "delivery.dsn.notify", "never stands alone (RFC 3461 §4.1)", hint="leave out never or the rest"
+            )
+        elif len(set(notify)) < len(notify):
+            findings.add("delivery.dsn.notify", "names something twice")
+        if delivery.requiretls and delivery.dsn.ret == "full":
+            problem = "full, and REQUIRETLS lets nobody return a message (RFC 8689 §5)"
+            findings.add("delivery.dsn.ret", problem, hint="write hdrs")
+    if delivery.requiretls and delivery.tls == "none":
+        findings.add("delivery.requiretls", "needs TLS, and delivery.tls is none", hint="leave delivery.tls out")
+    for path, relay in relays_in_use(delivery, findings):
+        if delivery.requiretls and relay.tls == "none":
+            findings.add("delivery.requiretls", f"needs TLS, and {path}.tls is none", hint="use starttls or implicit")
 
 
 def _check_dns(campaign: CampaignFile, findings: Findings) -> None:
@@ -215,7 +218,7 @@ def _check_dns(campaign: CampaignFile, findings: Findings) -> None:
             host, port = match[1], match[2] or ("53" if match[2] is None else "")
         elif server.count(":") == 1:
             host, _, port = server.partition(":")
-        if not _is_ip(host) or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
+        if not is_ip(host) or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= 65535:
             findings.add(
                 f"dns.servers[{index}]",
                 f"{quoted(server)} is no IP address with or without a port",
@@ -226,7 +229,7 @@ def _check_dns(campaign: CampaignFile, findings: Findings) -> None:
 def _check_limits(campaign: CampaignFile, findings: Findings) -> None:
     for pattern in campaign.limits.sites:
         host = pattern.removeprefix("*.")
-        if not _dns_name(host):
+        if not dns_name(host):
             findings.add(
                 key_path("limits.sites", pattern),
                 f"{quoted(pattern)} is no pattern of MX hosts",
@@ -243,23 +246,31 @@ def _check_limits(campaign: CampaignFile, findings: Findings) -> None:
             seen.setdefault(folded, key)
 
 
-def folded_name(name: str) -> str:
-    """The form in which a site pattern or domain is looked up: lower case, A-labels."""
-    try:
-        return parse_domain(name)
-    except AddressError:
-        return name.lower()
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_address_literal(text: str) -> bool:
     """`[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3)."""
     match = re.fullmatch(r"\[(IPv6:)?(.*)\]", text, re.IGNORECASE)
-    return match is not None and _is_ip(match[2]) and (":" in match[2]) == bool(match[1])
+    return match is not None and is_ip(match[2]) and (":" in match[2]) == bool(match[1])
+
+
+def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
+    for index, domain in enumerate(campaign.feedback.trusted_reporters):
+        try:
+            parse_domain(domain)
+        except AddressError as error:
+            findings.add(f"feedback.trusted_reporters[{index}]", f"{quoted(domain)}: {error}")
+    for index, hook in enumerate(campaign.webhooks):
+        path = f"webhooks[{index}]"
+        scheme, _, rest = hook.url.partition("://")
+        if scheme not in ("https", "http") or not rest.partition("/")[0] or _control(hook.url) or " " in hook.url:
+            findings.add(f"{path}.url", f"{quoted(hook.url)} is no https URL")
+        elif scheme == "http" and not hook.allow_private:
+            findings.add(f"{path}.url", "http carries events in clear", hint="use https, or allow_private in a test")
+        if (hook.secret_env is None) == (hook.secret_file is None):
+            findings.add(path, "one of secret_env and secret_file is needed")
+        if hook.secret_env is not None and not _variable(hook.secret_env):
+            findings.add(f"{path}.secret_env", f"{quoted(hook.secret_env)} is no name of an environment variable")
+        for name in hook.events:
+            if name not in EVENT_NAMES:
+                meant = nearest(name, EVENT_NAMES)
+                hint = f"did you mean {meant}?" if meant else f"known are {', '.join(EVENT_NAMES)}"
+                findings.add(f"{path}.events", f"{quoted(name)} is no event", hint=hint)

@@ -7,8 +7,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bulkmail.config.document import quoted
-from bulkmail.config.findings import Findings, nearest
-from bulkmail.model.campaign import CampaignFile
+from bulkmail.config.findings import Findings, key_path, nearest
+from bulkmail.config.ways import relay_path
+from bulkmail.model.campaign import CampaignFile, Relay
 
 RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 
@@ -27,6 +28,19 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
     def all_found(values: tuple[str, ...], path: str) -> tuple[str, ...]:
         return tuple(found(value, f"{path}[{index}]") for index, value in enumerate(values))
 
+    def with_secret(relays: tuple[Relay, ...], path: str) -> tuple[Relay, ...]:
+        changed = []
+        for index, relay in enumerate(relays):
+            if relay.password_file is not None:
+                place = f"{relay_path(path, index, findings)}.password_file"
+                absolute = found(relay.password_file, place)
+                problem = exposure(absolute)
+                if problem is not None:
+                    findings.add(place, f"{quoted(relay.password_file, 400)} {problem}", hint=f"chmod 600 {absolute}")
+                relay = replace(relay, password_file=absolute)
+            changed.append(relay)
+        return tuple(changed)
+
     content = campaign.content
     recipients = []
     for index, source in enumerate(campaign.recipients):
@@ -36,8 +50,16 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         recipients.append(replace(source, file=found(source.file, path)))
     # The sandbox makes a key where there is none yet, so that a first campaign runs without ceremony.
     keys_are_made = campaign.delivery.route == "sandbox"
+    rules = campaign.feedback.rules
     return replace(
         campaign,
+        feedback=replace(campaign.feedback, rules=None if rules is None else found(rules, "feedback.rules")),
+        webhooks=tuple(
+            hook
+            if hook.secret_file is None
+            else replace(hook, secret_file=found(hook.secret_file, f"webhooks[{index}].secret_file"))
+            for index, hook in enumerate(campaign.webhooks)
+        ),
         content=replace(
             content,
             html=None if content.html is None else found(content.html, "content.html"),
@@ -46,11 +68,30 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
             attachments=all_found(content.attachments, "content.attachments"),
         ),
         recipients=tuple(recipients),
+        delivery=replace(
+            campaign.delivery,
+            relay=with_secret(campaign.delivery.relay, "delivery.relay"),
+            routes={
+                pattern: replace(route, relay=with_secret(route.relay, f"{key_path('delivery.routes', pattern)}.relay"))
+                for pattern, route in campaign.delivery.routes.items()
+            },
+        ),
         dkim=tuple(
             replace(key, key=found(key.key, f"dkim[{index}].key", may_be_missing=keys_are_made))
             for index, key in enumerate(campaign.dkim)
         ),
     )
+
+
+def exposure(absolute: str) -> str | None:
+    """Who but its owner may read a file with a secret, as the end of a sentence; None for nobody, or no file."""
+    try:
+        mode = os.stat(absolute).st_mode
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(mode) or not mode & 0o077:
+        return None
+    return f"may be read or written by others (mode {mode & 0o777:04o})"
 
 
 _ABSENT = "does not exist"

@@ -25,6 +25,10 @@ class Findings:
         """Remember where a path stands."""
         self._lines[path] = line
 
+    def is_placed(self, path: str) -> bool:
+        """Whether this very path stands in the file."""
+        return path in self._lines
+
     def line(self, path: str) -> int | None:
         """The line of the path, or of the nearest part of the file around it."""
         while path and path not in self._lines:

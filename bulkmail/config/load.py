@@ -7,11 +7,12 @@ from pathlib import Path
 
 from msgspec.structs import asdict, replace
 
-from bulkmail.config.checks import check_meaning, folded_name
+from bulkmail.config.checks import check_meaning
 from bulkmail.config.document import line_of, read_document
 from bulkmail.config.files import with_absolute_paths
 from bulkmail.config.findings import Findings
 from bulkmail.config.shape import read_struct
+from bulkmail.config.ways import folded_name
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, CampaignFile
 
@@ -39,7 +40,9 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
         sites={folded_name(pattern): value for pattern, value in campaign.limits.sites.items()},
         domains={folded_name(domain): value for domain, value in campaign.limits.domains.items()},
     )
-    return Campaign(**{**asdict(campaign), "limits": limits, "file": os.path.abspath(path)})
+    routes = {folded_name(pattern): route for pattern, route in campaign.delivery.routes.items()}
+    delivery = replace(campaign.delivery, routes=routes)
+    return Campaign(**{**asdict(campaign), "delivery": delivery, "limits": limits, "file": os.path.abspath(path)})
 
 
 @contextmanager

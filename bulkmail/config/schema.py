@@ -27,6 +27,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "delivery": "How messages travel, and when to stop trying.",
         "dns": "Name servers to ask.",
         "limits": "How much at once, and how fast.",
+        "feedback": "What follows from answers, and from bounces and complaints that come back.",
+        "webhooks": "Where events are posted, as they happen.",
         "max_message_size": "The largest message that is sent; a recipient whose message is larger is not mailed.",
         "sandbox": "The small internet of the route sandbox.",
     },
@@ -54,24 +56,46 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "route": "sandbox: a small internet on this machine; mx: to the mail exchangers; relay: through a smarthost.",
         "port": "The port of mail exchangers.",
         "allow_private_mx": "Let MX hosts be at loopback and private addresses: for test networks.",
-        "relay": "The smarthost of the route relay.",
+        "relay": "The smarthost of the route relay, or a list of them.",
+        "routes": "By recipient domain, or `*.` and a domain for all below it: another way than `route`.",
         "tls": "Towards mail exchangers: none, opportunistic (if offered), required, or verified (with its name).",
         "sources": "Local addresses to send from; the system's choice if left out.",
         "in_doubt": "What to do where a connection ended between a message and its reply: send again, hold, believe.",
         "retry": "Waits before the attempts after the first; the last repeats until `expire`.",
         "expire": "How long after the first attempt a recipient is given up.",
-        "window": "Transactions in flight on a connection where the receiver offers CHUNKING.",
+        "window": "Transactions in flight on a connection where the receiver offers CHUNKING: 1 to 64, grown from 1.",
+        "dsn": "Delivery status notifications, asked for where a receiver offers them.",
+        "requiretls": "Only to receivers that pass a message on under TLS or not at all (RFC 8689).",
+    },
+    "Dsn": {
+        "notify": "never, or any of failure, delay and success.",
+        "ret": "How much of the message a notification brings back: hdrs or full.",
+        "envid": "Name the message by its token.",
+        "orcpt": "Name the recipient as the list has it.",
     },
     "Relay": {
         "host": "Name or address of the smarthost.",
         "port": "Its port.",
         "tls": "none, starttls, or implicit (TLS from the first byte, usually port 465).",
-        "username": "User name for AUTH; never without TLS.",
+        "username": "User name for AUTH; with a password, never without TLS.",
         "password_env": "The environment variable with the password.",
+        "password_file": "A file with the password in its first line, readable by its owner alone.",
+        "token_command": "A command that prints a bearer token, for XOAUTH2 and OAUTHBEARER; run without a shell.",
+        "auth": "The mechanism to log in by; the strongest that the relay offers if left out.",
+        "priority": "Relays of a higher number are used while all of a lower one fail.",
+        "weight": "The share of the mail among relays of the same priority.",
+        "limits": "For this relay; what is left out is as for any site.",
+    },
+    "DomainRoute": {
+        "relay": "A smarthost, or a list of them, as under `delivery.relay`.",
+        "hosts": "Hosts to try in this order, as `host`, `host:port` or `[ip6]:port`; without a port, `delivery.port`.",
+        "mx": "true: the mail exchangers of the domain, where `route` is relay.",
     },
     "EgressSource": {
         "address": "A local IP address.",
         "ehlo": "The host name to greet with; its addresses should be this one.",
+        "weight": "The share of the mail that leaves from here.",
+        "limits": "Ceilings for what goes from here to any one site.",
     },
     "Dns": {
         "servers": "Name servers as `ip`, `ip:port` or `[ip6]:port`; the system's if left out.",
@@ -87,8 +111,27 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "messages_per_connection": "Messages before a connection is closed.",
         "messages": "Messages in a span of time.",
         "connects": "New connections in a span of time.",
+        "window": "Transactions in flight on a connection; that of `delivery` if left out.",
     },
     "DomainLimits": {"messages": "Messages in a span of time."},
+    "Feedback": {
+        "rules": "A TOML file of rules on what answers mean; they go before bulkmail's own.",
+        "soft_bounces": "When an address that cannot be reached for now is left alone for a time.",
+        "trusted_reporters": "DKIM domains whose complaints are believed without a token of ours.",
+    },
+    "SoftBounces": {
+        "count": "So many soft bounces, one a run at most,",
+        "within": "in this time,",
+        "suppress_for": "and the address gets no mail for so long.",
+    },
+    "Webhook": {
+        "url": "An https URL; http only with allow_private.",
+        "secret_env": "The environment variable with the secret that signs each request.",
+        "secret_file": "The file with that secret.",
+        "events": "Which events are posted; all if left out.",
+        "batch": "The most events in one request.",
+        "allow_private": "Let the receiver be at a loopback or private address.",
+    },
     "SandboxSettings": {"seed": "The same seed gives the same receivers."},
 }
 
@@ -123,6 +166,9 @@ def _schema(shape: inspect.Type, parts: dict[str, Any]) -> dict[str, Any]:
             forms = [{"type": "string", "pattern": pattern}, number]
             parts.setdefault(name, {"title": name, "description": description, "anyOf": forms})
             return {"$ref": f"#/$defs/{name}"}
+        case inspect.Metadata():
+            several = _schema(shape.type, parts)
+            return {"anyOf": [several["items"], several]}
         case inspect.UnionType():
             return {"anyOf": [_schema(inner, parts) for inner in shape.types]}
         case inspect.VarTupleType():

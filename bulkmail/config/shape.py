@@ -59,7 +59,12 @@ def _homes_of_keys(shape: inspect.StructType, path: str = "") -> dict[str, str]:
     """Every key of a section of its own, with the path of the section: where a key put in the wrong place belongs."""
     homes: dict[str, str] = {}
     for field in shape.fields:
+        if path and field.encode_name == "limits":
+            # Their place is at the top; those of one relay or source are a special case.
+            continue
         inner = field.type
+        if isinstance(inner, inspect.Metadata) and isinstance(inner.type, inspect.VarTupleType):
+            inner = inner.type.item_type
         if isinstance(inner, inspect.UnionType):
             inner = next(kind for kind in inner.types if not isinstance(kind, inspect.NoneType))
         if isinstance(inner, inspect.StructType):
@@ -107,7 +112,7 @@ class _Reader:
     def _optional(self, node: Node, field: inspect.Field, path: str) -> Any:
         """A section whose lines are all commented out counts as left out; a single value left empty does not."""
         if kind_of(node) == "null":
-            shape = field.type
+            shape = field.type.type if isinstance(field.type, inspect.Metadata) else field.type
             sections = (inspect.StructType, inspect.VarTupleType, inspect.DictType)
             if isinstance(shape, inspect.UnionType):
                 return None
@@ -117,6 +122,11 @@ class _Reader:
 
     def value(self, node: Node, shape: inspect.Type, path: str) -> Any:
         match shape:
+            case inspect.Metadata():
+                # `one_or_more`: one of a list may be written without the list.
+                if isinstance(shape.type, inspect.VarTupleType) and isinstance(node, MappingNode):
+                    return [self.value(node, shape.type.item_type, path)]
+                return self.value(node, shape.type, path)
             case inspect.UnionType():
                 if kind_of(node) == "null":
                     return None

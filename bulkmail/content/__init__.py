@@ -2,16 +2,21 @@
 
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.errors import ContentError, MissingField
-from bulkmail.content.identity import Identity, Position
+from bulkmail.content.identity import Identity, Issuer, Opened, Position, Purpose, TokenKey, TokenPair
 from bulkmail.content.program import Preview, Program, RenderedMessage
 
 __all__ = [
     "ContentError",
     "Identity",
+    "Issuer",
     "MissingField",
+    "Opened",
     "Position",
     "Preview",
     "Program",
+    "Purpose",
     "RenderedMessage",
+    "TokenKey",
+    "TokenPair",
     "compile_content",
 ]

@@ -101,13 +101,16 @@ class Program:
             name = next((name for name in self.fields if not storable(fields.get(name))), "")
             raise ContentError(f"field {name} cannot be stored: {error}") from None
 
-    def render(self, recipient: str, row: bytes | Sequence[Any], token: str, date: str) -> RenderedMessage:
+    def render(
+        self, recipient: str, row: bytes | Sequence[Any], token: str, date: str, link: str = ""
+    ) -> RenderedMessage:
         """The message to `recipient` (as it shall stand in To); `row` as `encode_row` made it, or its list.
 
-        `token` is an `Identity`'s, `date` an RFC 5322 date-time. Equal arguments give equal bytes. Fails with
+        `token` is that of the Message-ID, `link` (else the same) the one that templates and links have as `token`;
+        both are an `Issuer`'s. `date` is an RFC 5322 date-time. Equal arguments give equal bytes. Fails with
         ContentError.
         """
-        values = self._values(recipient, row, token, date)
+        values = self._values(recipient, row, token, date, link or token)
         try:
             for step in self._steps:
                 values.append(step(values))
@@ -178,13 +181,14 @@ class Program:
             message=message.data,
         )
 
-    def _values(self, recipient: str, row: bytes | Sequence[Any], token: str, date: str) -> list[Any]:
+    def _values(self, recipient: str, row: bytes | Sequence[Any], token: str, date: str, link: str) -> list[Any]:
         values: list[Any] = orjson.loads(row) if isinstance(row, bytes) else list(row)
         if len(values) != self._width:
             raise ContentError(f"the row has {len(values)} values, the content uses {self._width} fields")
-        if not (recipient.isprintable() and date.isprintable() and token.isalnum() and token.isascii()):
+        tokens = token + link
+        if not (recipient.isprintable() and date.isprintable() and tokens.isalnum() and tokens.isascii()):
             raise ContentError("a recipient, token or date has characters that may not stand in a header")
-        values += (recipient, token, date, f"<{token}@{self._message_domain}>", self._campaign)
+        values += (recipient, link, date, f"<{token}@{self._message_domain}>", self._campaign)
         return values
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.content.errors import ContentError
-from bulkmail.content.identity import Identity
+from bulkmail.content.identity import Issuer, TokenPair
 from bulkmail.content.program import Program, RenderedMessage
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
@@ -36,13 +36,10 @@ class Composer:
     `on_ready(exchange)` is called on the loop when a exchange's ring has got something, `on_failure` for each bad row.
     """
 
-    def __init__(
-        self, program: Program, signer: Signer, identity: Identity, *, run_number: int, threads: int, clock: Clock
-    ) -> None:
+    def __init__(self, program: Program, signer: Signer, issuer: Issuer, *, threads: int, clock: Clock) -> None:
         self._program = program
         self._signer = signer
-        self._identity = identity
-        self._run_number = run_number
+        self._issuer = issuer
         self._clock = clock
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
@@ -121,23 +118,29 @@ class Composer:
         """Render and sign a batch; called on a signing thread, touches nothing but its arguments."""
         now = int(self._clock.time())
         date = format_datetime(datetime.fromtimestamp(now, UTC))
-        tokens = [self._identity.token(self._run_number, active.chunk.number, index) for active, index in batch]
-        rendered = [self._render(work, token, date) for work, token in zip(batch, tokens, strict=True)]
+        tokens = [self._issuer.tokens(active.chunk.number, index) for active, index in batch]
+        rendered = [self._render(work, pair, date) for work, pair in zip(batch, tokens, strict=True)]
         good = [message for message in rendered if not isinstance(message, ComposeFailure)]
         signatures = iter(self._signer.sign_batch([(message.header, message.body) for message in good], now=now))
         return [
-            message if isinstance(message, ComposeFailure) else self._message(work, token, message, next(signatures))
-            for work, token, message in zip(batch, tokens, rendered, strict=True)
+            message if isinstance(message, ComposeFailure) else self._message(work, pair, message, next(signatures))
+            for work, pair, message in zip(batch, tokens, rendered, strict=True)
         ]
 
-    def _render(self, work: Work, token: str, date: str) -> RenderedMessage | ComposeFailure:
+    def _render(self, work: Work, tokens: TokenPair, date: str) -> RenderedMessage | ComposeFailure:
         active, index = work
         try:
-            return self._program.render(active.chunk.addresses[index], active.chunk.rows[index], token=token, date=date)
+            return self._program.render(
+                active.chunk.addresses[index],
+                active.chunk.rows[index],
+                token=tokens.returning,
+                date=date,
+                link=tokens.link,
+            )
         except ContentError as error:
             return ComposeFailure(active, index, str(error))
 
-    def _message(self, work: Work, token: str, rendered: RenderedMessage, signature: bytes) -> Message:
+    def _message(self, work: Work, tokens: TokenPair, rendered: RenderedMessage, signature: bytes) -> Message:
         active, index = work
         address = active.chunk.addresses[index]
         recipient = address.encode()
@@ -146,7 +149,7 @@ class Composer:
             index=index,
             attempt=active.chunk.outcomes.attempt(index) + 1,
             address=address,
-            sender=self._program.envelope_sender(token).encode(),
+            sender=self._program.envelope_sender(tokens.returning).encode(),
             recipient=recipient,
             data=b"".join((signature, rendered.header, b"\r\n", rendered.body)),
             message_id=rendered.message_id,

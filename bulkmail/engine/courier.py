@@ -18,10 +18,13 @@ from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, Left, Result
+from bulkmail.net.connection import Connection
+from bulkmail.net.owner import Left, Result
 from bulkmail.policy.disposition import judge
+from bulkmail.policy.feedback import is_soft_bounce
 from bulkmail.policy.retry import expired, next_due
 from bulkmail.policy.route import Site
+from bulkmail.policy.rules import RuleBook
 from bulkmail.policy.verdict import Verdict
 from bulkmail.smtp.replies import parse_text
 from bulkmail.store.suppressions import Suppression, Suppressions
@@ -33,6 +36,7 @@ PARK_SHARE = 0.1
 MOST_REFUSED = 100_000
 # Sites whose last complaint is kept, to be told to those who expire without an attempt.
 MOST_COMPLAINTS = 10_000
+_FAILED = (Disposition.BOUNCED, Disposition.EXPIRED)
 
 
 class Courier:
@@ -48,7 +52,9 @@ class Courier:
         suppressions: Suppressions,
         *,
         clock: Clock,
+        rules: RuleBook | None = None,
     ) -> None:
+        self._rules = rules
         self._retry = [float(seconds) for seconds in campaign.delivery.retry]
         self._expire_seconds = float(campaign.delivery.expire)
         # A campaign that gives up soon looks at the time to expire often.
@@ -73,7 +79,8 @@ class Courier:
                 self._delivered(lane, connection, message, code, text)
             else:
                 reply = parse_text(code, text)
-                self._judged(exchange, connection, message, judge(Stage(stage), reply), Stage(stage), reply, "")
+                verdict = judge(Stage(stage), reply, book=self._rules)
+                self._judged(exchange, connection, message, verdict, Stage(stage), reply, "")
 
     def lost(
         self, exchange: Exchange, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str
@@ -86,8 +93,7 @@ class Courier:
             # connection was idle, or that the server had said why: no sign either.
             if left and reason is Reason.CONNECTION_LOST and not connection.said_quit:
                 lane.pacer.on_closed_between(self._clock.monotonic(), connection.completed)
-            for message, _, _ in reversed(left):
-                exchange.give_back(message, first=True)
+            self.again(exchange, [message for message, _, _ in left])
             return
         for message, stage_value, ended in left:
             stage = Stage(stage_value)
@@ -96,6 +102,12 @@ class Courier:
                 self._doubt(lane, connection, message, explanation)
             else:
                 self._judged(exchange, connection, message, verdict, stage, None, explanation)
+
+    def again(self, exchange: Exchange, messages: Sequence[Message]) -> None:
+        """These were not taken, through no fault of theirs: they are next, and no attempt is counted."""
+        for message in reversed(messages):
+            self._recorder.answered(message)
+            exchange.give_back(message, first=True)
 
     def unfit(
         self, exchange: Exchange, connection: Connection, message: Message, reason: Reason, explanation: str
@@ -122,12 +134,17 @@ class Courier:
     def unreachable(self, exchange: Exchange, refusal: Refusal) -> None:
         """No host of the exchange let us in. Without a word: it waits by the retry schedule, and only it.
 
-        With a reply: what it says of us may hold for the whole lane.
+        With a reply: what it says of us may hold for the whole lane. Where there is another relay, it takes over.
         """
         lane, reply = exchange.lane, refusal.reply
-        verdict = judge(refusal.stage, reply, refusal.reason)
+        verdict = judge(refusal.stage, reply, refusal.reason, self._rules)
         now = self._clock.monotonic()
-        if reply is None:
+        if reply is None and verdict.disposition is Disposition.BOUNCED:
+            # What was asked of them, none of the hosts can do: nobody there will get it, whenever it is tried.
+            problem = Unroutable(verdict.reason, refusal.explanation)
+            for active, index in exchange.clear():
+                self.unroutable(active, [index], problem, lane.site.name, stage=refusal.stage)
+        elif reply is None or exchange.has_another_relay(now, spare=True):
             delay = self._retry[min(exchange.failed_connects, len(self._retry) - 1)]
             exchange.failed_connects += 1
             exchange.closed_until = now + delay
@@ -139,9 +156,17 @@ class Courier:
             # The connection that was turned away still counts as one being opened.
             self._heard(lane, verdict, now, refusal, open_connections=lane.connections - 1)
 
-    def unroutable(self, active: ActiveChunk, indexes: Sequence[int], problem: Unroutable, domain: str) -> None:
+    def unroutable(
+        self,
+        active: ActiveChunk,
+        indexes: Sequence[int],
+        problem: Unroutable,
+        domain: str,
+        *,
+        stage: Stage = Stage.DNS,
+    ) -> None:
         """The domain has no way in: for good (bounced), or for now (deferred)."""
-        verdict = judge(Stage.DNS, None, problem.reason)
+        verdict = judge(stage, None, problem.reason)
         for index in indexes:
             attempt = active.chunk.outcomes.get(index).attempt + 1
             disposition, due = self._disposition(active, index, attempt, verdict)
@@ -150,22 +175,31 @@ class Courier:
                 index,
                 disposition,
                 attempt=attempt,
-                stage=Stage.DNS,
+                stage=stage,
                 reason=Reason.EXPIRED if disposition is Disposition.EXPIRED else verdict.reason,
                 explanation=problem.explanation,
                 due=due,
                 site=domain,
             )
-            if verdict.suppress:
-                self._suppress(active, index, verdict, None, problem.explanation)
+            self._note_for_list(active, index, disposition, verdict, None, problem.explanation)
+
+    def should_park(self, exchange: Exchange, now: float) -> bool:
+        """Whether what waits on a closed exchange would wait for long, or for nothing: another relay is open."""
+        closed_seconds = exchange.open_again_at - now
+        return closed_seconds > self.park_seconds or (
+            closed_seconds > 0 and exchange.has_another_relay(now, spare=exchange.closed_until > now)
+        )
 
     def park(self, exchange: Exchange) -> None:
-        """Give everything that waits on a closed exchange back to the store until it opens again."""
-        self.park_work(exchange, exchange.clear())
+        """Give everything that waits on a closed exchange back to the store until it, or another way, is open."""
+        self._park_until(exchange.clear(), min(one.open_again_at for one in exchange.alternatives))
 
     def park_work(self, exchange: Exchange, work: Sequence[Work]) -> None:
         """The same for recipients that were about to be handed to it."""
-        due = self._clock.time() + max(0.0, exchange.open_again_at - self._clock.monotonic())
+        self._park_until(work, exchange.open_again_at)
+
+    def _park_until(self, work: Sequence[Work], open_again_at: float) -> None:
+        due = self._clock.time() + max(0.0, open_again_at - self._clock.monotonic())
         for active, index in work:
             self._recorder.park(active, index, due)
 
@@ -284,8 +318,7 @@ class Courier:
             site=lane.site.name,
             sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
-        if verdict.suppress:
-            self._suppress(message.chunk, message.index, verdict, reply, explanation)
+        self._note_for_list(message.chunk, message.index, disposition, verdict, reply, explanation)
 
     def _doubt(self, lane: Lane, connection: Connection, message: Message, explanation: str) -> None:
         """The message was written whole and no reply came (RFC 1047): the campaign says what that counts as."""
@@ -346,8 +379,8 @@ class Courier:
         pause_seconds = lane.pacer.paused_until - now
         what = f"lane paused for {pause_seconds:.1f} s" if pause_seconds > 0 else "lane slowed"
         self._lane_event(lane, verdict.reason, refusal, what)
-        if pause_seconds > self.park_seconds:
-            for exchange in lane.exchanges.values():
+        for exchange in lane.exchanges.values():
+            if self.should_park(exchange, now):
                 self.park(exchange)
         self.on_lane_changed(lane)
 
@@ -366,10 +399,21 @@ class Courier:
             host=refusal.host,
         )
 
-    def _suppress(
-        self, active: ActiveChunk, index: int, verdict: Verdict, reply: Reply | None, explanation: str
+    def _note_for_list(
+        self,
+        active: ActiveChunk,
+        index: int,
+        disposition: Disposition,
+        verdict: Verdict,
+        reply: Reply | None,
+        explanation: str,
     ) -> None:
+        """What the end of a delivery means for the next one to the same address."""
         address = active.chunk.addresses[index]
+        if not verdict.suppress:
+            if disposition in _FAILED and is_soft_bounce(verdict.reason, suppress=False):
+                self._recorder.count_soft_bounce(comparison_key_of_wire(address), address, verdict.reason)
+            return
         self._recorder.suppress(
             Suppression(
                 key=comparison_key_of_wire(address),

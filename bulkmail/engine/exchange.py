@@ -1,7 +1,7 @@
 """One set of mail exchangers of a lane: what waits for it, composed and not."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import Work
@@ -19,12 +19,18 @@ class Exchange:
     Messages of a domain with a rate of its own are in an exchange of their own, with its `bucket`: what waits for such
     a rate holds up nobody else. `closed_until` (monotonic) is set while none of its hosts can be reached; the lane's
     other exchanges go on.
+
+    A domain's mail may go by any of `alternatives` (other sources, other relays): by those of the lowest `priority`
+    that are open, shared by `weight`.
     """
 
     def __init__(self, lane: Lane, hosts: tuple[MailHost, ...], bucket: TokenBucket | None = None) -> None:
         self.lane = lane
         self.hosts = hosts
         self.bucket = bucket
+        self.weight = 1
+        self.priority = 0
+        self.alternatives: Sequence[Exchange] = (self,)
         self.backlog: deque[Work] = deque()
         self.ring: deque[Message] = deque()
         self.composing = 0
@@ -52,6 +58,18 @@ class Exchange:
     def open_again_at(self) -> float:
         """Monotonic time from which connections and messages make sense."""
         return max(self.closed_until, self.lane.pacer.paused_until)
+
+    def has_another_relay(self, now: float, *, spare: bool) -> bool:
+        """Whether what waits here need not: another source would meet the same site, another relay is another.
+
+        With `spare`, which is for one that has failed, also one of a higher priority number counts.
+        """
+        return any(
+            one.lane.site.name != self.lane.site.name
+            and (spare or one.priority <= self.priority)
+            and one.open_again_at <= now
+            for one in self.alternatives
+        )
 
     def put(self, work: Iterable[Work]) -> None:
         before = len(self.backlog)

@@ -5,29 +5,26 @@ returns, and happens once however often the same message comes. The suppression 
 between the message, read again, still finds its event missing.
 """
 
-import fcntl
-import os
 from enum import StrEnum
 from pathlib import Path
 
 from msgspec import Struct
 
-from bulkmail.address import AddressError, comparison_key, parse_address
-from bulkmail.clock import Clock, rfc3339
-from bulkmail.content.identity import Identity, Position
-from bulkmail.errors import StateError
-from bulkmail.events.log import EventLog, read_events
+from bulkmail.clock import Clock
+from bulkmail.config.rules import state_rules
+from bulkmail.content.identity import Position
+from bulkmail.engine.returns import Returns, key_of
+from bulkmail.engine.softbounces import count_soft_bounces
 from bulkmail.feedback.report import Kind, Report, ReportedRecipient
 from bulkmail.model.delivery import Disposition, Event, Reason
-from bulkmail.policy.feedback import Class, Judgement, complains, judge_report, reply_of
+from bulkmail.policy.feedback import Class, Judgement, complains, is_soft_bounce, judge_report, reply_of
+from bulkmail.policy.rules import RuleBook, rule_book
 from bulkmail.policy.verdict import NO_REPLY
-from bulkmail.store.database import Database
-from bulkmail.store.directory import DATABASE, EVENTS
-from bulkmail.store.suppressions import Suppression, Suppressions
-from bulkmail.store.view import RecipientOutcome, StoreView
+from bulkmail.store.settings import FeedbackSettings
+from bulkmail.store.suppressions import SoftBounce, Suppression
+from bulkmail.store.view import RecipientOutcome
 
 AGE_LIMIT_SECONDS = 30 * 86400.0
-_LOCK = "feedback.lock"
 
 
 class Effect(StrEnum):
@@ -53,25 +50,13 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 
 class FeedbackDesk:
-    """Applies reports to a state directory, beside a run that is sent; one desk at a time, others wait."""
+    """Applies reports to a state directory, beside a run that is sent."""
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, clock: Clock, *, returns: Returns | None = None) -> None:
+        self._general = state_rules(directory)
+        self._returns = returns or Returns(directory, clock)
         self._clock = clock
-        self._view = StoreView.open_readonly(directory)
-        self._logs: dict[str, tuple[EventLog, set[tuple[str, str, str]]]] = {}
-        self._lock = -1
-        try:
-            with_secret = Database(directory / DATABASE, readonly=True)
-            try:
-                self._identity = Identity(with_secret.value("SELECT value FROM meta WHERE name = 'secret'"))
-            finally:
-                with_secret.close()
-            self._suppressions = Suppressions.open(directory)
-            self._lock = _locked(directory / EVENTS / _LOCK)
-        except BaseException:
-            self._view.close()
-            raise
+        self._books: dict[FeedbackSettings, RuleBook] = {}
 
     def __enter__(self) -> "FeedbackDesk":
         return self
@@ -80,50 +65,53 @@ class FeedbackDesk:
         self.close()
 
     def close(self) -> None:
-        for log, _ in self._logs.values():
-            log.close()
-        self._suppressions.close()
-        self._view.close()
-        os.close(self._lock)
+        self._returns.close()
 
     def apply(self, report: Report) -> Applied:
-        """Give the report its effect, durably."""
+        """Give the report its effect, durably; within `Returns.together`, at the end of that."""
+        with self._returns.together():
+            return self._apply(report)
+
+    def _apply(self, report: Report) -> Applied:
         if report.kind not in (Kind.BOUNCE, Kind.COMPLAINT):
             return Applied(kind=report.kind, effect=Effect.NONE, why=_NO_EFFECT[report.kind])
         position = self._position(report)
         if position is None:
             why = "no token in it is ours" if report.tokens else "no token leads to a recipient"
             return Applied(kind=report.kind, effect=Effect.NONE, why=why)
-        outcome = self._outcome(position)
+        outcome = self._returns.outcome(position)
         if outcome is None:
             return Applied(kind=report.kind, effect=Effect.NONE, why="its token is of a run that is no longer here")
         why_not = self._implausible(outcome)
         if why_not:
             return Applied(kind=report.kind, effect=Effect.NONE, why=why_not, recipient=outcome.address)
-        judged = _about(report, outcome.address)
+        settings = self._returns.settings(self._returns.run(outcome.run).campaign)
+        judged = _about(report, outcome.address, self._book(settings))
         if judged is None:
             return Applied(
                 kind=report.kind, effect=Effect.NONE, why="it is about other recipients", recipient=outcome.address
             )
-        return self._carry_out(report, outcome, *judged)
+        return self._carry_out(report, outcome, settings, *judged)
 
     def _carry_out(
-        self, report: Report, outcome: RecipientOutcome, judgement: Judgement, recipient: ReportedRecipient | None
+        self,
+        report: Report,
+        outcome: RecipientOutcome,
+        settings: FeedbackSettings,
+        judgement: Judgement,
+        recipient: ReportedRecipient | None,
     ) -> Applied:
-        run = self._view.run(outcome.run)
+        run = self._returns.run(outcome.run)
         what = "complaint" if report.kind is Kind.COMPLAINT else "bounce"
         suppressed = judgement.suppress and self._suppress(outcome.address, judgement, f"{what}, run {run.id}")
-        log, known = self._log(run.id)
-        key = (what, outcome.address, judgement.reason.label)
-        repeated = key in known
+        repeated = self._returns.noted(run.id, (what, outcome.address, judgement.reason.label))
         if not repeated:
-            log.append([self._event(what, run.id, outcome, judgement, recipient)])
-            log.sync()
-            known.add(key)
+            self._returns.note(self._event(what, run.id, outcome, judgement, recipient))
+            suppressed = self._count_soft_bounce(run.id, outcome.address, settings, judgement) or suppressed
         effect = Effect.SUPPRESSED if suppressed else Effect.REPEATED if repeated else Effect.RECORDED
         if effect is Effect.REPEATED:
             why = "it was taken in before"
-        elif judgement.suppress:
+        elif suppressed or judgement.suppress:
             why = "gets no more mail" if suppressed else "was suppressed already"
         else:
             why = "no reason to mail the address no more"
@@ -148,7 +136,7 @@ class FeedbackDesk:
     ) -> Event:
         reply = reply_of(recipient) if recipient is not None and what == "bounce" else None
         return Event(
-            time=rfc3339(self._clock.time()),
+            time=self._returns.stamp(),
             event=what,
             run=run,
             recipient=outcome.address,
@@ -163,26 +151,33 @@ class FeedbackDesk:
         )
 
     def _suppress(self, address: str, judgement: Judgement, source: str) -> bool:
-        try:
-            key = comparison_key(parse_address(address))
-        except AddressError:
+        key = key_of(address)
+        if key is None:
             return False
-        return self._suppressions.add(
+        return self._returns.suppressions.add(
             Suppression(key=key, address=address, reason=judgement.reason.label, source=source, time=self._clock.time())
         )
 
+    def _count_soft_bounce(self, run: str, address: str, settings: FeedbackSettings, judgement: Judgement) -> bool:
+        """Whether this one was one too many."""
+        policy, key = settings.feedback.soft_bounces, key_of(address)
+        if policy is None or key is None or judgement.klass not in (Class.SOFT, Class.HARD):
+            return False
+        if not is_soft_bounce(judgement.reason, suppress=judgement.suppress):
+            return False
+        bounce = SoftBounce(key=key, address=address, run=run, reason=judgement.reason.label, time=self._clock.time())
+        return bool(count_soft_bounces(self._returns.suppressions, [bounce], policy))
+
+    def _book(self, settings: FeedbackSettings) -> RuleBook:
+        book = self._books.get(settings)
+        if book is None:
+            book = self._books[settings] = rule_book().after((*settings.rules, *self._general))
+        return book
+
     def _position(self, report: Report) -> Position | None:
         """Where the first token that is ours leads."""
-        return next((found for token in report.tokens if (found := self._identity.open(token)) is not None), None)
-
-    def _outcome(self, position: Position) -> RecipientOutcome | None:
-        """As things stand now: a view stands still, so one that knows of no attempt is opened again."""
-        found = self._view.at(position.run, position.chunk, position.index)
-        if found is None or not found.attempts:
-            self._view.close()
-            self._view = StoreView.open_readonly(self._directory)
-            found = self._view.at(position.run, position.chunk, position.index)
-        return found
+        opened = (self._returns.opened(token) for token in report.tokens)
+        return next((found.position for found in opened if found is not None), None)
 
     def _implausible(self, outcome: RecipientOutcome) -> str:
         if not outcome.attempts:
@@ -190,20 +185,6 @@ class FeedbackDesk:
         if self._clock.time() - outcome.time > AGE_LIMIT_SECONDS:
             return f"its mail was sent more than {AGE_LIMIT_SECONDS / 86400:.0f} days ago"
         return ""
-
-    def _log(self, run: str) -> tuple[EventLog, set[tuple[str, str, str]]]:
-        """The run's log of what came back, beside that of the sending process, whose file has one writer."""
-        if run not in self._logs:
-            path = feedback_log(self._directory, run)
-            log = EventLog(path)
-            known = {(event.event, event.recipient or "", event.reason or "") for event in read_events(path)}
-            self._logs[run] = log, known
-        return self._logs[run]
-
-
-def feedback_log(directory: Path, run: str) -> Path:
-    """Where the bounces and complaints of a run are written."""
-    return directory / EVENTS / f"{run}.feedback.ndjson"
 
 
 _NO_EFFECT = {
@@ -214,7 +195,7 @@ _NO_EFFECT = {
 }
 
 
-def _about(report: Report, address: str) -> tuple[Judgement, ReportedRecipient | None] | None:
+def _about(report: Report, address: str, book: RuleBook) -> tuple[Judgement, ReportedRecipient | None] | None:
     """What the report says of the address that was mailed; None where it speaks of others alone.
 
     A report on one recipient is about ours under whatever name, since mail may have been forwarded.
@@ -227,7 +208,7 @@ def _about(report: Report, address: str) -> tuple[Judgement, ReportedRecipient |
             rule=f"feedback-type {report.feedback_type}",
             suppress=complains(report),
         ), None
-    judged = list(zip(judge_report(report), report.recipients, strict=True))
+    judged = list(zip(judge_report(report, book), report.recipients, strict=True))
     if not judged:
         return Judgement(address=address, klass=Class.SOFT, reason=Reason.OTHER, rule=NO_REPLY), None
     if len(judged) > 1:
@@ -236,14 +217,3 @@ def _about(report: Report, address: str) -> tuple[Judgement, ReportedRecipient |
     if not judged or judged[0][0].klass is Class.NONE:
         return None
     return judged[0]
-
-
-def _locked(path: Path) -> int:
-    """The descriptor of `path`, locked; waits for another process to be done."""
-    try:
-        path.parent.mkdir(exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}", hint="check the mode of the directory") from None
-    return descriptor

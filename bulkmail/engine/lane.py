@@ -14,6 +14,7 @@ from bulkmail.model.campaign import EgressSource
 from bulkmail.policy.limits import EffectiveLimits, TokenBucket
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import MailHost, Site
+from bulkmail.policy.window import Window
 
 if TYPE_CHECKING:
     from bulkmail.engine.exchange import Exchange
@@ -42,7 +43,8 @@ class Lane:
     """Limits, pace and counts of one (source, site).
 
     `line` is where its pools wait for one of its connections; `exchanges` are by hosts, and by domain where that has a
-    rate of its own. `waiting` counts their recipients, `held` those of them that wait for such a rate.
+    rate of its own. `window` is that of the site, of all its lanes. `waiting` counts their recipients, `held` those of
+    them that wait for such a rate.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class Lane:
         pacer: Pacer,
         *,
         now: float,
+        window: Window | None = None,
     ) -> None:
         self.site = site
         self.source = source
         self.limits = limits
         self.pacer = pacer
+        self.window = window or Window()
         self.exchanges: dict[tuple[tuple[MailHost, ...], str], Exchange] = {}
         self.line = Line()
         self.waiting = 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -24,14 +24,17 @@ from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
+from bulkmail.engine.ways import Way, Ways
 from bulkmail.engine.work import Work
-from bulkmail.errors import StateError
+from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
-from bulkmail.model.delivery import Event, Summary
-from bulkmail.policy.limits import effective_limits
+from bulkmail.model.delivery import Event, Reason, Stage, Summary
+from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
 from bulkmail.policy.route import Site
+from bulkmail.policy.rules import RuleBook
+from bulkmail.policy.window import Window
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
@@ -39,6 +42,8 @@ from bulkmail.store.suppressions import Suppressions
 T = TypeVar("T")
 
 SWEEP_SECONDS = 0.25
+# With the sweep before it, what another process suppresses holds here within a second.
+LOOK_SECONDS = 0.5
 DRAIN_SECONDS = 60.0
 QUIT_SECONDS = 2.0
 
@@ -46,7 +51,7 @@ QUIT_SECONDS = 2.0
 class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
-    `connections` is the most that may be open at once, to all receivers together.
+    `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
     """
 
     wait: bool = True
@@ -54,6 +59,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     signers: int = 1
     connections: int = 1000
     pacing: PacingSettings = PacingSettings()
+    rules: RuleBook | None = None
 
 
 class Node:
@@ -71,6 +77,8 @@ class Node:
         signer: Signer,
         resolver: Resolver,
         transport: Transport,
+        transports: Mapping[str, Transport],
+        ways: Ways,
         sources: Sequence[EgressSource],
         options: NodeOptions,
         store_thread: Executor,
@@ -94,6 +102,8 @@ class Node:
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._pools: dict[Exchange, Pool] = {}
+        self._windows: dict[str, Window] = {}
+        self._anomalies = store.anomalies()
         self._domain_rates = {
             domain.lower(): float(limits.messages)
             for domain, limits in campaign.limits.domains.items()
@@ -110,19 +120,19 @@ class Node:
             clock=steady,
             sync_thread=self._sync_thread,
             store_thread=store_thread,
+            soft_bounces=campaign.feedback.soft_bounces,
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
-        self._router = Router(campaign, resolver, own_names=own_names, rng=rng)
+        self._router = Router(campaign, resolver, ways, own_names=own_names, rng=rng)
         self._courier = Courier(
             campaign,
             self._recorder,
             suppressions,
             clock=steady,
+            rules=options.rules,
         )
-        identity = Identity(store.secret)
-        self._composer = Composer(
-            program, signer, identity, run_number=run.number, threads=options.signers, clock=clock
-        )
+        issuer = Identity(store.token_keys).issuer(run.number, run.created)
+        self._composer = Composer(program, signer, issuer, threads=options.signers, clock=clock)
         self._scheduler = Scheduler(
             store,
             run.number,
@@ -142,7 +152,7 @@ class Node:
         self._rooms = Rooms(
             composer=self._composer,
             courier=self._courier,
-            dialer=Dialer(transport, self._router, clock=clock),
+            dialer=Dialer(transport, self._router, transports=transports, clock=clock),
             recorder=self._recorder,
             budget=Budget(options.connections),
             clock=clock,
@@ -285,34 +295,71 @@ class Node:
     def _may_begin(self) -> bool:
         return not self._stopping and not self._disk_full
 
-    def _exchanges_of(self, site: Site, domain: str) -> list[Exchange]:
-        """The exchanges of a domain's hosts, made on first use: one in the site's lane of each egress source."""
+    def _exchanges_of(self, ways: Sequence[Way], domain: str) -> list[Exchange]:
+        """The exchanges of a domain's ways, made on first use: one in a lane of each egress source."""
         exchanges = []
-        now = self._clock.monotonic()
-        rate = self._domain_rates.get(domain)
-        hosts_and_domain = (site.hosts, domain if rate is not None else "")
-        for position, source in enumerate(self._sources):
-            key = (site.name, position)
-            lane = self._lanes.get(key)
-            if lane is None:
-                lane = self._lanes[key] = self._make_lane(site, source)
-            exchange = lane.exchanges.get(hosts_and_domain)
-            if exchange is None:
-                bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
-                exchange = lane.exchanges[hosts_and_domain] = Exchange(lane, site.hosts, bucket)
-                self._pools[exchange] = Pool(exchange, self._rooms)
-            exchanges.append(exchange)
+        for way in ways:
+            for position, source in enumerate(self._sources):
+                exchange = self._exchange_of(way, domain, position, source)
+                exchange.weight, exchange.priority = way.weight * source.weight, way.priority
+                exchanges.append(exchange)
+        for exchange in exchanges:
+            exchange.alternatives = exchanges
         return exchanges
 
-    def _make_lane(self, site: Site, source: EgressSource) -> Lane:
+    def _exchange_of(self, way: Way, domain: str, position: int, source: EgressSource) -> Exchange:
+        now = self._clock.monotonic()
+        rate = self._domain_rates.get(domain)
+        site = way.site
+        hosts_and_domain = (site.hosts, domain if rate is not None else "")
+        key = (site.name, position)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = self._make_lane(way, source)
+        exchange = lane.exchanges.get(hosts_and_domain)
+        if exchange is None:
+            bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
+            exchange = lane.exchanges[hosts_and_domain] = Exchange(lane, site.hosts, bucket)
+            self._pools[exchange] = Pool(exchange, self._rooms)
+        return exchange
+
+    def _make_lane(self, way: Way, source: EgressSource) -> Lane:
         campaign = self._campaign
+        limits = narrowed(effective_limits(way.site, campaign.limits), way.limits, source.limits)
+        window = limits.window or campaign.delivery.window
+        if source.limits is not None and source.limits.window is not None:
+            window = min(window, source.limits.window)
         return Lane(
-            site,
+            way.site,
             source,
-            effective_limits(site, campaign.limits),
+            limits,
             Pacer(campaign.delivery.retry, self._options.pacing),
             now=self._clock.monotonic(),
+            window=self._window_of(way.site, window),
         )
+
+    def _window_of(self, site: Site, most: int) -> Window:
+        """The site's window, as far as it was grown; with what an earlier run has learned of it."""
+        if most == 1:
+            return Window()
+        window = self._windows.get(site.name)
+        if window is None:
+            window = self._windows[site.name] = Window(most, anomaly=self._anomalies.get(site.name, ""))
+            window.on_anomaly = lambda what: self._keep_anomaly(site.name, what)
+        return window
+
+    def _keep_anomaly(self, site: str, what: str) -> None:
+        explanation = f"one transaction at a time from now on: {what}"
+        self._recorder.lane_event(
+            reason=Reason.PROTOCOL, stage=Stage.NONE, reply=None, explanation=explanation, site=site
+        )
+        self._anomalies[site] = what
+        kept = asyncio.get_running_loop().run_in_executor(self._store_thread, self._store.keep_anomaly, site, what)
+        kept.add_done_callback(self._kept)
+
+    def _kept(self, done: asyncio.Future[None]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, DiskFull):
+            self._crashed(error)
 
     def _put(self, exchange: Exchange, work: Iterable[Work]) -> None:
         exchange.put(work)
@@ -333,7 +380,7 @@ class Node:
             for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)
             if now >= next_look:
-                next_look = now + 1.0
+                next_look = now + LOOK_SECONDS
                 await self._in_store(self._store.check_in_place)
                 await self._in_store(self._suppressions.refresh)
                 self._drop_idle_lanes(now)

@@ -15,7 +15,8 @@ from bulkmail.engine.line import Line
 from bulkmail.engine.recorder import Recorder
 from bulkmail.model.delivery import Reason
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, Left, Result
+from bulkmail.net.connection import Connection
+from bulkmail.net.owner import Left, Result
 
 # How many waiting recipients justify one more connection.
 RECIPIENTS_PER_CONNECTION = 4
@@ -82,7 +83,7 @@ class Pool:
         if not self._rooms.may_begin() or not exchange.waiting:
             return
         now = self._clock.monotonic()
-        if exchange.open_again_at - now > self._rooms.courier.park_seconds:
+        if self._rooms.courier.should_park(exchange, now):
             # Given back or composed since the lane was closed: parked as the rest was.
             self._rooms.courier.park(exchange)
         if exchange.composable > 0:
@@ -173,6 +174,9 @@ class Pool:
 
     def unfit(self, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
         self._rooms.courier.unfit(self.exchange, connection, message, reason, explanation)
+
+    def again(self, connection: Connection, messages: Sequence[Message]) -> None:
+        self._rooms.courier.again(self.exchange, messages)
 
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         self._connections.discard(connection)

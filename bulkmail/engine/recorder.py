@@ -13,16 +13,18 @@ from msgspec.structs import replace
 
 from bulkmail.clock import Clock, rfc3339
 from bulkmail.engine.publication import Delivery, Entry, Publication
+from bulkmail.engine.softbounces import count_soft_bounces
 from bulkmail.engine.statistics import Statistics
 from bulkmail.engine.work import FEW, ActiveChunk
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
+from bulkmail.model.campaign import SoftBounces
 from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
 from bulkmail.model.message import Message
 from bulkmail.store.journal import Journal
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import Run
-from bulkmail.store.suppressions import Suppression, Suppressions
+from bulkmail.store.suppressions import SoftBounce, Suppression, Suppressions
 
 SYNC_SECONDS = 0.05
 # How often a full disk is tried again.
@@ -61,7 +63,9 @@ class Recorder:
         clock: Clock,
         sync_thread: Executor,
         store_thread: Executor,
+        soft_bounces: SoftBounces | None = None,
     ) -> None:
+        self._soft_bounces = soft_bounces
         self._run = run.id
         self._run_number = run.number
         self._journal = journal
@@ -74,6 +78,7 @@ class Recorder:
         self._store_thread = store_thread
         self._events: list[Entry] = []
         self._suppress: list[Suppression] = []
+        self._soft: list[SoftBounce] = []
         self._dirty = asyncio.Event()
         self._stamp = (0, "")
         self._closing = False
@@ -225,10 +230,10 @@ class Recorder:
         reply: Reply | None,
         explanation: str,
         site: str,
-        source: str | None,
-        host: str | None,
+        source: str | None = None,
+        host: str | None = None,
     ) -> None:
-        """A lane was slowed or paused; `explanation` says for how long and why."""
+        """A lane was slowed, paused or given less at once; `explanation` says for how long and why."""
         text = "; ".join(part for part in (str(reply) if reply is not None else "", explanation) if part)
         self.note(
             Event(
@@ -262,6 +267,14 @@ class Recorder:
         """Put an address on the suppression list with the next sync."""
         self._suppress.append(entry)
         self._dirty.set()
+
+    def count_soft_bounce(self, key: str, address: str, reason: Reason) -> None:
+        """One more soft bounce of an address, with the next sync; nothing where they are not counted."""
+        if self._soft_bounces is not None:
+            self._soft.append(
+                SoftBounce(key=key, address=address, run=self._run, reason=reason.label, time=self._clock.time())
+            )
+            self._dirty.set()
 
     async def run_syncs(self) -> None:
         """Sync, publish, suppress: every 50 ms while there is something, until `close`. Raises StateError."""
@@ -315,13 +328,20 @@ class Recorder:
 
     async def _suppress_all(self) -> None:
         entries, self._suppress = self._suppress, []
-        if not entries:
+        soft, self._soft = self._soft, []
+        if not entries and not soft:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._store_thread, self._suppressions.add_many, entries)
+            await asyncio.get_running_loop().run_in_executor(self._store_thread, self._change_list, entries, soft)
         except DiskFull:
             self._suppress = entries + self._suppress
+            self._soft = soft + self._soft
             raise
+
+    def _change_list(self, entries: list[Suppression], soft: list[SoftBounce]) -> None:
+        self._suppressions.add_many(entries)
+        if soft and self._soft_bounces is not None:
+            count_soft_bounces(self._suppressions, soft, self._soft_bounces)
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand durable events to the subscriber."""

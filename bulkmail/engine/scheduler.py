@@ -20,9 +20,10 @@ from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.router import Router, Unroutable
+from bulkmail.engine.ways import Way
 from bulkmail.engine.work import FEW, ActiveChunk, Work
 from bulkmail.errors import DiskFull
-from bulkmail.policy.route import Site
+from bulkmail.policy.spread import spread
 from bulkmail.store.chunks import Backlog, OpenChunk
 from bulkmail.store.store import Store
 
@@ -60,7 +61,7 @@ class Supply(Struct, frozen=True, kw_only=True):
 class Scheduler:
     """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
 
-    `exchanges_of(site, domain)` are the exchanges of a domain's hosts, one for each egress source; `put` hands them
+    `exchanges_of(ways, domain)` are the exchanges of a domain's ways, one for each egress source; `put` hands them
     recipients. While `disk_full`, nothing is claimed.
     """
 
@@ -71,7 +72,7 @@ class Scheduler:
         *,
         router: Router,
         courier: Courier,
-        exchanges_of: Callable[[Site, str], Sequence[Exchange]],
+        exchanges_of: Callable[[Sequence[Way], str], Sequence[Exchange]],
         put: Callable[[Exchange, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
@@ -95,7 +96,7 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self.disk_full = False
-        self._sites: dict[str, tuple[float, Site | Unroutable]] = {}
+        self._sites: dict[str, tuple[float, Sequence[Way] | Unroutable]] = {}
 
     def wake(self) -> None:
         """Something changed: look again soon."""
@@ -218,22 +219,22 @@ class Scheduler:
                 self._asked.add(domain)
                 self._begin(self._ask(domain))
             return DNS_NAP_SECONDS
-        site = known[1]
-        if isinstance(site, Unroutable):
+        ways = known[1]
+        if isinstance(ways, Unroutable):
             return 0.0
-        waits = [
+        exchanges = self._exchanges_of(ways, domain)
+        return min(
             max(0.0, exchange.open_again_at - now) if exchange.supply < LOW_WATER else MAX_NAP_SECONDS
-            for exchange in self._exchanges_of(site, domain)
-        ]
-        return min(waits)
+            for exchange in self._fit_ones(exchanges) or exchanges
+        )
 
     async def _ask(self, domain: str) -> None:
-        site = await self._router.site(domain)
-        seconds = DNS_NAP_SECONDS if isinstance(site, Unroutable) else SITE_SECONDS
+        ways = await self._router.ways(domain)
+        seconds = DNS_NAP_SECONDS if isinstance(ways, Unroutable) else SITE_SECONDS
         now = self._clock.monotonic()
         if len(self._sites) >= MOST_SITES:
             self._sites = {name: known for name, known in self._sites.items() if known[0] > now}
-        self._sites[domain] = (now + seconds, site)
+        self._sites[domain] = (now + seconds, ways)
         self._asked.discard(domain)
 
     def _hand_out(self, chunk: OpenChunk) -> None:
@@ -262,29 +263,43 @@ class Scheduler:
         self._handed_out(active)
 
     async def _route(self, active: ActiveChunk, domain: str, indexes: list[int]) -> None:
-        self._put_all(active, domain, indexes, await self._router.site(domain))
+        self._put_all(active, domain, indexes, await self._router.ways(domain))
 
-    def _put_all(self, active: ActiveChunk, domain: str, indexes: list[int], site: Site | Unroutable) -> None:
-        if isinstance(site, Unroutable):
-            self._courier.unroutable(active, indexes, site, domain)
+    def _put_all(self, active: ActiveChunk, domain: str, indexes: list[int], ways: Sequence[Way] | Unroutable) -> None:
+        if isinstance(ways, Unroutable):
+            self._courier.unroutable(active, indexes, ways, domain)
             return
-        indexes = [index for index in indexes if not self._courier.expired(active, index, site)]
-        exchanges = self._open_ones(self._exchanges_of(site, domain))
+        indexes = [index for index in indexes if not self._courier.expired(active, index, ways[0].site)]
+        exchanges = self._open_ones(self._exchanges_of(ways, domain))
         now = self._clock.monotonic()
-        for position, exchange in enumerate(exchanges):
-            work = [(active, index) for index in indexes[position :: len(exchanges)]]
+        shares = spread(indexes, tuple(exchange.weight for exchange in exchanges), offset=active.chunk.number)
+        for exchange, share in zip(exchanges, shares, strict=True):
+            if not share:
+                continue
+            work = [(active, index) for index in share]
             if exchange.open_again_at - now > self._courier.park_seconds:
                 self._courier.park_work(exchange, work)
             else:
                 self._put(exchange, work)
 
     def _open_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
-        """Those of egress sources whose lanes can take more now; where none can, those that open first."""
-        now = self._clock.monotonic()
-        fit = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
+        """Those that can take more now; where none can, those that open first."""
+        fit = self._fit_ones(exchanges)
         if not fit:
             return [min(exchanges, key=lambda one: one.open_again_at)]
         return [one for one in fit if one.supply < LOW_WATER] or fit
+
+    def _fit_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        """Of the best priority that works: the open ones, else those that soon are; none where all stay closed."""
+        now = self._clock.monotonic()
+        soon = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
+        if len(soon) < 2:
+            return soon
+        # A relay that cannot be reached has failed; one that only asked for a pause has not.
+        working = [one for one in soon if one.closed_until <= now] or soon
+        best = min(one.priority for one in working)
+        working = [one for one in working if one.priority == best]
+        return [one for one in working if one.open_again_at <= now] or working
 
     async def _fold_idle(self) -> bool:
         """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""

@@ -9,6 +9,7 @@ from bulkmail.model.delivery import Stage
 
 DIAGNOSTIC_LIMIT = 4096
 RECIPIENT_LIMIT = 1000
+STANDARD = "delivery status"  # the `source` of what is told in the fields of RFC 3464
 
 
 class FeedbackError(RemoteError):

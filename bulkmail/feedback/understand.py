@@ -12,7 +12,7 @@ from bulkmail.feedback.nature import from_daemon, is_notice, is_vacation, says_a
 from bulkmail.feedback.notification import read_notification
 from bulkmail.feedback.original import Original, read_original, tokens_in
 from bulkmail.feedback.quoted import NOTICE_LIMIT, Notice, cut
-from bulkmail.feedback.report import Action, Kind, Report, ReportedRecipient
+from bulkmail.feedback.report import STANDARD, Action, Kind, Report, ReportedRecipient
 from bulkmail.feedback.status import DeliveryStatus, read_status
 from bulkmail.model.delivery import Stage
 
@@ -94,7 +94,7 @@ def _reported(message: Taken, status: DeliveryStatus) -> Report:
     if kind is Kind.BOUNCE:
         recipients = _with_words(message, recipients)
     return Report(kind=kind, recipients=recipients, reporting_host=status.reporting_host, return_path=status.sender,
-                  tokens=tokens_in(status.envelope_id), source="delivery status")  # fmt: skip
+                  tokens=tokens_in(status.envelope_id), source=STANDARD)  # fmt: skip
 
 
 def _with_words(message: Taken, recipients: tuple[ReportedRecipient, ...]) -> tuple[ReportedRecipient, ...]:

@@ -13,9 +13,15 @@ from bulkmail.model.units import ByteCount, PerSecond, Seconds
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Weight = Annotated[int, Meta(ge=1, le=1000)]
 Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
+AuthMechanism = Literal["scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
+Notify = Literal["never", "success", "failure", "delay"]
+# Replies of 64 transactions are the most that a connection keeps track of.
+WindowSize = Annotated[int, Meta(ge=1, le=64)]
 
 
 class Content(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,21 +56,65 @@ class DkimKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str
 
 
+class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one lane; a value left out is taken from the next less specific limits."""
+
+    connections: Positive | None = None
+    messages_per_connection: Positive | None = None
+    messages: PerSecond | None = None
+    connects: PerSecond | None = None
+    window: WindowSize | None = None
+
+
 class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A smarthost; the password is read from the environment variable `password_env`, never from the file."""
+    """A smarthost. Its secret is read from the environment, a file or a command, never from the campaign file.
+
+    Of several, those of the lowest `priority` share the mail by `weight`; `limits` hold for this one.
+    """
 
     host: str
     port: Port = 587
     tls: Literal["none", "starttls", "implicit"] = "starttls"
     username: str | None = None
     password_env: str | None = None
+    password_file: str | None = None
+    token_command: str | None = None
+    auth: AuthMechanism | None = None
+    priority: NotNegative = 0
+    weight: Weight = 1
+    limits: SiteLimits | None = None
+
+
+Relays = Annotated[tuple[Relay, ...], Meta(extra={"one_or_more": True})]
+
+
+class DomainRoute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another way for the mail of some domains: exactly one of `relay`, `hosts` (`host` or `host:port`) and `mx`."""
+
+    relay: Relays = ()
+    hosts: tuple[str, ...] = ()
+    mx: bool = False
 
 
 class EgressSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A local address to send from, and the name to greet with; `address: null` lets the system choose."""
+    """A local address to send from, and the name to greet with; `address: null` lets the system choose.
+
+    Mail is spread over sources by `weight`; `limits` are ceilings of each lane that leaves from here.
+    """
 
     address: str | None = None
     ehlo: str | None = None
+    weight: Weight = 1
+    limits: SiteLimits | None = None
+
+
+class Dsn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of servers that offer delivery status notifications (RFC 3461)."""
+
+    notify: tuple[Notify, ...] = ("failure",)
+    ret: Literal["hdrs", "full"] = "hdrs"
+    envid: bool = True
+    orcpt: bool = True
 
 
 class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +123,8 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: Route = "sandbox"
     port: Port = 25
     allow_private_mx: bool = False
-    relay: Relay | None = None
+    relay: Relays = ()
+    routes: dict[str, DomainRoute] = {}
     tls: TlsMode = "opportunistic"
     sources: tuple[EgressSource, ...] = ()
     in_doubt: InDoubtPolicy = "resend"
@@ -81,7 +132,9 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         default_factory=lambda: (Seconds(300), Seconds(1800), Seconds(7200), Seconds(14400))
     )
     expire: Seconds = field(default_factory=lambda: Seconds(48 * 3600))
-    window: Positive = 1
+    window: WindowSize = 1
+    dsn: Dsn | None = None
+    requiretls: bool = False
 
 
 class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,15 +142,6 @@ class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     servers: tuple[str, ...] = ()
     timeout: Seconds = field(default_factory=lambda: Seconds(10))
-
-
-class SiteLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of one lane; a value left out is taken from the next less specific limits."""
-
-    connections: Positive | None = None
-    messages_per_connection: Positive | None = None
-    messages: PerSecond | None = None
-    connects: PerSecond | None = None
 
 
 class DomainLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +156,36 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default: SiteLimits = SiteLimits()
     sites: dict[str, SiteLimits] = {}
     domains: dict[str, DomainLimits] = {}
+
+
+class SoftBounces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address with `count` soft bounces `within` that time is not mailed for `suppress_for` (null: for good)."""
+
+    count: Positive = 5
+    within: Seconds = field(default_factory=lambda: Seconds(30 * 86400))
+    suppress_for: Seconds | None = field(default_factory=lambda: Seconds(90 * 86400))
+
+
+class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What follows from answers and from what comes back; `rules` is a TOML file of rules that go before our own.
+
+    `soft_bounces: null` counts none. `trusted_reporters` are the DKIM domains whose complaints are believed.
+    """
+
+    rules: str | None = None
+    soft_bounces: SoftBounces | None = SoftBounces()
+    trusted_reporters: tuple[str, ...] = ()
+
+
+class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events are posted, and the secret that signs them: of an environment variable or of a file."""
+
+    url: str
+    secret_env: str | None = None
+    secret_file: str | None = None
+    events: tuple[str, ...] = ()
+    batch: Annotated[int, Meta(ge=1, le=1000)] = 100
+    allow_private: bool = False
 
 
 class SandboxSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,6 +212,8 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     delivery: Delivery = Delivery()
     dns: Dns = Dns()
     limits: Limits = Limits()
+    feedback: Feedback = Feedback()
+    webhooks: tuple[Webhook, ...] = ()
     max_message_size: ByteCount = field(default_factory=lambda: ByteCount(25 * 1024 * 1024))
     sandbox: SandboxSettings = SandboxSettings()
 

@@ -1,6 +1,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+def command_line(text: bytes, utf8: bool = False) -> bytes:
+    """`text` and its CRLF; ValueError where a control character is in it, or 8-bit text without `utf8`."""
+
 class Transactions:
     """The transactions of one greeted SMTP connection: parsed replies in, bytes out.
 
@@ -15,7 +18,10 @@ class Transactions:
     max_messages: int
     submitted: int
     completed: int
-    tail_bytes: int
+    chunking: bool
+    proven: int
+    written_bytes: int
+    anomaly: str | None
     closing: bool
     quitting: bool
     error: str | None
@@ -39,9 +45,29 @@ class Transactions:
     def in_flight(self) -> int: ...
     @property
     def finished(self) -> bool: ...
-    def submit(self, message: Any, sender: bytes, recipient: bytes, data: bytes, *, utf8: bool = False) -> None: ...
+    @property
+    def oldest(self) -> Any: ...
+    @property
+    def may_be_taken(self) -> bool: ...
+    @property
+    def windowed(self) -> bool: ...
+    def set_window(self, window: int) -> None: ...
+    def give_up_chunking(self) -> None: ...
+    def submit(
+        self,
+        message: Any,
+        sender: bytes,
+        recipient: bytes,
+        data: bytes,
+        *,
+        utf8: bool = False,
+        size_bytes: int = -1,
+        mail: bytes = b"",
+        rcpt: bytes = b"",
+    ) -> None: ...
     def answer(self, replies: list[tuple[int, bytes]]) -> list[tuple[Any, int, int, bytes]]: ...
     def quit(self) -> None: ...
-    def abandon(self) -> list[tuple[Any, int, bool]]: ...
+    def abandon(self, *, closed: bool = False, unwritten_bytes: int = 0) -> list[tuple[Any, int, bool]]: ...
     def outgoing(self) -> bytes: ...
     def take_begun(self) -> Sequence[Any]: ...
+    def take_misunderstood(self) -> list[Any]: ...

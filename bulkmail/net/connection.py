@@ -3,48 +3,30 @@
     data_received -> parse replies -> pair them -> results to the owner -> next messages from the owner -> write
 
 Rules: an intent is given to the owner (`begun`) before the last byte of its message is written. The deadline is per
-command: a byte that completes no reply does not move it. A connection ends once, through `lost`.
+command: a byte that completes no reply does not move it. While a message is being taken by the network, each block of
+it has a deadline instead, and the one of the reply begins with the last byte. A connection ends once, through `lost`.
 """
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from bulkmail.clock import Clock
 from bulkmail.errors import ProtocolError, RemoteError
+from bulkmail.model.campaign import Dsn
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
 from bulkmail.native.reply import ReplyParser
 from bulkmail.native.session import Transactions
 from bulkmail.native.stuffing import stuff
-from bulkmail.net.timeouts import Timeouts
+from bulkmail.net.owner import Owner
+from bulkmail.net.timeouts import Timeouts, WriteWatch
 from bulkmail.net.tls import describe
+from bulkmail.policy.window import Window
+from bulkmail.smtp import notification
 from bulkmail.smtp.capabilities import Capabilities
 from bulkmail.smtp.commands import command_line
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
-
-Result = tuple[Message, int, int, bytes]
-Left = tuple[Message, int, bool]
-
-
-class Owner(Protocol):
-    """Who decides for a connection. All methods are called on the event loop and must not block."""
-
-    def take(self, connection: "Connection") -> Message | None:
-        """The next message for the wire, its tokens debited; None where there is none now."""
-
-    def begun(self, connection: "Connection", messages: Sequence[Message]) -> None:
-        """The last byte of these is about to be written: record the intent now."""
-
-    def results(self, connection: "Connection", results: Sequence[Result]) -> None:
-        """Replies that decided something, in order."""
-
-    def unfit(self, connection: "Connection", message: Message, reason: Reason, explanation: str) -> None:
-        """This server cannot take this message; nothing of it was written."""
-
-    def lost(self, connection: "Connection", left: Sequence[Left], reason: Reason, explanation: str) -> None:
-        """The connection has ended; `left` are the messages without a result (message, stage, may be delivered)."""
 
 
 class HandshakeError(RemoteError):
@@ -59,8 +41,9 @@ class HandshakeError(RemoteError):
 class Connection(asyncio.Protocol):
     """One connection to one mail exchanger or relay, from the greeting to QUIT.
 
-    `host` is the exchanger's name, `address` its IP. After `establish` the owner's `take` feeds it; `pump` is called
-    whenever the owner may have something new for it.
+    `host` is the exchanger's name, `address` its IP; `window` is that of its site. `dsn` is asked for where it is
+    offered, REQUIRETLS of every message with `requiretls`. After `establish` the owner's `take` feeds it; `pump` is
+    called whenever the owner may have something new for it.
     """
 
     def __init__(
@@ -73,7 +56,9 @@ class Connection(asyncio.Protocol):
         host: str,
         address: str,
         max_messages: int,
-        window: int = 1,
+        window: Window | None = None,
+        dsn: Dsn | None = None,
+        requiretls: bool = False,
     ) -> None:
         self.host = host
         self.address = address
@@ -88,7 +73,13 @@ class Connection(asyncio.Protocol):
         self._clock = clock
         self._timeouts = timeouts
         self._max_messages = max_messages
-        self._window = window
+        self._window = window or Window()
+        self._dsn = dsn
+        self._mail_parameters = b" REQUIRETLS" if requiretls else b""
+        self._proven = 0
+        self._waiting_since = clock.monotonic()
+        self._write_watch = WriteWatch(timeouts)
+        self._closed_by_peer = False
         self._parser = ReplyParser()
         self._transport: asyncio.Transport | None = None
         self._settled: asyncio.Future[None] | None = None
@@ -114,13 +105,15 @@ class Connection(asyncio.Protocol):
         if self.closed:
             # It let us in and closed in the same breath: no connection, though the handshake is complete.
             raise HandshakeError(self._end_of_handshake())
-        self.capabilities = handshake.capabilities
+        self.capabilities = capabilities = handshake.capabilities
+        if not capabilities.dsn:
+            self._dsn = None
         self.transactions = Transactions(
-            pipelining=self.capabilities.pipelining,
-            chunking=self.capabilities.chunking,
-            size=self.capabilities.size,
-            window=self._window,
-            max_messages=self._max_messages,
+            pipelining=capabilities.pipelining,
+            chunking=capabilities.chunking and self._window.wants_chunks,
+            size=capabilities.size,
+            window=self._window.size,
+            max_messages=min(self._max_messages, capabilities.mail_max or self._max_messages),
         )
         self.idle_since = self._clock.monotonic()
 
@@ -178,6 +171,8 @@ class Connection(asyncio.Protocol):
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
+                if self.transactions.chunking or self.transactions.anomaly is not None:
+                    self._learn(self.transactions)
                 error = self.transactions.error or self._parser.failure
                 foreseen = self.transactions.asked or self.transactions.closing
                 if error is None and self._parser.pending and not foreseen:
@@ -201,6 +196,7 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._closed_by_peer = not self.closed
         if error is not None and self._end[0] is Reason.CONNECTION_LOST:
             self._end = (Reason.CONNECTION_LOST, f"the connection broke: {error}")
         self._finish(*self._end)
@@ -214,6 +210,8 @@ class Connection(asyncio.Protocol):
             return
         now = self._clock.monotonic()
         silent = transactions.stage == 0
+        if transactions.chunking:
+            self._follow_window(transactions)
         while transactions.wants and not self._draining:
             message = self._owner.take(self)
             if message is None:
@@ -250,11 +248,26 @@ class Connection(asyncio.Protocol):
         if self.idle_since is not None:
             if now - self.idle_since >= self._timeouts.idle:
                 self.drain()
+            return
+        stage = self._awaited_stage()
+        if self.transactions is not None and (explanation := self._slow_writing(self.transactions, stage, now)):
+            self._finish(Reason.TIMEOUT, explanation)
         elif now >= self.deadline:
-            stage = self._awaited_stage()
             quiet = stage is Stage.QUIT
             explanation = f"no reply to {stage.label} in {self._timeouts.of(stage):g} s"
             self._finish(Reason.NONE if quiet else Reason.TIMEOUT, "" if quiet else explanation)
+
+    def give_way(self) -> None:
+        """Others need what it occupies: end it as if the reply were overdue."""
+        explanation = f"too slow while others waited: no reply to {self._awaited_stage().label}"
+        self._finish(Reason.TIMEOUT, explanation)
+
+    def stalled_seconds(self, now: float) -> float:
+        """How long a reply has been waited for; 0 where ending the connection now would leave something in doubt."""
+        transactions = self.transactions
+        if transactions is not None and (transactions.may_be_taken or not transactions.stage):
+            return 0.0
+        return now - self._waiting_since
 
     def abort(self) -> None:
         """Close the socket at once; nothing is reported for messages in flight beyond `lost`."""
@@ -287,19 +300,73 @@ class Connection(asyncio.Protocol):
         capabilities = self.capabilities
         limit = capabilities.size_bytes
         if limit is not None and len(message.data) > limit:
-            text = f"the message has {len(message.data)} bytes, {self.host} takes {limit}"
+            text = f"5.3.4 the message has {len(message.data)} bytes, {self.host} takes {limit}"
             self._owner.unfit(self, message, Reason.TOO_LARGE, text)
             return
-        if message.utf8 and not capabilities.smtputf8:
-            text = f"the address needs SMTPUTF8 (RFC 6531), which {self.host} does not offer"
+        if message.utf8 and not (capabilities.smtputf8 and capabilities.eight_bit_mime):
+            # RFC 6531 §3.1 (8): a server with the one and without the other has neither.
+            missing = "8BITMIME, which belongs to it" if capabilities.smtputf8 else "it"
+            text = f"5.6.7 the address needs SMTPUTF8 (RFC 6531), and {self.host} does not offer {missing}"
             self._owner.unfit(self, message, Reason.UNSUPPORTED, text)
             return
         message.started = now
-        data = message.data if self.transactions.window > 1 else stuff(message.data)
+        whole = message.data
+        data = whole if self.transactions.chunking else stuff(whole)
+        mail, rcpt = self._mail_parameters, b""
+        if self._dsn is not None:
+            # The token, by which a notification is recognised as one of ours.
+            mail += notification.mail_parameters(self._dsn, message.message_id.strip("<>").partition("@")[0])
+            rcpt = notification.recipient_parameters(self._dsn, message.address)
         try:
-            self.transactions.submit(message, message.sender, message.recipient, data, utf8=message.utf8)
+            self.transactions.submit(
+                message,
+                message.sender,
+                message.recipient,
+                data,
+                utf8=message.utf8,
+                size_bytes=len(whole),
+                mail=mail,
+                rcpt=rcpt,
+            )
         except ValueError as error:
             self._owner.unfit(self, message, Reason.BAD_ADDRESS, str(error))
+
+    def _follow_window(self, transactions: Transactions) -> None:
+        """What other connections have learned of the site holds here, too."""
+        if self._window.anomaly:
+            transactions.give_up_chunking()
+        elif transactions.window != self._window.size:
+            transactions.set_window(self._window.size)
+
+    def _learn(self, transactions: Transactions) -> None:
+        """Let the site's window grow by what was answered right, or fall for good."""
+        if transactions.anomaly is not None:
+            self._window.distrust(f"{self.host}: {transactions.anomaly}")
+            if messages := transactions.take_misunderstood():
+                self._owner.again(self, messages)
+        elif transactions.proven != self._proven:
+            self._window.grow(transactions.proven - self._proven)
+            self._proven = transactions.proven
+
+    def _slow_writing(self, transactions: Transactions, stage: Stage, now: float) -> str:
+        """Why the message that is being written has taken too long, if it has (RFC 5321 §4.5.3.2.5)."""
+        unwritten = self._unwritten_bytes()
+        explanation = self._write_watch.complaint(transactions.written_bytes - unwritten, unwritten, now)
+        if explanation:
+            return explanation
+        if unwritten and stage is Stage.MESSAGE:
+            self.deadline = max(self.deadline, now + self._timeouts.message)
+        oldest, most = transactions.oldest, self._timeouts.transaction
+        # Once it is written, only its reply is waited for, and that has a time of its own.
+        if oldest is not None and (unwritten or stage is not Stage.MESSAGE) and now - oldest.started >= most:
+            return f"the transaction was not over in {most:g} s"
+        return ""
+
+    def _unwritten_bytes(self) -> int:
+        """What was handed to the transport and not yet taken by the network."""
+        if self._transport is None or self._transport.is_closing():
+            return 0
+        return self._transport.get_write_buffer_size()
 
     def _awaited_stage(self) -> Stage:
         if self.transactions is None:
@@ -307,7 +374,8 @@ class Connection(asyncio.Protocol):
         return Stage(self.transactions.stage)
 
     def _set_deadline(self, stage: int) -> None:
-        self.deadline = self._clock.monotonic() + self._timeouts.of(stage)
+        self._waiting_since = self._clock.monotonic()
+        self.deadline = self._waiting_since + self._timeouts.of(stage)
 
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
@@ -322,15 +390,24 @@ class Connection(asyncio.Protocol):
             return
         self.closed = True
         self._end = (reason, explanation)
+        transactions = self.transactions
+        # Under TLS these are not the bytes of messages, so that nothing is concluded from them.
+        unwritten = self._unwritten_bytes() if self.tls is None and transactions is not None else 0
         if self._transport is not None:
             if reason is Reason.NONE:
                 self._transport.close()
             else:
                 self._transport.abort()
         self._settle()
-        left: list[Any] = self.transactions.abandon() if self.transactions is not None else []
-        if self.transactions is not None:
-            self._owner.lost(self, left, reason, explanation)
+        if transactions is None:
+            return
+        windowed = transactions.windowed
+        left: list[Any] = transactions.abandon(
+            closed=self._closed_by_peer, unwritten_bytes=0 if reason is Reason.NONE else unwritten
+        )
+        if windowed and (reason in (Reason.PROTOCOL, Reason.TIMEOUT) or any(ended for _, _, ended in left)):
+            self._window.distrust(f"{self.host}: {explanation} with {len(left)} messages in flight")
+        self._owner.lost(self, left, reason, explanation)
 
 
 async def connect(

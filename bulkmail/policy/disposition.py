@@ -12,20 +12,21 @@ content. A connection that ends while the message is being written is stage `DAT
 
 from bulkmail.errors import InternalError
 from bulkmail.model.delivery import Reason, Reply, Stage
-from bulkmail.policy.rules import effect_of_failure, effect_of_reply, first_rule
+from bulkmail.policy.rules import RuleBook, effect_of_failure, effect_of_reply, first_rule
 from bulkmail.policy.verdict import NO_REPLY, LaneAction, Subject, Verdict
 
 __all__ = ["LaneAction", "Subject", "Verdict", "judge"]
 
 
-def judge(stage: Stage, reply: Reply | None, failure: Reason = Reason.NONE) -> Verdict:
+def judge(stage: Stage, reply: Reply | None, failure: Reason = Reason.NONE, book: RuleBook | None = None) -> Verdict:
     """Decide on a reply that is no success, or on a `failure` without one.
 
     With both, the reply decides (a 5yz before the connection died is still a 5yz). A reply of neither 4yz nor 5yz is
-    one that nothing asked for: the failure `PROTOCOL`. Raises InternalError with neither.
+    one that nothing asked for: the failure `PROTOCOL`. Raises InternalError with neither. `book`: other rules than
+    those of `replies.toml`.
     """
     if reply is not None and reply.code // 100 in (4, 5):
-        return _judge_reply(stage, reply)
+        return _judge_reply(stage, reply, book)
     if reply is not None:
         failure = Reason.PROTOCOL
     if failure is Reason.NONE:
@@ -43,8 +44,8 @@ def judge(stage: Stage, reply: Reply | None, failure: Reason = Reason.NONE) -> V
     )
 
 
-def _judge_reply(stage: Stage, reply: Reply) -> Verdict:
-    found = first_rule(stage, reply)
+def _judge_reply(stage: Stage, reply: Reply, book: RuleBook | None) -> Verdict:
+    found = first_rule(stage, reply, book)
     rule = found.rule
     effect = effect_of_reply(stage, reply.code, rule.treat or reply.code // 100, found.reason)
     charged = effect.charged or rule.subject in (Subject.RECIPIENT, Subject.MESSAGE)

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from bulkmail.feedback.report import Action, Kind, Report, ReportedRecipient
+from bulkmail.feedback.report import STANDARD, Action, Kind, Report, ReportedRecipient
 from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
 from bulkmail.policy.disposition import judge
-from bulkmail.policy.rules import deciding_phrase, first_rule
+from bulkmail.policy.rules import RuleBook, deciding_phrase, first_rule
 from bulkmail.policy.verdict import NO_REPLY, Verdict
 
 __all__ = ["Class", "Explanation", "Judgement", "class_of", "complains", "explain_reply", "judge_report", "reply_of"]
@@ -31,6 +31,8 @@ _BLOCK = frozenset(
         Reason.TLS,
     )
 )
+# What makes an address not worth trying again if it goes on.
+_ABOUT_THE_ADDRESS = frozenset((*_HARD, Reason.MAILBOX_FULL, Reason.MAILBOX_INACTIVE, Reason.OTHER))
 _SURE_AT_ANY_STAGE = "user-unknown-after-the-message"
 _NO_FEEDBACK_OF_PEOPLE = frozenset(("auth-failure", "not-spam", "virus", "fraud", "dkim", "other"))
 
@@ -58,20 +60,23 @@ class Judgement(Struct, frozen=True, kw_only=True):
     reply: str = ""
 
 
-def judge_report(report: Report) -> tuple[Judgement, ...]:
+def judge_report(report: Report, book: RuleBook | None = None) -> tuple[Judgement, ...]:
     """One judgement for each recipient that the report names; for all but bounces and complaints, of class `NONE`.
 
     A complaint suppresses, unless its type says that no person complained (RFC 6591, RFC 5965 §3.1 `not-spam`).
     """
-    return tuple(_judge_recipient(report, recipient) for recipient in report.recipients)
+    return tuple(_judge_recipient(report, recipient, book) for recipient in report.recipients)
 
 
-def class_of(verdict: Verdict, stage: Stage = Stage.RCPT, enhanced: str | None = None) -> Class:
+def class_of(
+    verdict: Verdict, stage: Stage = Stage.RCPT, enhanced: str | None = None, *, standard: bool = False
+) -> Class:
     """The class of an answer that a report quotes, given at `stage` with this enhanced code.
 
-    Two things make a missing mailbox less than sure, unless the code says it too (`X.1.Z`, RFC 3463 §3.2): that it was
-    told after DATA, where a relay may have had several recipients in one transaction; and, where it is not known to
-    have been told at RCPT, a code `X.2.Z`, for a mailbox that is there but cannot be used.
+    Three things make a missing mailbox less than sure, unless the code says it too (`X.1.Z`, RFC 3463 §3.2): that it
+    was told after DATA, where a relay may have had several recipients in one transaction; and, where it is not known
+    to have been told at RCPT, a code `X.2.Z`, for a mailbox that is there but cannot be used, or any code or none in a
+    `standard` report (RFC 3464), which has a field to say so and says something else.
     """
     subject = (enhanced or "").split(".")[1:2]
     if verdict.disposition is Disposition.BOUNCED and verdict.reason is Reason.MAILBOX_INACTIVE:
@@ -80,9 +85,15 @@ def class_of(verdict: Verdict, stage: Stage = Stage.RCPT, enhanced: str | None =
         if verdict.rule == _SURE_AT_ANY_STAGE:
             return Class.HARD
         after_rcpt = stage in (Stage.DATA, Stage.MESSAGE)
-        doubtful = (after_rcpt and subject != ["1"]) or (stage is Stage.NONE and subject == ["2"])
+        unplaced = stage is Stage.NONE and (subject == ["2"] or (standard and verdict.reason is Reason.USER_UNKNOWN))
+        doubtful = subject != ["1"] and (after_rcpt or unplaced)
         return Class.SOFT if doubtful else Class.HARD
     return Class.BLOCK if verdict.reason in _BLOCK else Class.SOFT
+
+
+def is_soft_bounce(reason: Reason, *, suppress: bool) -> bool:
+    """Whether a failure counts against its address, though one alone does not stop its mail."""
+    return not suppress and reason in _ABOUT_THE_ADDRESS
 
 
 def complains(report: Report) -> bool:
@@ -90,7 +101,7 @@ def complains(report: Report) -> bool:
     return report.kind is Kind.COMPLAINT and report.feedback_type not in _NO_FEEDBACK_OF_PEOPLE
 
 
-def _judge_recipient(report: Report, recipient: ReportedRecipient) -> Judgement:
+def _judge_recipient(report: Report, recipient: ReportedRecipient, book: RuleBook | None) -> Judgement:
     if report.kind is Kind.COMPLAINT:
         return Judgement(address=recipient.address, klass=Class.NONE, reason=Reason.COMPLAINT,
                          rule=f"feedback-type {report.feedback_type}", suppress=complains(report))  # fmt: skip
@@ -99,8 +110,8 @@ def _judge_recipient(report: Report, recipient: ReportedRecipient) -> Judgement:
         return Judgement(address=recipient.address, klass=Class.NONE, reason=reason, rule=NO_REPLY)
     reply = reply_of(recipient)
     # A bounce does not always say which command was answered; most often it was RCPT.
-    verdict = judge(recipient.stage or Stage.RCPT, reply)
-    klass = class_of(verdict, recipient.stage, reply.enhanced)
+    verdict = judge(recipient.stage or Stage.RCPT, reply, book=book)
+    klass = class_of(verdict, recipient.stage, reply.enhanced, standard=report.source == STANDARD)
     return Judgement(
         address=recipient.address,
         klass=klass,
@@ -140,10 +151,10 @@ class Explanation(Struct, frozen=True, kw_only=True):
     lane: str
 
 
-def explain_reply(stage: Stage, reply: Reply) -> Explanation:
+def explain_reply(stage: Stage, reply: Reply, book: RuleBook | None = None) -> Explanation:
     """`judge`, with its reasons; `reply` is a 4yz or 5yz."""
-    verdict = judge(stage, reply)
-    found = first_rule(stage, reply)
+    verdict = judge(stage, reply, book=book)
+    found = first_rule(stage, reply, book)
     phrase = deciding_phrase(found, reply)
     conditions = [
         f"it says {phrase!r}" if phrase else "",

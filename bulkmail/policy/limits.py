@@ -20,12 +20,13 @@ _CLOCK_SLACK_SECONDS = 1e-6  # what adding a short wait to a large clock reading
 
 
 class EffectiveLimits(Struct, frozen=True, kw_only=True):
-    """What holds for one lane; None is no limit."""
+    """What holds for one lane; None is no limit. `window` None: the campaign says nothing of this site."""
 
     connections: int = DEFAULT_CONNECTIONS
     messages_per_connection: int = DEFAULT_MESSAGES_PER_CONNECTION
     messages_per_second: float | None = DEFAULT_MESSAGES_PER_SECOND
     connects_per_second: float | None = DEFAULT_CONNECTS_PER_SECOND
+    window: int | None = None
 
 
 def effective_limits(site: Site, limits: Limits) -> EffectiveLimits:
@@ -55,7 +56,26 @@ def effective_limits(site: Site, limits: Limits) -> EffectiveLimits:
         connects_per_second=_chosen(
             (entry.connects for entry in own), known.connects, default.connects, DEFAULT_CONNECTS_PER_SECOND
         ),
+        window=next((entry.window for entry in own if entry.window is not None), default.window),
     )
+
+
+def narrowed(limits: EffectiveLimits, own: SiteLimits | None, ceiling: SiteLimits | None) -> EffectiveLimits:
+    """`limits` where a relay has its `own` in their place, and a source a `ceiling` for each."""
+    own, ceiling = own or SiteLimits(), ceiling or SiteLimits()
+    connections = own.connections or limits.connections
+    per_connection = own.messages_per_connection or limits.messages_per_connection
+    return EffectiveLimits(
+        connections=min(connections, ceiling.connections or connections),
+        messages_per_connection=min(per_connection, ceiling.messages_per_connection or per_connection),
+        messages_per_second=_lower(own.messages or limits.messages_per_second, ceiling.messages),
+        connects_per_second=_lower(own.connects or limits.connects_per_second, ceiling.connects),
+        window=own.window or limits.window,
+    )
+
+
+def _lower(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
 
 
 class TokenBucket:

@@ -6,8 +6,9 @@ Hosts come as (preference, name); a lower preference number is tried first (RFC 
 import hashlib
 import itertools
 import random
+import re
 from base64 import b32encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import cache
 
 from msgspec import Struct
@@ -19,11 +20,15 @@ __all__ = [
     "MailHost",
     "RollUp",
     "Site",
+    "balanced",
     "drop_self",
+    "endpoint_name",
+    "endpoint_of",
     "fitting_pattern",
     "forbidden_address",
     "host_order",
     "roll_ups",
+    "route_for",
     "site_of",
 ]
 
@@ -75,6 +80,14 @@ def host_order(hosts: Iterable[MailHost], rng: random.Random) -> tuple[str, ...]
     return tuple(groups)
 
 
+def balanced(addresses: Sequence[str]) -> tuple[str, ...]:
+    """IPv4 and IPv6 in turn, each in the order it came: a bound on tries must not leave one of them out."""
+    first = [address for address in addresses if (":" in address) == (":" in addresses[0])]
+    second = [address for address in addresses if (":" in address) != (":" in addresses[0])]
+    pairs = itertools.zip_longest(first, second)
+    return tuple(address for pair in pairs for address in pair if address is not None)
+
+
 def drop_self(hosts: Iterable[MailHost], own_names: Iterable[str]) -> tuple[MailHost, ...]:
     """Hosts better than ourselves: if one of `own_names` is among them, it and all that are not better go.
 
@@ -90,12 +103,51 @@ def drop_self(hosts: Iterable[MailHost], own_names: Iterable[str]) -> tuple[Mail
 
 def fitting_pattern(host: str, patterns: Iterable[str]) -> str | None:
     """The first pattern that fits: `*.google.com` any host below google.com, `mx.example` that host only."""
-    name = _plain(host)
+    # Hosts that the campaign itself names have a port.
+    name = _plain(endpoint_of(host.partition("#")[0], 0)[0])
     for pattern in patterns:
         wanted = _plain(pattern)
         if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:]) and len(name) >= len(wanted)):
             return pattern
     return None
+
+
+def endpoint_of(text: str, default_port: int) -> tuple[str, int]:
+    """Host and port of `host`, `host:port`, `192.0.2.1:25`, `2001:db8::1` or `[2001:db8::1]:25`.
+
+    A port that is none is left in the host, where it will not pass for a name.
+    """
+    if match := _BRACKETED.fullmatch(text):
+        host, port = match[1], match[2]
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        return text, default_port
+    if port is None:
+        return host, default_port
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        return text, default_port
+    return host, int(port)
+
+
+def endpoint_name(host: str, port: int) -> str:
+    """The name of a given host among mail exchangers; these never have a colon."""
+    return f"[{host}]:{port}" if ":" in host else f"{host.lower()}:{port}"
+
+
+def route_for(domain: str, patterns: Container[str]) -> str | None:
+    """The pattern that a domain is sent by: its own name, else the longest `*.parent` that it is below."""
+    if domain in patterns:
+        return domain
+    _, dot, parent = domain.partition(".")
+    while dot:
+        if f"*.{parent}" in patterns:
+            return f"*.{parent}"
+        _, dot, parent = parent.partition(".")
+    return None
+
+
+_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?")
 
 
 class RollUp(Struct, frozen=True, forbid_unknown_fields=True):

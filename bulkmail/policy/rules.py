@@ -112,9 +112,15 @@ class RuleBook:
             for phrase in rule.phrases:
                 key = phrase[0].lstrip()[: self.KEY_LENGTH]
                 if len(key) < self.KEY_LENGTH:
-                    raise InternalError(f"replies.toml: rule {rule.rule.id}: phrase {phrase[0]!r} is too short")
+                    raise ValueError(
+                        f"rule {rule.rule.id}: the phrase {phrase[0].strip()!r} begins with too few letters"
+                    )
                 self._by_key.setdefault(key, []).append((rule, phrase))
         self._applicable = lru_cache(maxsize=1024)(self._find_applicable)
+
+    def after(self, rules: Sequence[Rule]) -> "RuleBook":
+        """A book in which `rules` come first."""
+        return RuleBook((*rules, *(compiled.rule for compiled in self.rules))) if rules else self
 
     def first(self, stage: Stage, code: int, enhanced: tuple[int, int] | None, text: str) -> CompiledRule:
         """The first rule that fits; `text` is in plain words."""
@@ -154,9 +160,9 @@ class CompiledEffect:
         )
 
 
-def first_rule(stage: Stage, reply: Reply) -> CompiledRule:
-    """The first rule of `replies.toml` that fits the reply; the last one fits any."""
-    return rule_book().first(stage, reply.code, _enhanced_of(reply), plain_words(_without_addresses(reply)))
+def first_rule(stage: Stage, reply: Reply, book: RuleBook | None = None) -> CompiledRule:
+    """The first rule of `book` (default: `replies.toml`) that fits the reply; the last one fits any."""
+    return (book or rule_book()).first(stage, reply.code, _enhanced_of(reply), plain_words(_without_addresses(reply)))
 
 
 def deciding_phrase(rule: CompiledRule, reply: Reply) -> str:

@@ -1,12 +1,11 @@
-"""Write command lines: the one place where text becomes an SMTP command, outside the native transactions."""
+"""Make the command lines of the handshake; those of transactions are made where they are paired, by the same rule."""
 
-# RFC 5321 §4.5.3.1.4 has 512 octets; RFC 4954 §4 lets an AUTH line have 12288.
-MAX_LINE_BYTES = 12288
+from bulkmail.native.session import command_line as write_line
 
 
 def command_line(verb: str, argument: str = "") -> bytes:
-    """`VERB argument CRLF`; ValueError where the argument could end the line or is not ASCII."""
+    """`VERB argument CRLF`; ValueError where the argument could end the line, is not ASCII, or too long."""
     line = f"{verb} {argument}" if argument else verb
-    if not line.isascii() or not line.isprintable() or len(line) + 2 > MAX_LINE_BYTES:
+    if not line.isascii():
         raise ValueError(f"not fit for an SMTP command line: {line[:80]!r}")
-    return line.encode() + b"\r\n"
+    return write_line(line.encode())

@@ -33,11 +33,20 @@ class Handshake:
     """The part of one connection before its first transaction.
 
     `tls` says how much TLS is wanted on a connection that is still in clear; `credentials` are used only under TLS,
-    or on a relay configured without it. Where the server repeats a secret, `failure` has it blotted out.
+    or on a relay configured without it. Where the server repeats a secret, `failure` has it blotted out. `requiretls`
+    fails a server that does not offer REQUIRETLS under TLS (RFC 8689); `helo` begins with HELO, for servers that close
+    over EHLO.
     """
 
     def __init__(
-        self, *, ehlo_name: str, tls: TlsMode = "none", encrypted: bool = False, credentials: Credentials | None = None
+        self,
+        *,
+        ehlo_name: str,
+        tls: TlsMode = "none",
+        encrypted: bool = False,
+        credentials: Credentials | None = None,
+        requiretls: bool = False,
+        helo: bool = False,
     ) -> None:
         self._ehlo_name = ehlo_name
         self._tls = tls
@@ -47,7 +56,8 @@ class Handshake:
         self._mechanism: Mechanism | None = None
         self._initial: bytes | None = None
         self._broken_off = ""
-        self._helo = False
+        self._requiretls = requiretls
+        self._helo = helo
         self.stage = Stage.GREETING
         self.capabilities = Capabilities()
         self.ready = False
@@ -99,7 +109,7 @@ class Handshake:
         positive = 200 <= code < 300
         if self.stage == Stage.GREETING:
             if code == 220:
-                self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
+                self._say(Stage.EHLO, command_line("HELO" if self._helo else "EHLO", self._ehlo_name))
             else:
                 self._fail(code, text)
         elif self.stage == Stage.EHLO:
@@ -135,6 +145,9 @@ class Handshake:
             self._fail(0, b"", Reason.TLS, "TLS is required and the server does not offer STARTTLS")
 
     def _after_tls(self) -> None:
+        if self._requiretls and not (self._encrypted and self.capabilities.requiretls):
+            self._fail(0, b"", Reason.UNSUPPORTED, "5.7.30 the server does not offer REQUIRETLS (RFC 8689)")
+            return
         credentials = self._credentials
         if credentials is None:
             self.ready = True
@@ -168,7 +181,7 @@ class Handshake:
                 self._broken_off = f"AUTH {self._mechanism.name} was broken off: {error}"
                 self._say(Stage.AUTH, b"*\r\n")
             else:
-                self._say(Stage.AUTH, base64.b64encode(response) + b"\r\n")
+                self._say(Stage.AUTH, command_line(base64.b64encode(response).decode()))
         elif code != 235:
             self._fail(code, self._blotted(text), Reason.AUTHENTICATION)
         elif not self._mechanism.complete:

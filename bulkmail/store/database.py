@@ -24,14 +24,8 @@ class Database:
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
-        with self._errors():
-            self.connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}",
-                uri=True,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+        self._depth = 0
+        self.connection = self._connect(readonly=readonly)
         try:
             with self._errors():
                 self.connection.execute("PRAGMA temp_store = MEMORY")
@@ -39,6 +33,10 @@ class Database:
             if not readonly:
                 self._create()
             version = self.value("PRAGMA user_version")
+            if readonly and 0 < version < schema.VERSION:
+                # Written by an older bulkmail: who reads wants its new tables as much as who writes.
+                Database(path).close()
+                version = self.value("PRAGMA user_version")
             if version != schema.VERSION:
                 raise StateError(
                     f"{path}: written by another bulkmail (schema {version}, this one knows {schema.VERSION})",
@@ -53,7 +51,19 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, durable at the end."""
+        """All or nothing, durable at the end; one within another is part of it."""
+        if self._depth:
+            yield self.connection
+            return
+        self._depth += 1
+        try:
+            with self._outermost() as connection:
+                yield connection
+        finally:
+            self._depth -= 1
+
+    @contextmanager
+    def _outermost(self) -> Iterator[sqlite3.Connection]:
         with self._errors():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -89,19 +99,33 @@ class Database:
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")
             self.connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
-        if self.value("PRAGMA user_version") != 0:
+        if self.value("PRAGMA user_version") >= schema.VERSION:
             return
         with self.transaction() as connection:
             # Another process may have come first; a file with tables but no version is not ours.
-            if self.value("PRAGMA user_version") != 0:
-                return
-            if self.value("SELECT count(*) FROM sqlite_schema"):
-                raise StateError(f"{self.path}: not a queue of bulkmail", hint="choose another directory with --state")
-            for statement in schema.TABLES.split(";"):
-                connection.execute(statement)
-            connection.execute("INSERT INTO meta VALUES ('secret', ?)", (os.urandom(SECRET_BYTES),))
-            connection.execute("INSERT INTO meta VALUES ('journal', 0)")
-            connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+            version = self.value("PRAGMA user_version")
+            if version == 0:
+                if self.value("SELECT count(*) FROM sqlite_schema"):
+                    raise StateError(
+                        f"{self.path}: not a queue of bulkmail", hint="choose another directory with --state"
+                    )
+                _run(connection, schema.TABLES)
+                connection.execute("INSERT INTO meta VALUES ('secret', ?)", (os.urandom(SECRET_BYTES),))
+                connection.execute("INSERT INTO meta VALUES ('journal', 0)")
+                version = 1
+            for step in range(version, schema.VERSION):
+                _run(connection, schema.UPGRADES[step])
+            connection.execute(f"PRAGMA user_version = {max(version, schema.VERSION)}")
+
+    def _connect(self, *, readonly: bool) -> sqlite3.Connection:
+        with self._errors():
+            return sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -118,3 +142,9 @@ class Database:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
             raise StateError(f"{self.path}: {error}", hint="restore the state directory from a backup") from None
+
+
+def _run(connection: sqlite3.Connection, statements: str) -> None:
+    """One by one: `executescript` would end the transaction."""
+    for statement in statements.split(";"):
+        connection.execute(statement)

@@ -1,6 +1,6 @@
-"""The tables of queue.db, by version."""
+"""The tables of queue.db: those of the first version, and what each later one added."""
 
-VERSION = 1
+VERSION = 2
 
 # Small rows that change (chunk, outcome) are apart from large ones that never do (payload), so that a fold does not
 # rewrite addresses. `due` is null once every recipient of the chunk is final: done chunks leave the index.
@@ -79,3 +79,35 @@ CREATE TABLE suppression_removal (
     key TEXT NOT NULL
 );
 """
+
+# By the version that they lead away from. A new file goes through all of them.
+UPGRADES = {
+    # Few entries are for a whole domain, for a campaign or for a time: small indexes tell whether there are any.
+    1: """
+ALTER TABLE suppression ADD COLUMN expires REAL;
+CREATE INDEX suppression_domain ON suppression (id) WHERE substr(key, 1, 1) = '@';
+CREATE INDEX suppression_campaign ON suppression (id) WHERE substr(scope, 1, 9) = 'campaign:';
+CREATE INDEX suppression_expires ON suppression (expires) WHERE expires IS NOT NULL;
+CREATE TABLE suppression_history (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    time REAL NOT NULL,
+    action TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    source TEXT NOT NULL
+);
+CREATE INDEX suppression_history_key ON suppression_history (key);
+CREATE TABLE soft_bounce (
+    key TEXT NOT NULL,
+    run TEXT NOT NULL,
+    time REAL NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (key, run)
+) WITHOUT ROWID;
+CREATE TABLE feedback_settings (
+    campaign TEXT PRIMARY KEY,
+    settings BLOB NOT NULL
+) WITHOUT ROWID
+""",
+}

@@ -12,10 +12,15 @@ from bulkmail.store.chunks import NewChunk, OpenChunk
 from bulkmail.store.database import Database
 from bulkmail.store.directory import DirectoryLock, make_directory
 from bulkmail.store.journal import SEGMENT_BYTES, Journal
+from bulkmail.store.keys import read_keys
 from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from bulkmail.store.recovery import RecoveryReport, recover
 from bulkmail.store.runs import IntakeProgress, Run, RunState
+from bulkmail.store.settings import FeedbackSettings, keep_feedback_settings
 from bulkmail.store.view import StoreView
+
+# What stands before a site's name in the table of small facts.
+WINDOW = "window "
 
 
 class Store(StoreView):
@@ -31,7 +36,7 @@ class Store(StoreView):
         self._lock = lock
         self._clock = clock
         self._open: dict[int, OpenChunk] = {}
-        self.secret: bytes = database.value("SELECT value FROM meta WHERE name = 'secret'")
+        self.token_keys = read_keys(database)
         self.recovered: RecoveryReport
         self.recovered, first = recover(database, path / directory.JOURNAL)
         self.journal = Journal(path / directory.JOURNAL, first=first, **journal)
@@ -79,9 +84,24 @@ class Store(StoreView):
         """StateError where the directory was removed or replaced since it was opened."""
         self._lock.check_in_place()
 
+    def anomalies(self) -> dict[str, str]:
+        """What went wrong with a window of transactions, by site."""
+        prefix = len(WINDOW)
+        rows = self._database.rows("SELECT name, value FROM meta WHERE name GLOB ?", (f"{WINDOW}*",))
+        return {name[prefix:]: value for name, value in rows}
+
+    def keep_anomaly(self, site: str, what: str) -> None:
+        """Remember, across runs, that the site is to be given one transaction at a time."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"{WINDOW}{site}", what))
+
     def events_path(self, run: Run) -> Path:
         """The file of the run's event log."""
         return self._path / directory.EVENTS / f"{run.id}.ndjson"
+
+    def keep_feedback_settings(self, campaign: str, settings: FeedbackSettings) -> None:
+        """For those who take in what comes back of the campaign's mail."""
+        keep_feedback_settings(self._database, campaign, settings)
 
     def create_run(self, campaign: str, content_hash: str, recipients_hash: str, settings: bytes) -> Run:
         """A new run in state `INTAKE`."""

@@ -34,7 +34,7 @@ def test_the_whole_file_becomes_a_campaign(load, full: str, folder: Path) -> Non
     delivery = campaign.delivery
     assert delivery.retry == (300.0, 1800.0, 7200.0, 14400.0)
     assert delivery.expire == 172800.0
-    assert delivery.relay == Relay(host="smtp.example.net", username="acme", password_env="SMTP_PASSWORD")
+    assert delivery.relay == (Relay(host="smtp.example.net", username="acme", password_env="SMTP_PASSWORD"),)
     assert delivery.sources == (EgressSource(address="192.0.2.10", ehlo="mail1.garden.example"),)
     limits = campaign.limits
     assert limits.default == SiteLimits(connections=10, messages_per_connection=100, messages=100.0, connects=20.0)
@@ -111,7 +111,7 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, dkim, delivery, dns, limits, max_message_size, sandbox"
+    "unsubscribe, dkim, delivery, dns, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
 UNDER = [
@@ -146,7 +146,7 @@ UNDER = [
     Case(
         "delivery: [a]",
         [
-            "6: delivery: a mapping with the keys route, port, allow_private_mx, relay, tls, sources, "
+            "6: delivery: a mapping with the keys route, port, allow_private_mx, relay, routes, tls, "
             "... is needed, found a list"
         ],
     ),
@@ -162,11 +162,12 @@ UNDER = [
     Case(
         "delivery: {port: 1:30}", ["6: delivery.port: a whole number from 1 to 65535 is needed, found the number 1:30"]
     ),
-    Case("delivery: {window: 0}", ["6: delivery.window: a whole number from 1 up is needed, found the number 0"]),
+    Case("delivery: {window: 0}", ["6: delivery.window: a whole number from 1 to 64 is needed, found the number 0"]),
     Case(
-        "delivery: {window: yes}", ["6: delivery.window: a whole number from 1 up is needed, found the truth value yes"]
+        "delivery: {window: yes}",
+        ["6: delivery.window: a whole number from 1 to 64 is needed, found the truth value yes"],
     ),
-    Case("delivery: {window: }", ["6: delivery.window: a whole number from 1 up is needed, found nothing"]),
+    Case("delivery: {window: }", ["6: delivery.window: a whole number from 1 to 64 is needed, found nothing"]),
     Case("sandbox: {seed: 1.5}", ["6: sandbox.seed: a whole number is needed, found the number 1.5"]),
     Case(
         "delivery: {allow_private_mx: maybe}", ['6: delivery.allow_private_mx: true or false is needed, found "maybe"']

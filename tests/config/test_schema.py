@@ -94,6 +94,8 @@ def test_every_key_of_the_model_is_described_and_no_other() -> None:
                 visit(field.type)
         for inner in getattr(shape, "types", ()):
             visit(inner)
+        if isinstance(shape, inspect.Metadata):
+            visit(shape.type)
         visit_inner = getattr(shape, "item_type", None) or getattr(shape, "value_type", None)
         if visit_inner is not None:
             visit(visit_inner)

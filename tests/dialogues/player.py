@@ -1,7 +1,8 @@
 """Read a dialogue (*.smtp), play it against the real Connection, and say what became of its messages.
 
     # What goes wrong, and where the rule stands (RFC 5321 §4.2).
-    @ messages 2                      settings: messages, window, tls, auth, bytes, utf8, limit, chunk
+    @ messages 2                      settings: messages, window, begun, tls, auth, bytes, utf8, limit, chunk, dsn,
+                                      requiretls
     S: 250 ok                         the server says a line; `{x*100}` repeats, \\xNN and \\n are bytes
     S| 250 o                          the same without a line end
     C: MAIL FROM:<s@a.example>*       the client says a line; `*` stands for anything
@@ -27,12 +28,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bulkmail.clock import SystemClock
-from bulkmail.model.campaign import TlsMode
+from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, HandshakeError, Left, Result, connect
+from bulkmail.net.connection import Connection, HandshakeError, connect
+from bulkmail.net.owner import Left, Result
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
+from bulkmail.policy.window import Window
 from bulkmail.sandbox.certificate import make_certificate, server_context
 from bulkmail.smtp.handshake import Handshake
 from bulkmail.smtp.sasl import Credentials
@@ -122,6 +125,11 @@ class Journal:
     def unfit(self, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
         self.outcomes[message.message_id].append(f"local failure {reason.name}")
 
+    def again(self, connection: Connection, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.intents.remove(message.message_id)
+        self._waiting = [*messages, *self._waiting]
+
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         for message, stage, ended in left:
             self.outcomes[message.message_id].append("in doubt" if ended else f"broken off at {Stage(stage).name}")
@@ -179,9 +187,12 @@ async def play(dialogue: Dialogue, cut: Cut | None = None) -> Played:
     credentials = Credentials("acme", "s3cret") if "auth" in settings else None
     timeouts = Timeouts()
     made: list[Connection] = []
+    window = Window(dialogue.number("window", 1), size=dialogue.number("begun", dialogue.number("window", 1)))
 
     def make() -> Connection:
-        handshake = Handshake(ehlo_name="me.example", tls=tls, credentials=credentials)
+        handshake = Handshake(
+            ehlo_name="me.example", tls=tls, credentials=credentials, requiretls="requiretls" in settings
+        )
         made.append(
             Connection(
                 journal,
@@ -191,7 +202,9 @@ async def play(dialogue: Dialogue, cut: Cut | None = None) -> Played:
                 host="localhost",
                 address="127.0.0.1",
                 max_messages=dialogue.number("limit", len(messages)),
-                window=dialogue.number("window", 1),
+                window=window,
+                dsn=Dsn() if "dsn" in settings else None,
+                requiretls="requiretls" in settings,
             )
         )
         return made[0]

@@ -5,6 +5,7 @@ import base64
 import ssl
 import time
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 
@@ -65,6 +66,7 @@ class Exchanger:
         extensions: tuple[str, ...] = EXTENSIONS,
         tls_context: ssl.SSLContext | None = None,
         esmtp: bool = True,
+        scram: Callable[[], Any] | None = None,
     ) -> None:
         self.behaviour = behaviour
         self.extensions = extensions
@@ -75,6 +77,7 @@ class Exchanger:
         self.address = ""
         self._tls_context = tls_context
         self._esmtp = esmtp
+        self._scram = scram
         self._open = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -169,10 +172,20 @@ class Exchanger:
                     if code == HANG:
                         await reader.read()
                         return
+            elif verb == "BDAT":
+                # One chunk a message, as the client writes them.
+                data = await reader.readexactly(int(line.split()[1]))
+                if not recipient:
+                    writer.write(b"503 5.5.1 no recipient\r\n")
+                    continue
+                code = self._take(writer, guest, recipient, data)
+                sender, recipient = False, ""
             elif verb == "QUIT":
                 writer.write(b"221 2.0.0 bye\r\n")
                 return
             else:
+                if verb == "RSET":
+                    sender, recipient = False, ""
                 writer.write(b"250 2.0.0 ok\r\n")
             if not code:
                 return
@@ -183,6 +196,16 @@ class Exchanger:
         """User name and password as AUTH PLAIN writes them."""
         if line.startswith("AUTH PLAIN "):
             return base64.b64decode(line.split(" ")[2]).decode()
+        if line.startswith("AUTH XOAUTH2 "):
+            return base64.b64decode(line.split(" ")[2]).decode()
+        if line.startswith("AUTH SCRAM-SHA-256 "):
+            assert self._scram is not None
+            server = self._scram()
+            server.set_client_first(base64.b64decode(line.split(" ")[2]).decode())
+            writer.write(b"334 " + base64.b64encode(server.get_server_first().encode()) + b"\r\n")
+            server.set_client_final(base64.b64decode(await reader.readuntil(b"\r\n")).decode())
+            writer.write(b"334 " + base64.b64encode(server.get_server_final().encode()) + b"\r\n")
+            return (await reader.readuntil(b"\r\n")).decode()
         words = []
         for prompt in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
             writer.write(prompt)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkmail.content.identity import Identity
-from bulkmail.engine.feedback import AGE_LIMIT_SECONDS, Effect, FeedbackDesk, feedback_log
+from bulkmail.content.identity import Identity, Issuer
+from bulkmail.engine.feedback import AGE_LIMIT_SECONDS, Effect, FeedbackDesk
+from bulkmail.engine.returns import feedback_log
 from bulkmail.feedback import understand
 from bulkmail.model.delivery import Disposition, Reason, Stage
 from bulkmail.policy.feedback import Class
@@ -54,7 +55,14 @@ class Sent:
         self.store.journal.sync()
 
     def token(self, index: int) -> str:
-        return Identity(self.store.secret).token(self.run.number, self.chunk, index)
+        return self.issuer().tokens(self.chunk, index).returning
+
+    def link(self, index: int) -> str:
+        return self.issuer().tokens(self.chunk, index).link
+
+    def issuer(self, run: int | None = None) -> Issuer:
+        number = self.run.number if run is None else run
+        return Identity(self.store.token_keys).issuer(number, self.run.created)
 
     def about(self, name: str, index: int = ANNA) -> bytes:
         return messages.ALL[name].replace(messages.TOKEN.encode(), self.token(index).encode())
@@ -163,7 +171,7 @@ def test_a_bounce_long_after_the_mail_has_no_effect(sent: Sent) -> None:
 
 
 def test_a_token_of_a_run_that_is_gone_has_no_effect(sent: Sent) -> None:
-    gone = Identity(sent.store.secret).token(9, sent.chunk, ANNA).encode()
+    gone = sent.issuer(9).tokens(sent.chunk, ANNA).returning.encode()
     with sent.desk() as desk:
         applied = desk.apply(understand(messages.STANDARD.replace(messages.TOKEN.encode(), gone)))
     assert applied.effect is Effect.NONE

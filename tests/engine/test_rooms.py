@@ -22,6 +22,7 @@ from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.recovery import publish_recovered
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.statistics import Statistics
+from bulkmail.engine.ways import Ways
 from bulkmail.engine.work import ActiveChunk
 from bulkmail.errors import StateError
 from bulkmail.events.log import EventLog, read_events
@@ -154,7 +155,7 @@ class Answers:
 
 
 def router(given: Campaign, answers: Answers, *own: str) -> Router:
-    return Router(given, answers, own_names=own, rng=random.Random(1))  # type: ignore[arg-type]
+    return Router(given, answers, Ways(given.delivery), own_names=own, rng=random.Random(1))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.169.254", "::1", "fd00::1"])
@@ -178,17 +179,17 @@ def test_addresses_inside_our_own_network_are_left_out_unless_allowed(address: s
 )
 def test_a_domain_without_a_way_in_says_whether_for_good(outcome: DnsOutcome, reason: Reason) -> None:
     hosts = MailHosts(outcome=outcome, explanation="because", expires=0.0)
-    found = asyncio.run(router(campaign(route="mx"), Answers(hosts)).site("shop.example"))
+    found = asyncio.run(router(campaign(route="mx"), Answers(hosts)).ways("shop.example"))
     assert found == Unroutable(reason, "because")
 
 
 def test_mail_that_would_come_back_to_us_is_a_loop_and_a_relay_needs_no_dns() -> None:
     hosts = MailHosts(outcome=DnsOutcome.FOUND, hosts=(MxHost(preference=5, host="me.example"),), expires=0.0)
-    loop = asyncio.run(router(campaign(route="mx"), Answers(hosts), "me.example").site("shop.example"))
+    loop = asyncio.run(router(campaign(route="mx"), Answers(hosts), "me.example").ways("shop.example"))
     assert isinstance(loop, Unroutable) and loop.reason is Reason.LOOP
-    relay = campaign(route="relay", relay=Relay(host="relay.example"))
-    found = asyncio.run(router(relay, Answers(None)).site("shop.example"))
-    assert not isinstance(found, Unroutable) and found.hosts == ((0, "relay.example"),)
+    relay = campaign(route="relay", relay=(Relay(host="relay.example"),))
+    found = asyncio.run(router(relay, Answers(None)).ways("shop.example"))
+    assert not isinstance(found, Unroutable) and [way.site.hosts for way in found] == [((0, "relay.example:587"),)]
 
 
 # Sums.

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkmail.native.session import Transactions
+from bulkmail.native.session import Transactions, command_line
+from bulkmail.smtp import commands
 from tests.oracles import session as oracle
 
 OK = (250, b"2.0.0 ok")
@@ -208,22 +209,161 @@ def test_messages_per_connection_are_counted_at_the_envelope() -> None:
     assert transactions.finished
 
 
-@pytest.mark.parametrize("byte", [b"\r", b"\n", b"\0", b"\x0b", b"\x7f", b"<", b">", b"\xc3\xa9"])
-@pytest.mark.parametrize("field", ["sender", "recipient"])
-def test_no_control_character_reaches_a_command(byte: bytes, field: str) -> None:
-    transactions = Transactions(pipelining=True)
-    paths = {"sender": b"s@a.example", "recipient": b"r@b.example"}
-    paths[field] = b"x" + byte + b"y@a.example"
-    with pytest.raises(ValueError, match="control"):
-        transactions.submit("m", paths["sender"], paths["recipient"], DATA)
+# RELIABILITY: what has been used to end a line early, or was taken for the end of one by somebody.
+INJECTIONS = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\x0b",
+    b"\x0c",
+    b"\x1b",
+    b"\x7f",
+    "\x85".encode(),
+    "\u2028".encode(),
+    "\u2029".encode(),
+    "\ud800".encode("utf-8", "surrogatepass"),
+]
+
+
+@pytest.mark.parametrize("utf8", [False, True])
+@pytest.mark.parametrize("side", [Transactions, oracle.Transactions], ids=["native", "plain"])
+@pytest.mark.parametrize("text", [*INJECTIONS, b"<", b">"])
+@pytest.mark.parametrize("field", ["sender", "recipient", "mail", "rcpt"])
+def test_nothing_that_could_end_a_command_reaches_one(field: str, text: bytes, side, utf8: bool) -> None:
+    fields = {"sender": b"s@a.example", "recipient": b"r@b.example", "mail": b" RET=HDRS", "rcpt": b" NOTIFY=NEVER"}
+    fields[field] = fields[field][:3] + text + fields[field][3:]
+    transactions = side(pipelining=True, size=True)
+    if field in ("mail", "rcpt") and text in (b"<", b">"):
+        return  # they end a path, not a parameter
+    with pytest.raises(ValueError, match=r"(?s)."):
+        transactions.submit(
+            "m", fields["sender"], fields["recipient"], DATA, utf8=utf8, mail=fields["mail"], rcpt=fields["rcpt"]
+        )
     assert transactions.outgoing() == b""
     assert transactions.wants
+
+
+@pytest.mark.parametrize("text", INJECTIONS)
+def test_no_command_line_of_the_handshake_takes_them_either(text: bytes) -> None:
+    for utf8 in (False, True):
+        for line in (command_line, oracle.command_line):
+            with pytest.raises(ValueError, match=r"(?s)."):
+                line(b"EHLO me" + text + b"MAIL FROM:<x@y>", utf8)
+    argument = text.decode("utf-8", "surrogatepass")
+    with pytest.raises(ValueError, match=r"(?s)."):
+        commands.command_line("EHLO", f"me{argument}you")
+
+
+def test_characters_that_hold_the_bytes_of_a_line_end_when_cut_to_one_byte_stay_whole() -> None:
+    transactions = Transactions(pipelining=True)
+    transactions.submit("m", b"s@a.example", "x\u560d\u560ay@b.example".encode(), DATA, utf8=True)
+    lines = transactions.outgoing().split(b"\r\n")
+    assert lines[1] == "RCPT TO:<x\u560d\u560ay@b.example>".encode()
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize("mail", [b"RET=HDRS", b" X=" + b"x" * 640])
+def test_parameters_begin_with_their_space_and_have_an_end(mail: bytes) -> None:
+    for side in (Transactions(pipelining=True), oracle.Transactions(pipelining=True)):
+        with pytest.raises(ValueError, match=r"(?s)."):
+            side.submit("m", b"s@a.example", b"r@b.example", DATA, mail=mail)
+        assert side.outgoing() == b""
+
+
+def test_a_path_has_256_octets_with_its_brackets() -> None:
+    for length, fits in ((254, True), (255, False)):
+        transactions = Transactions(pipelining=True)
+        path = b"r@" + b"b" * (length - 2)
+        if fits:
+            transactions.submit("m", b"", path, DATA)
+            assert b"RCPT TO:<%b>\r\n" % path in transactions.outgoing()
+        else:
+            with pytest.raises(ValueError, match="too long"):
+                transactions.submit("m", b"", path, DATA)
+
+
+def test_the_size_of_a_message_is_that_without_doubled_dots() -> None:
+    transactions = Transactions(pipelining=True, size=True)
+    transactions.submit("m", b"s@a.example", b"r@b.example", b"..x\r\n", size_bytes=4, mail=b" RET=HDRS")
+    assert transactions.outgoing().startswith(b"MAIL FROM:<s@a.example> SIZE=4 RET=HDRS\r\n")
+
+
+def windowed(*names: str, window: int = 3) -> Transactions:
+    transactions = Transactions(pipelining=True, chunking=True, window=window)
+    for name in names:
+        submit(transactions, name)
+    transactions.take_begun()
+    transactions.outgoing()
+    return transactions
+
+
+def test_what_came_after_421_was_not_taken_where_the_server_closed() -> None:
+    for closed, taken in ((True, False), (False, True)):
+        transactions = windowed("a", "b", "c")
+        results = transactions.answer([OK] * 4 + [OK, (421, b"4.3.2 bye")])
+        assert [result[:3] for result in results] == [("a", 10, 250), ("b", 7, 421)]
+        assert transactions.abandon(closed=closed) == [("c", 7, taken)]
+
+
+def test_a_server_that_goes_on_after_421_has_proven_nothing_with_it() -> None:
+    transactions = windowed("a", "b", "c")
+    transactions.answer([OK, (421, b"bye"), (503, b"no"), (503, b"no"), OK])
+    assert transactions.abandon(closed=True) == [("b", 7, True), ("c", 7, True)]
+
+
+def test_a_message_whose_end_was_not_written_is_not_in_doubt() -> None:
+    transactions = windowed("a", "b")
+    assert transactions.abandon(unwritten_bytes=1) == [("a", 7, True), ("b", 7, False)]
+
+
+def test_a_window_is_proven_by_what_filled_it_and_was_answered_right() -> None:
+    transactions = windowed("a", "b", window=3)
+    transactions.answer([OK] * 8)
+    assert transactions.proven == 0
+    for name in ("c", "d", "e"):
+        submit(transactions, name)
+    hear(transactions, [OK] * 8 + [OK, OK, (550, b"nobody"), (503, b"no recipient")])
+    assert transactions.proven == 1
+    assert transactions.anomaly is None
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [[OK, OK, (550, b"nobody"), OK], [(502, b"what?"), OK, OK, OK], [OK, OK, OK, (500, b"BDAT?")]],
+    ids=["accepted for nobody", "RSET refused", "BDAT unknown"],
+)
+def test_replies_that_no_window_should_bring_are_an_anomaly(replies) -> None:
+    transactions = windowed("a")
+    transactions.answer(replies)
+    assert transactions.anomaly
+    assert transactions.proven == 0
+
+
+def test_a_message_whose_bdat_was_no_command_to_the_server_has_no_result() -> None:
+    transactions = windowed("a")
+    assert transactions.answer([OK, OK, OK, (503, b"bad sequence")]) == []
+    assert transactions.take_misunderstood() == ["a"]
+    assert transactions.take_misunderstood() == []
+    transactions.give_up_chunking()
+    submit(transactions, "a")
+    assert transactions.outgoing() == b"RSET\r\n" + ENVELOPE
+
+
+def test_data_after_bdat_begins_with_rset_and_waits_for_room() -> None:
+    transactions = windowed("a", "b")
+    transactions.give_up_chunking()
+    assert not transactions.wants
+    transactions.answer([OK] * 4)
+    assert transactions.wants
+    submit(transactions, "c")
+    assert transactions.outgoing() == b"RSET\r\n" + ENVELOPE
 
 
 def test_8_bit_addresses_need_smtputf8() -> None:
     transactions = Transactions(pipelining=True)
     transactions.submit("m", b"s@a.example", "jürgen@b.example".encode(), DATA, utf8=True)
-    assert transactions.outgoing().startswith(b"MAIL FROM:<s@a.example> SMTPUTF8\r\n")
+    assert transactions.outgoing().startswith(b"MAIL FROM:<s@a.example> BODY=8BITMIME SMTPUTF8\r\n")
 
 
 codes = [
@@ -237,7 +377,25 @@ codes = [
     (221, b""),
 ]
 replies = st.lists(st.sampled_from(codes), min_size=1, max_size=5)
-steps = st.lists(st.one_of(st.just("submit"), st.just("quit"), replies), max_size=40)
+COMPARED = [
+    "stage",
+    "asked",
+    "in_flight",
+    "finished",
+    "closing",
+    "submitted",
+    "completed",
+    "max_messages",
+    "window",
+    "chunking",
+    "proven",
+    "written_bytes",
+    "oldest",
+    "windowed",
+    "may_be_taken",
+]
+events = st.sampled_from(["submit", "submit", "quit", "wider", "narrower", "DATA again"])
+steps = st.lists(st.one_of(events, replies), max_size=40)
 
 
 @settings(max_examples=400, deadline=None)
@@ -248,8 +406,12 @@ steps = st.lists(st.one_of(st.just("submit"), st.just("quit"), replies), max_siz
     size=st.booleans(),
     window=st.sampled_from([1, 2, 5]),
     max_messages=st.sampled_from([1, 3, 100]),
+    closed=st.booleans(),
+    unwritten_bytes=st.sampled_from([0, 1, 100, 1000]),
 )
-def test_native_and_plain_transactions_agree_on_any_dialogue(steps, **options) -> None:
+def test_native_and_plain_transactions_agree_on_any_dialogue(
+    steps, closed: bool, unwritten_bytes: int, **options
+) -> None:
     native, plain = Transactions(**options), oracle.Transactions(**options)
     concluded: list[str] = []
     for number, step in enumerate(steps):
@@ -262,20 +424,28 @@ def test_native_and_plain_transactions_agree_on_any_dialogue(steps, **options) -
                 outcome.append(None)
             elif step == "quit":
                 outcome.append(side.quit())
+            elif step in ("wider", "narrower"):
+                outcome.append(side.set_window(7 if step == "wider" else 1))
+            elif step == "DATA again":
+                outcome.append(side.give_up_chunking())
             else:
                 outcome.append(side.answer(step))
         assert outcome[0] == outcome[1]
         concluded += [result[0] for result in outcome[0] or ()]
+        misunderstood = native.take_misunderstood()
+        assert misunderstood == plain.take_misunderstood()
+        concluded += misunderstood
         assert list(native.take_begun()) == plain.take_begun()
         assert native.outgoing() == plain.outgoing()
-        for name in ("stage", "asked", "in_flight", "finished", "closing", "submitted", "completed", "max_messages"):
+        for name in COMPARED:
             assert getattr(native, name) == getattr(plain, name), name
         assert bool(native.error) == bool(plain.error)
+        assert bool(native.anomaly) == bool(plain.anomaly)
         if native.error:
             break
     submitted = native.submitted
-    left = native.abandon()
-    assert left == plain.abandon()
+    left = native.abandon(closed=closed, unwritten_bytes=unwritten_bytes)
+    assert left == plain.abandon(closed=closed, unwritten_bytes=unwritten_bytes)
     # Nothing is lost and nothing is counted twice, whatever the server said.
     concluded += [name for name, _, _ in left]
     assert len(concluded) == len(set(concluded)) == submitted

@@ -9,9 +9,11 @@ from bulkmail.clock import SystemClock
 from bulkmail.model.campaign import TlsMode
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, HandshakeError, Left, Result, connect
+from bulkmail.net.connection import Connection, HandshakeError, connect
+from bulkmail.net.owner import Left, Result
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
+from bulkmail.policy.window import Window
 from bulkmail.smtp.handshake import Handshake
 from bulkmail.smtp.sasl import Credentials
 from tests.net.scripted import ScriptedServer, Step
@@ -42,6 +44,9 @@ class FakeOwner:
 
     def unfit(self, connection: Connection, message: Message, reason: Reason, explanation: str) -> None:
         self.journal.append(("unfit", message.address, reason, explanation))
+
+    def again(self, connection: Connection, messages: Sequence[Message]) -> None:
+        self.journal += [("again", message.address) for message in messages]
 
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         self.journal += [("left", message.address, stage, ended) for message, stage, ended in left]
@@ -263,6 +268,7 @@ class Deaf(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.unwritten = 0
         self.closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -270,6 +276,9 @@ class Deaf(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.unwritten
 
     def close(self) -> None:
         self.closing = True
@@ -286,7 +295,7 @@ def by_hand(owner: FakeOwner, clock: SystemClock, tls: TlsMode = "none", window:
         host="localhost",
         address="127.0.0.1",
         max_messages=100,
-        window=window,
+        window=Window(window, size=window),
     )
     connection.connection_made(Deaf())
     return connection

@@ -9,15 +9,38 @@ class Delivery:
     def __init__(self, message, recipient, data):
         self.message, self.recipient, self.data = message, recipient, data
         self.stage, self.failed, self.ended = MAIL, False, False
+        self.chunked = self.filling = False
+        self.end = 0
+
+
+def command_line(text, utf8=False):
+    """No byte below 0x20, no DEL; under SMTPUTF8 no control, line separator or surrogate of Unicode either."""
+    foreign = text.decode("utf-8", "surrogatepass") if utf8 else text.decode("latin-1")
+    for character in foreign:
+        code = ord(character)
+        if code < 32 or code == 127 or (code > 127 and not utf8) or 0x80 <= code < 0xA0:
+            raise ValueError(text)
+        if code in (0x2028, 0x2029) or 0xD800 <= code < 0xE000:
+            raise ValueError(text)
+    if len(text) + 2 > 12288:
+        raise ValueError(text)
+    return text + b"\r\n"
+
+
+def path_line(start, path, parameters, utf8):
+    if len(path) > 254 or b"<" in path or b">" in path or len(parameters) > 640 or parameters[:1] not in (b"", b" "):
+        raise ValueError(path)
+    return command_line(start + b"<" + path + b">" + parameters, utf8)
 
 
 class Transactions:
     def __init__(self, *, pipelining, chunking=False, size=False, window=1, max_messages=100):
-        if not 1 <= window <= 64:
-            raise ValueError(window)
         self.pipelining, self.size, self.max_messages = pipelining, size, max_messages
-        self.window = window if pipelining and chunking else 1
-        self.submitted = self.completed = 0
+        self.chunking = pipelining and chunking
+        self.set_window(window)
+        self.submitted = self.completed = self.proven = self.written_bytes = 0
+        self.anomaly, self.dismissed = None, False
+        self.misunderstood = []
         self.closing = self.dirty = self.quitting = False
         self.error = None
         self.written: list[bytes] = []
@@ -26,11 +49,19 @@ class Transactions:
         self.flying: list[Delivery] = []
         self.expected: deque[tuple[int, Delivery | None]] = deque()
 
+    def set_window(self, window):
+        if not 1 <= window <= 64:
+            raise ValueError(window)
+        self.window = window if self.chunking else 1
+
+    def give_up_chunking(self):
+        self.chunking, self.window = False, 1
+
     @property
     def wants(self):
         if self.closing or self.submitted >= self.max_messages:
             return False
-        if self.window > 1:
+        if self.chunking:
             return len(self.flying) < self.window
         if not self.pipelining:
             return not self.flying and not self.expected
@@ -52,25 +83,37 @@ class Transactions:
     def finished(self):
         return self.quitting and not self.expected
 
-    def submit(self, message, sender, recipient, data, *, utf8=False):
+    @property
+    def oldest(self):
+        return self.flying[0].message if self.flying else None
+
+    @property
+    def may_be_taken(self):
+        return any(delivery.ended for delivery in self.flying)
+
+    @property
+    def windowed(self):
+        return len(self.flying) > 1 and self.flying[0].chunked
+
+    def submit(self, message, sender, recipient, data, *, utf8=False, size_bytes=-1, mail=b"", rcpt=b""):
         if not self.wants:
             raise RuntimeError
-        for path in (sender, recipient):
-            bad = any(byte < 32 or byte in b"\x7f<>" or (byte > 127 and not utf8) for byte in path)
-            if bad or len(path) > 256:
-                raise ValueError(path)
-        delivery = Delivery(message, recipient, data)
+        size = b" SIZE=" + str(len(data) if size_bytes < 0 else size_bytes).encode() if self.size else b""
+        parameters = size + (b" BODY=8BITMIME SMTPUTF8" if utf8 else b"") + mail
+        mail_line = path_line(b"MAIL FROM:", sender, parameters, utf8)
+        delivery = Delivery(message, path_line(b"RCPT TO:", recipient, rcpt, utf8), data)
         self.flying.append(delivery)
         self.submitted += 1
-        if self.window > 1 or self.dirty:
+        if self.chunking or self.dirty:
             self.say(b"RSET\r\n", RSET, None)
             self.dirty = False
-        size = b" SIZE=" + str(len(data)).encode() if self.size else b""
-        self.say(b"MAIL FROM:<" + sender + b">" + size + (b" SMTPUTF8" if utf8 else b"") + b"\r\n", MAIL, delivery)
+        self.say(mail_line, MAIL, delivery)
         if self.pipelining:
-            self.say(b"RCPT TO:<" + recipient + b">\r\n", RCPT, delivery)
-            if self.window > 1:
-                self.written.append(b"BDAT " + str(len(data)).encode() + b" LAST\r\n")
+            self.say(delivery.recipient, RCPT, delivery)
+            if self.chunking:
+                delivery.chunked, self.dirty = True, True
+                delivery.filling = len(self.flying) == self.window
+                self.write(b"BDAT " + str(len(data)).encode() + b" LAST\r\n")
                 self.end(delivery, data)
             else:
                 self.say(b"DATA\r\n", DATA, delivery)
@@ -92,7 +135,8 @@ class Transactions:
                 self.error = "nothing asked for it"
                 break
             stage, delivery = self.expected.popleft()
-            if code == 421:
+            self.dismissed = code == 421
+            if self.dismissed:
                 self.closing = True
             self.react(stage, delivery, code, text, results)
             if self.error:
@@ -114,7 +158,7 @@ class Transactions:
                 following = {MAIL: RCPT, RCPT: DATA}[stage]
                 delivery.stage = MESSAGE if stage == RCPT and delivery.ended else following
                 if not self.pipelining:
-                    line = b"RCPT TO:<" + delivery.recipient + b">\r\n" if stage == MAIL else b"DATA\r\n"
+                    line = delivery.recipient if stage == MAIL else b"DATA\r\n"
                     self.say(line, following, delivery)
             else:
                 fail()
@@ -133,6 +177,13 @@ class Transactions:
                 fail()
                 self.forget(delivery)
         elif stage == MESSAGE:
+            if delivery.chunked and (good if delivery.failed else 500 <= code <= 504):
+                self.anomaly = self.anomaly or "no reply to expect"
+                if not good:
+                    delivery.failed = True
+                    self.misunderstood.append(delivery.message)
+            elif delivery.filling and not self.anomaly and code != 421:
+                self.proven += 1
             if good and not delivery.failed:
                 self.completed += 1
                 results.append((delivery.message, stage, code, text))
@@ -141,6 +192,8 @@ class Transactions:
             self.forget(delivery)
         elif stage == RSET and not good:
             self.max_messages = self.submitted
+            if code != 421:
+                self.anomaly = self.anomaly or "RSET refused"
 
     def refuse(self, delivery, stage, code, text, results):
         if not delivery.failed:
@@ -150,6 +203,7 @@ class Transactions:
     def withdraw(self):
         for delivery in self.begun:
             delivery.ended = False
+        self.written_bytes -= sum(map(len, self.written))
         self.begun, self.written = [], []
 
     def quit(self):
@@ -157,9 +211,13 @@ class Transactions:
             self.quitting = self.closing = True
             self.say(b"QUIT\r\n", QUIT, None)
 
-    def abandon(self):
+    def abandon(self, *, closed=False, unwritten_bytes=0):
         self.withdraw()
-        left = [(delivery.message, delivery.stage, delivery.ended) for delivery in self.flying if not delivery.failed]
+        left = []
+        for delivery in self.flying:
+            gone = delivery.ended and delivery.end <= self.written_bytes - unwritten_bytes
+            if not delivery.failed:
+                left.append((delivery.message, delivery.stage, gone and not (closed and self.dismissed)))
         self.flying.clear()
         self.expected.clear()
         self.unsent = 0
@@ -174,14 +232,22 @@ class Transactions:
         begun, self.begun = self.begun, []
         return [delivery.message for delivery in begun]
 
+    def write(self, data):
+        self.written.append(data)
+        self.written_bytes += len(data)
+
+    def take_misunderstood(self):
+        messages, self.misunderstood = self.misunderstood, []
+        return messages
+
     def say(self, line, stage, delivery):
-        self.written.append(line)
+        self.write(line)
         self.expected.append((stage, delivery))
         self.unsent += 1
 
     def end(self, delivery, data):
         self.say(data, MESSAGE, delivery)
-        delivery.ended = True
+        delivery.ended, delivery.end = True, self.written_bytes
         self.begun.append(delivery)
 
     def forget(self, delivery):

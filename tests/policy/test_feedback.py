@@ -41,7 +41,14 @@ def test_who_is_unknown_only_after_data_is_not_surely_unknown() -> None:
     notice = "<anna@house.example>: host mx said: 550 unknown user\n    (in reply to end of DATA command)"
     assert judged("550 unknown user", notice=notice)[0] is Class.SOFT
     assert judged("550 5.1.1 unknown user", notice=notice)[0] is Class.HARD
-    assert judged("550 unknown user")[0] is Class.HARD
+
+
+def test_a_report_whose_fields_speak_of_no_address_is_not_sure_of_one() -> None:
+    at_rcpt = "<anna@house.example>: host mx said: 550 unknown user (in reply to RCPT TO command)"
+    assert judged("550 unknown user")[0] is Class.SOFT
+    assert judged("550 unknown user", code="5.3.0")[0] is Class.SOFT
+    assert judged("550 unknown user", code="5.1.1")[0] is Class.HARD
+    assert judged("550 unknown user", notice=at_rcpt)[0] is Class.HARD
 
 
 @pytest.mark.parametrize("name", ["warning", "vacation", "person", "newsletter", "receipt"])

@@ -75,7 +75,7 @@ def test_a_book_without_a_rule_for_any_is_our_own_defect() -> None:
 
 
 def test_a_phrase_too_short_for_the_index_is_refused() -> None:
-    with pytest.raises(InternalError, match="rule short"):
+    with pytest.raises(ValueError, match="rule short"):
         RuleBook([Rule(id="short", reason="other", phrases=("ip",))])
 
 

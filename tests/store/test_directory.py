@@ -84,7 +84,7 @@ def test_a_newer_version_is_refused(database: Path, opened) -> None:
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StateError, match=r"schema 99, this one knows 1\); upgrade bulkmail"):
+    with pytest.raises(StateError, match=r"schema 99, this one knows 2\); upgrade bulkmail"):
         opened(database.parent)
 
 

@@ -250,10 +250,10 @@ def test_an_address_is_found_in_every_run_whatever_its_case(store: Store, new_ch
 
 def test_the_secret_stays_with_the_directory(tmp_path: Path, open_store, clock) -> None:
     with Store.open(tmp_path / "state", clock=clock, segment_bytes=4096) as store:
-        secret = store.secret
-    assert len(secret) == 32
-    assert open_store(tmp_path / "state").secret == secret
-    assert open_store(tmp_path / "other").secret != secret
+        keys = store.token_keys
+    assert [len(key.secret) for key in keys] == [32]
+    assert open_store(tmp_path / "state").token_keys == keys
+    assert open_store(tmp_path / "other").token_keys != keys
 
 
 def test_a_clean_close_leaves_everything_in_the_tables_and_no_segment(

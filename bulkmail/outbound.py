@@ -1,0 +1,72 @@
+"""How the connections of a campaign are made: to mail exchangers, and to each relay and host that it names."""
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from bulkmail.config.findings import key_path
+from bulkmail.config.secrets import password_of
+from bulkmail.engine.dialer import Transport
+from bulkmail.engine.ways import Ways
+from bulkmail.model.campaign import Campaign, Delivery, Relay, TlsMode
+from bulkmail.net.tokens import TokenSource
+from bulkmail.smtp.sasl import Credentials
+
+
+def transport_of(campaign: Campaign) -> Transport:
+    """To mail exchangers."""
+    delivery = campaign.delivery
+    tls: TlsMode = "verified" if delivery.requiretls else delivery.tls
+    return Transport(port=delivery.port, tls=tls, dsn=delivery.dsn, requiretls=delivery.requiretls)
+
+
+def transports_of(campaign: Campaign, ways: Ways) -> dict[str, Transport]:
+    """To what the campaign names itself, by the names of `ways`. Raises CampaignError where a secret is not to be had.
+
+    The error has the path of the relay's key, and never the secret.
+    """
+    usual = transport_of(campaign)
+    paths = {replace(relay, weight=1, priority=0): path for path, relay in reversed(list(relays_of(campaign.delivery)))}
+    transports = {
+        name: _to_relay(campaign, relay, paths[replace(relay, weight=1, priority=0)])
+        for name, relay in ways.relays.items()
+    }
+    for name, (host, port) in ways.hosts.items():
+        transports[name] = replace(usual, host=host, port=port)
+    return transports
+
+
+def relays_of(delivery: Delivery) -> Iterator[tuple[str, Relay]]:
+    """Every relay that mail may go through, with its path in the campaign file."""
+    lists = [("delivery.relay", delivery.relay)] if delivery.route == "relay" else []
+    if delivery.route != "sandbox":
+        lists += [
+            (f"{key_path('delivery.routes', pattern)}.relay", route.relay) for pattern, route in delivery.routes.items()
+        ]
+    for path, relays in lists:
+        for index, relay in enumerate(relays):
+            yield (f"{path}[{index}]" if len(relays) > 1 else path), relay
+
+
+def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
+    delivery = campaign.delivery
+    credentials = None
+    if relay.username is not None:
+        credentials = Credentials(
+            relay.username,
+            password_of(relay, file=campaign.file, path=path) or "",
+            mechanism=relay.auth,
+            host=relay.host,
+            port=relay.port,
+        )
+    return Transport(
+        host=relay.host,
+        port=relay.port,
+        tls="none" if relay.tls == "none" else "required",
+        implicit_tls=relay.tls == "implicit",
+        verify=credentials is not None or delivery.tls == "verified" or delivery.requiretls,
+        credentials=credentials,
+        tokens=TokenSource(relay.token_command) if relay.token_command is not None else None,
+        dsn=delivery.dsn,
+        requiretls=delivery.requiretls,
+    )
