@@ -40,6 +40,7 @@ from bulkmail.outbound import transport_of, transports_of
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.policy.rules import RuleBook, rule_book
 from bulkmail.recipients.source import fingerprint
+from bulkmail.safeguards import open_encryption
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
 from bulkmail.store.runs import Run, RunState
@@ -192,9 +193,9 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = EventLog(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
+        self._node = await self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
 
-    def _make_node(
+    async def _make_node(
         self,
         campaign: Campaign,
         program: Program,
@@ -206,8 +207,22 @@ class Send:
     ) -> Node:
         sandbox = self.sandbox
         servers = (sandbox.dns_server,) if sandbox is not None else campaign.dns.servers
-        resolver = Resolver(servers, timeout_seconds=campaign.dns.timeout, clock=self._clock)
+        resolver = Resolver(
+            servers,
+            timeout_seconds=campaign.dns.timeout,
+            clock=self._clock,
+            trust="loopback" if sandbox is not None else campaign.dns.validating,
+        )
         self._stack.push_async_callback(resolver.close)
+        encryption = await open_encryption(
+            campaign,
+            resolver,
+            self.directory,
+            stack=self._stack,
+            in_store=self._in_thread,
+            sandbox=sandbox,
+            clock=self._clock,
+        )
         sources = egress_sources(campaign)
         transport = transport_of(campaign)
         options = self.options
@@ -223,6 +238,7 @@ class Send:
             ways=ways,
             transports=transports,
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
+            encryption=encryption,
             sources=sources,
             options=NodeOptions(
                 wait=options.wait,

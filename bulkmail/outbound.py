@@ -17,7 +17,13 @@ def transport_of(campaign: Campaign) -> Transport:
     """To mail exchangers."""
     delivery = campaign.delivery
     tls: TlsMode = "verified" if delivery.requiretls else delivery.tls
-    return Transport(port=delivery.port, tls=tls, dsn=delivery.dsn, requiretls=delivery.requiretls)
+    return Transport(
+        port=delivery.port,
+        tls=tls,
+        authorities=campaign.tls.authorities,
+        dsn=delivery.dsn,
+        requiretls=delivery.requiretls,
+    )
 
 
 def transports_of(campaign: Campaign, ways: Ways) -> dict[str, Transport]:
@@ -63,6 +69,9 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
         host=relay.host,
         port=relay.port,
         tls="none" if relay.tls == "none" else "required",
+        authorities=campaign.tls.authorities,
+        certificate=relay.certificate,
+        key=relay.key,
         implicit_tls=relay.tls == "implicit",
         verify=credentials is not None or delivery.tls == "verified" or delivery.requiretls,
         credentials=credentials,

@@ -28,6 +28,7 @@ LAYERS = {
     "engine": 4,
     "library": 5,
     "composition": 5,
+    "safeguards": 5,
     "outbound": 5,
     "cli": 5,
     "sandbox": 5,

@@ -5,6 +5,7 @@ said by `bulkmail check`, not here.
 """
 
 import re
+from collections.abc import Collection
 
 from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
 from bulkmail.config.document import quoted
@@ -46,7 +47,8 @@ def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
     _check_dkim(campaign, findings)
     _check_delivery(campaign.delivery, findings)
     _check_dns(campaign, findings)
-    _check_limits(campaign, findings)
+    for path, places in (("limits", campaign.limits), ("tls", campaign.tls)):
+        _check_places(path, places.sites, places.domains, findings)
     _check_feedback(campaign, findings)
     if campaign.content.html is None and campaign.content.text is None:
         findings.add("content", "html or text is needed")
@@ -226,23 +228,24 @@ def _check_dns(campaign: CampaignFile, findings: Findings) -> None:
             )
 
 
-def _check_limits(campaign: CampaignFile, findings: Findings) -> None:
-    for pattern in campaign.limits.sites:
+def _check_places(path: str, sites: Collection[str], domains: Collection[str], findings: Findings) -> None:
+    """The keys of `limits` and `tls`: patterns of MX hosts, and recipient domains."""
+    for pattern in sites:
         host = pattern.removeprefix("*.")
         if not dns_name(host):
             findings.add(
-                key_path("limits.sites", pattern),
+                key_path(f"{path}.sites", pattern),
                 f"{quoted(pattern)} is no pattern of MX hosts",
                 hint='write "*.google.com" or a host name',
             )
-    for domain in campaign.limits.domains:
-        _check_domain(key_path("limits.domains", domain), domain, findings)
-    for kind, keys in (("sites", campaign.limits.sites), ("domains", campaign.limits.domains)):
+    for domain in domains:
+        _check_domain(key_path(f"{path}.domains", domain), domain, findings)
+    for kind, keys in (("sites", sites), ("domains", domains)):
         seen: dict[str, str] = {}
         for key in keys:
             folded = folded_name(key)
             if folded in seen:
-                findings.add(key_path(f"limits.{kind}", key), f"the same as {seen[folded]}")
+                findings.add(key_path(f"{path}.{kind}", key), f"the same as {seen[folded]}")
             seen.setdefault(folded, key)
 
 

@@ -28,16 +28,24 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
     def all_found(values: tuple[str, ...], path: str) -> tuple[str, ...]:
         return tuple(found(value, f"{path}[{index}]") for index, value in enumerate(values))
 
+    def secret(value: str, path: str) -> str:
+        absolute = found(value, path)
+        problem = exposure(absolute)
+        if problem is not None:
+            findings.add(path, f"{quoted(value, 400)} {problem}", hint=f"chmod 600 {absolute}")
+        return absolute
+
     def with_secret(relays: tuple[Relay, ...], path: str) -> tuple[Relay, ...]:
         changed = []
         for index, relay in enumerate(relays):
+            where = relay_path(path, index, findings)
             if relay.password_file is not None:
-                place = f"{relay_path(path, index, findings)}.password_file"
-                absolute = found(relay.password_file, place)
-                problem = exposure(absolute)
-                if problem is not None:
-                    findings.add(place, f"{quoted(relay.password_file, 400)} {problem}", hint=f"chmod 600 {absolute}")
-                relay = replace(relay, password_file=absolute)
+                relay = replace(relay, password_file=secret(relay.password_file, f"{where}.password_file"))
+            if relay.key is not None:
+                relay = replace(relay, key=secret(relay.key, f"{where}.key"))
+            if relay.certificate is not None:
+                take = found if relay.key is not None else secret
+                relay = replace(relay, certificate=take(relay.certificate, f"{where}.certificate"))
             changed.append(relay)
         return tuple(changed)
 
@@ -48,11 +56,13 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         if not source.file.lower().endswith(RECIPIENT_SUFFIXES):
             findings.add(path, f"{quoted(source.file, 400)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
         recipients.append(replace(source, file=found(source.file, path)))
+    tls = campaign.tls
     # The sandbox makes a key where there is none yet, so that a first campaign runs without ceremony.
     keys_are_made = campaign.delivery.route == "sandbox"
     rules = campaign.feedback.rules
     return replace(
         campaign,
+        tls=replace(tls, authorities=tls.authorities and found(tls.authorities, "tls.authorities")),
         feedback=replace(campaign.feedback, rules=None if rules is None else found(rules, "feedback.rules")),
         webhooks=tuple(
             hook

@@ -35,6 +35,11 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
     folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
     campaign = with_absolute_paths(campaign, folder, findings)
     findings.fail_if_any()
+    tls = replace(
+        campaign.tls,
+        sites={folded_name(pattern): mode for pattern, mode in campaign.tls.sites.items()},
+        domains={folded_name(domain): mode for domain, mode in campaign.tls.domains.items()},
+    )
     limits = replace(
         campaign.limits,
         sites={folded_name(pattern): value for pattern, value in campaign.limits.sites.items()},
@@ -42,7 +47,8 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
     )
     routes = {folded_name(pattern): route for pattern, route in campaign.delivery.routes.items()}
     delivery = replace(campaign.delivery, routes=routes)
-    return Campaign(**{**asdict(campaign), "delivery": delivery, "limits": limits, "file": os.path.abspath(path)})
+    changed = {"delivery": delivery, "tls": tls, "limits": limits, "file": os.path.abspath(path)}
+    return Campaign(**{**asdict(campaign), **changed})
 
 
 @contextmanager

@@ -26,6 +26,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "dkim": "One DKIM signature each.",
         "delivery": "How messages travel, and when to stop trying.",
         "dns": "Name servers to ask.",
+        "tls": "What receivers have to prove before they get mail.",
         "limits": "How much at once, and how fast.",
         "feedback": "What follows from answers, and from bounces and complaints that come back.",
         "webhooks": "Where events are posted, as they happen.",
@@ -79,6 +80,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "tls": "none, starttls, or implicit (TLS from the first byte, usually port 465).",
         "username": "User name for AUTH; with a password, never without TLS.",
         "password_env": "The environment variable with the password.",
+        "certificate": "A client's certificate as a PEM file, for a relay that asks for one.",
+        "key": "The key of the certificate as a PEM file; in the same file if left out.",
         "password_file": "A file with the password in its first line, readable by its owner alone.",
         "token_command": "A command that prints a bearer token, for XOAUTH2 and OAUTHBEARER; run without a shell.",
         "auth": "The mechanism to log in by; the strongest that the relay offers if left out.",
@@ -100,6 +103,16 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Dns": {
         "servers": "Name servers as `ip`, `ip:port` or `[ip6]:port`; the system's if left out.",
         "timeout": "How long one look-up may take.",
+        "validating": "Whether the servers' word counts for what DNSSEC proves: never, loopback (all are on this "
+        "machine), or always.",
+    },
+    "TlsSettings": {
+        "sites": "In place of delivery.tls, by MX host: a name, or `*.` and a domain.",
+        "domains": "In place of delivery.tls and of `sites`, by the domain of recipients.",
+        "mta_sts": "Look for MTA-STS policies (RFC 8461) and hold to them.",
+        "mta_sts_port": "The port of the web servers that have the policies.",
+        "dane": "Hold to TLSA records (RFC 7672) where DNSSEC proves them; needs dns.validating.",
+        "authorities": "A PEM file of certificates to trust instead of the system's.",
     },
     "Limits": {
         "default": "For every lane, that is, from one source to one site.",

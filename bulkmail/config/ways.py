@@ -107,6 +107,10 @@ def _check_relay(relay: Relay, path: str, findings: Findings) -> None:
         findings.add(f"{path}.token_command", "is empty, or a quote in it is not closed")
     if relay.username is not None and (not relay.username or _control(relay.username)):
         findings.add(f"{path}.username", "is empty or has a control character")
+    if relay.certificate is None and relay.key is not None:
+        findings.add(f"{path}.key", "key needs certificate, the file with the certificate that it is for")
+    if relay.certificate is not None and relay.tls == "none":
+        findings.add(f"{path}.tls", "none shows no certificate", hint="use starttls or implicit")
     if relay.username is not None and given:
         _check_login(relay, path, findings)
 

@@ -4,6 +4,8 @@ from enum import Enum
 
 from msgspec import Struct
 
+from bulkmail.smtp.tlsa import TlsaRecord
+
 
 class DnsOutcome(Enum):
     """What a look-up means for mail to the name.
@@ -30,22 +32,29 @@ class MxHost(Struct, frozen=True, order=True):
 class MailHosts(Struct, frozen=True, kw_only=True):
     """Where mail for a domain goes: `hosts` by preference, empty unless `outcome` is `FOUND` or `IMPLICIT`.
 
-    `explanation` says why there are none, or which were left out; `expires` is the clock's monotonic time.
+    `explanation` says why there are none, or which were left out; `expires` is the clock's monotonic time. `secure`:
+    DNSSEC proves that these are the hosts.
     """
 
     outcome: DnsOutcome
     hosts: tuple[MxHost, ...] = ()
     explanation: str = ""
     expires: float
+    secure: bool = False
 
 
 class HostAddresses(Struct, frozen=True, kw_only=True):
-    """The addresses of a host (`FOUND`, `NOT_FOUND` or `TEMPORARY`): IPv4, then IPv6, in the server's order."""
+    """The addresses of a host (`FOUND`, `NOT_FOUND` or `TEMPORARY`): IPv4, then IPv6, in the server's order.
+
+    `secure`: DNSSEC proves them; `canonical` is the name that has them, behind the CNAMEs.
+    """
 
     outcome: DnsOutcome
     addresses: tuple[str, ...] = ()
     explanation: str = ""
     expires: float
+    secure: bool = False
+    canonical: str = ""
 
 
 class TxtAnswer(Struct, frozen=True, kw_only=True):
@@ -55,6 +64,19 @@ class TxtAnswer(Struct, frozen=True, kw_only=True):
     texts: tuple[bytes, ...] = ()
     explanation: str = ""
     expires: float
+
+
+class TlsaAnswer(Struct, frozen=True, kw_only=True):
+    """The TLSA records of a name (`FOUND`, `NOT_FOUND` or `TEMPORARY`); `secure`: DNSSEC proves them, or their absence.
+
+    A validating resolver answers SERVFAIL for what is signed and wrong: that is `TEMPORARY`, never "no records".
+    """
+
+    outcome: DnsOutcome
+    records: tuple[TlsaRecord, ...] = ()
+    explanation: str = ""
+    expires: float
+    secure: bool = False
 
 
 class ResolverStatistics(Struct, frozen=True, kw_only=True):

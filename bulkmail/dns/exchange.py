@@ -34,12 +34,14 @@ class Exchange:
     """Asks `servers` in turn, beginning with the one that answered last, for at most `timeout_seconds` a question.
 
     A server that fails at once (refuses, answers SERVFAIL or nonsense) is not asked that question again; one that
-    stays silent is, while time is left.
+    stays silent is, while time is left. With `validating`, the servers are asked whether their answers were proved by
+    DNSSEC (the AD bit, RFC 6840 §5.7); else no answer counts as proved, whatever it says.
     """
 
-    def __init__(self, servers: Sequence[Server], *, timeout_seconds: float) -> None:
+    def __init__(self, servers: Sequence[Server], *, timeout_seconds: float, validating: bool = False) -> None:
         self.queries = self.timeouts = self.tcp = 0
         self._servers = tuple(servers)
+        self._validating = validating
         self._tries = max(_LEAST_TRIES, len(servers))
         self._try_seconds = timeout_seconds / self._tries
         self._first = 0
@@ -77,6 +79,8 @@ class Exchange:
         self, server: Server, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
     ) -> dns.message.QueryMessage:
         query = dns.message.make_query(name, rdtype, use_edns=0, payload=_UDP_PAYLOAD_BYTES)
+        if self._validating:
+            query.flags |= dns.flags.AD
         answer = await self._ask_udp_then_tcp(server, query)
         if answer.rcode() in _WITHOUT_EDNS:
             # RFC 6891 §7: a server older than EDNS says so this way.
@@ -87,6 +91,8 @@ class Exchange:
             raise NoAnswer(f"answered {dns.rcode.to_text(rcode)}")
         if _is_referral(answer):
             raise NoAnswer("refers to other servers instead of answering; it is not a recursive resolver")
+        if not self._validating:
+            answer.flags &= ~dns.flags.AD
         return answer
 
     async def _ask_udp_then_tcp(self, server: Server, query: dns.message.QueryMessage) -> dns.message.QueryMessage:

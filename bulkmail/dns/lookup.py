@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from bulkmail.dns.answers import MxHost
 from bulkmail.dns.exchange import Exchange, NoAnswer
+from bulkmail.smtp.tlsa import TlsaRecord
 
 T = TypeVar("T")
 
@@ -39,12 +41,18 @@ class Kind(Struct, Generic[T], frozen=True):
 
 
 class Lookup(Struct, Generic[T], frozen=True, kw_only=True):
-    """The records found; `explanation` for every status but `FOUND`; `ttl_seconds` as the DNS gave it."""
+    """The records found; `explanation` for every status but `FOUND`; `ttl_seconds` as the DNS gave it.
+
+    `secure`: DNSSEC proves the answer, every CNAME on the way to it, and that there is nothing where it says so.
+    `canonical` is the name at the end of the CNAMEs, lower-case.
+    """
 
     status: Status
     records: tuple[T, ...] = ()
     explanation: str = ""
     ttl_seconds: float = 0.0
+    secure: bool = False
+    canonical: str = ""
 
 
 def _read_mx(rdata: Any) -> MxHost:
@@ -59,10 +67,15 @@ def _read_txt(rdata: Any) -> bytes:
     return b"".join(rdata.strings)
 
 
+def _read_tlsa(rdata: Any) -> TlsaRecord:
+    return TlsaRecord(rdata.usage, rdata.selector, rdata.mtype, rdata.cert)
+
+
 MX = Kind(dns.rdatatype.MX, _read_mx)
 A = Kind(dns.rdatatype.A, _read_address)
 AAAA = Kind(dns.rdatatype.AAAA, _read_address)
 TXT = Kind(dns.rdatatype.TXT, _read_txt)
+TLSA = Kind(dns.rdatatype.TLSA, _read_tlsa)
 
 
 async def look_up(exchange: Exchange, name: str, kind: Kind[T]) -> Lookup[T]:
@@ -72,6 +85,7 @@ async def look_up(exchange: Exchange, name: str, kind: Kind[T]) -> Lookup[T]:
     seen = {current}
     hops = 0
     ttl = float("inf")
+    secure = True
     while True:
         try:
             answer = await exchange.ask(current, kind.rdtype)
@@ -84,20 +98,31 @@ async def look_up(exchange: Exchange, name: str, kind: Kind[T]) -> Lookup[T]:
             return Lookup(status=Status.FAILED, explanation=f"{what}: the DNS server's answer contradicts itself")
         hops += len(chain.cnames)
         ttl = min(ttl, chain.minimum_ttl)
+        secure = secure and bool(answer.flags & dns.flags.AD)
+        target = chain.canonical_name.to_text(omit_final_dot=True).lower()
         if chain.answer is not None:
-            return Lookup(status=Status.FOUND, records=tuple(map(kind.read, chain.answer)), ttl_seconds=ttl)
+            return Lookup(
+                status=Status.FOUND,
+                records=tuple(map(kind.read, chain.answer)),
+                ttl_seconds=ttl,
+                secure=secure,
+                canonical=target,
+            )
         has_soa = any(rrset.rdtype == dns.rdatatype.SOA for rrset in answer.authority)
         if not has_soa:
             ttl = min(ttl, _NEGATIVE_TTL_WITHOUT_SOA)
-        target = chain.canonical_name.to_text(omit_final_dot=True).lower()
         if answer.rcode() == dns.rcode.NXDOMAIN:
             alias = f", the CNAME target of {name}," if target != name else ""
+            explanation = f"{target}{alias} does not exist (NXDOMAIN)"
             return Lookup(
-                status=Status.NO_NAME, explanation=f"{target}{alias} does not exist (NXDOMAIN)", ttl_seconds=ttl
+                status=Status.NO_NAME, explanation=explanation, ttl_seconds=ttl, secure=secure, canonical=target
             )
         if not chain.cnames or has_soa:
             kind_text = dns.rdatatype.to_text(kind.rdtype)
-            return Lookup(status=Status.NO_DATA, explanation=f"{target} has no {kind_text} record", ttl_seconds=ttl)
+            explanation = f"{target} has no {kind_text} record"
+            return Lookup(
+                status=Status.NO_DATA, explanation=explanation, ttl_seconds=ttl, secure=secure, canonical=target
+            )
         if chain.canonical_name in seen or hops > _MAXIMUM_CNAMES:
             return Lookup(status=Status.FAILED, explanation=f"{what}: its CNAMEs form a loop or are too many")
         current = chain.canonical_name

@@ -10,11 +10,11 @@ import dns.rdatatype
 from msgspec import Struct
 
 from bulkmail.clock import Clock
-from bulkmail.dns.answers import DnsOutcome, HostAddresses, MailHosts, MxHost, ResolverStatistics, TxtAnswer
+from bulkmail.dns.answers import DnsOutcome, HostAddresses, MailHosts, MxHost, ResolverStatistics, TlsaAnswer, TxtAnswer
 from bulkmail.dns.cache import ExpiringCache
 from bulkmail.dns.exchange import Exchange
-from bulkmail.dns.lookup import AAAA, MX, TXT, A, Kind, Lookup, Status, look_up
-from bulkmail.dns.servers import parse_server, system_servers
+from bulkmail.dns.lookup import AAAA, MX, TLSA, TXT, A, Kind, Lookup, Status, look_up
+from bulkmail.dns.servers import Trust, check_trust, parse_server, system_servers
 
 T = TypeVar("T")
 
@@ -46,7 +46,8 @@ class Resolver:
 
     Names are given as A-labels. What the DNS says or fails to say is an outcome, never an exception. Raises
     `CampaignError` when a server is not one, or none is known. At most `concurrent_queries` are in flight; those that
-    wait have not begun their `timeout_seconds`.
+    wait have not begun their `timeout_seconds`. `trust` says whether their word is taken for what DNSSEC has proved
+    (`secure` in answers): `loopback` where all of them are on this machine, `always`, or `never`.
     """
 
     def __init__(
@@ -59,12 +60,15 @@ class Resolver:
         concurrent_queries: int = 200,
         cache: CacheLimits = CacheLimits(),  # noqa: B008 - frozen
         resolv_conf: str = "/etc/resolv.conf",
+        trust: Trust = "never",
     ) -> None:
         if servers:
             found = [parse_server(text, default_port=port, path=f"dns.servers[{i}]") for i, text in enumerate(servers)]
         else:
             found = system_servers(resolv_conf, default_port=port)
-        self._exchange = Exchange(found, timeout_seconds=timeout_seconds)
+        check_trust(found, trust)
+        self.validating = trust != "never"
+        self._exchange = Exchange(found, timeout_seconds=timeout_seconds, validating=self.validating)
         self._clock = clock
         self._limits = cache
         self._cache: ExpiringCache[_Question, _Cached] = ExpiringCache(cache.entries)
@@ -80,9 +84,9 @@ class Resolver:
         found, expires = await self._find(name, MX)
         match found.status:
             case Status.FOUND:
-                return _usable_hosts(name, found.records, expires)
+                return _usable_hosts(name, found.records, expires, secure=found.secure)
             case Status.NO_DATA:
-                return await self._implicit_host(name, expires)
+                return await self._implicit_host(name, expires, secure=found.secure)
             case Status.NO_NAME:
                 return MailHosts(outcome=DnsOutcome.NOT_FOUND, explanation=found.explanation, expires=expires)
             case Status.FAILED:
@@ -103,7 +107,12 @@ class Resolver:
         if addresses:
             explanation = failed[0].explanation if failed else ""
             return HostAddresses(
-                outcome=DnsOutcome.FOUND, addresses=addresses, explanation=explanation, expires=expires
+                outcome=DnsOutcome.FOUND,
+                addresses=addresses,
+                explanation=explanation,
+                expires=expires,
+                secure=all(found.secure for found in (v4, v6) if found.status is not Status.FAILED),
+                canonical=v4.canonical or v6.canonical or name,
             )
         if failed:
             return HostAddresses(outcome=DnsOutcome.TEMPORARY, explanation=failed[0].explanation, expires=expires)
@@ -123,6 +132,22 @@ class Resolver:
             outcome = DnsOutcome.TEMPORARY
         return TxtAnswer(outcome=outcome, texts=found.records, explanation=found.explanation, expires=expires)
 
+    async def tlsa(self, name: str) -> TlsaAnswer:
+        """The TLSA records of `name`, such as `_25._tcp.mx.example.org`."""
+        found, expires = await self._find(name.lower(), TLSA)
+        outcome = DnsOutcome.NOT_FOUND
+        if found.status is Status.FOUND:
+            outcome = DnsOutcome.FOUND
+        elif found.status is Status.FAILED:
+            outcome = DnsOutcome.TEMPORARY
+        return TlsaAnswer(
+            outcome=outcome,
+            records=found.records,
+            explanation=found.explanation,
+            expires=expires,
+            secure=found.secure,
+        )
+
     def statistics(self) -> ResolverStatistics:
         return ResolverStatistics(
             queries=self._exchange.queries,
@@ -140,11 +165,13 @@ class Resolver:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _implicit_host(self, name: str, mx_expires: float) -> MailHosts:
+    async def _implicit_host(self, name: str, mx_expires: float, *, secure: bool) -> MailHosts:
         found = await self.addresses(name)
         expires = min(mx_expires, found.expires)
         if found.outcome is DnsOutcome.FOUND:
-            return MailHosts(outcome=DnsOutcome.IMPLICIT, hosts=(MxHost(0, name),), expires=expires)
+            return MailHosts(
+                outcome=DnsOutcome.IMPLICIT, hosts=(MxHost(0, name),), expires=expires, secure=secure and found.secure
+            )
         explanation = found.explanation
         if found.outcome is DnsOutcome.NOT_FOUND:
             explanation = f"{name} has neither a mail exchanger (MX) nor an address"
@@ -186,7 +213,7 @@ class Resolver:
         return self._clock.monotonic() + self._limits.ttl_ceiling_seconds
 
 
-def _usable_hosts(domain: str, records: Sequence[MxHost], expires: float) -> MailHosts:
+def _usable_hosts(domain: str, records: Sequence[MxHost], expires: float, *, secure: bool) -> MailHosts:
     if len(records) == 1 and records[0].host == ".":
         explanation = f"{domain} takes no mail (null MX, RFC 7505)"
         return MailHosts(outcome=DnsOutcome.NULL_MX, explanation=explanation, expires=expires)
@@ -209,7 +236,11 @@ def _usable_hosts(domain: str, records: Sequence[MxHost], expires: float) -> Mai
         explanation = f"{domain} has no usable mail exchanger: {explanation}"
         return MailHosts(outcome=DnsOutcome.NOT_FOUND, explanation=explanation, expires=expires)
     return MailHosts(
-        outcome=DnsOutcome.FOUND, hosts=tuple(hosts[:_MAXIMUM_HOSTS]), explanation=explanation, expires=expires
+        outcome=DnsOutcome.FOUND,
+        hosts=tuple(hosts[:_MAXIMUM_HOSTS]),
+        explanation=explanation,
+        expires=expires,
+        secure=secure,
     )
 
 

@@ -1,11 +1,16 @@
 """The DNS servers to ask: from the campaign, or from the system."""
 
 import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Literal
 
 import dns.resolver
 from msgspec import Struct
 
 from bulkmail.errors import CampaignError
+
+Trust = Literal["never", "loopback", "always"]
 
 
 class Server(Struct, frozen=True):
@@ -49,6 +54,24 @@ def system_servers(resolv_conf: str, *, default_port: int) -> list[Server]:
             hint='name one in the campaign file, such as dns: {servers: ["127.0.0.1"]}',
         )
     return [parse_server(address, default_port=default_port, path=resolv_conf) for address in addresses]
+
+
+def check_trust(servers: Sequence[Server], trust: Trust) -> None:
+    """Raises `CampaignError` where `trust` is `loopback` and a server is elsewhere.
+
+    Between us and a resolver on another machine anybody may set the bit that says "proved". And one untrusted server
+    among others would be asked exactly when a trusted one refuses an answer as forged.
+    """
+    if trust != "loopback":
+        return
+    for server in servers:
+        if not ip_address(str(server.address[0]).partition("%")[0]).is_loopback:
+            raise CampaignError(
+                f"the DNS server {server.text} is not on this machine: what it says of DNSSEC can be forged on the way",
+                path="dns.validating",
+                hint="run a validating resolver here (unbound) and name it in dns.servers, or write always where the "
+                "way to it is safe",
+            )
 
 
 def _no_server(text: str, path: str) -> CampaignError:

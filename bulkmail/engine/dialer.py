@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bulkmail.clock import Clock
+from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.model.campaign import Dsn, TlsMode
@@ -19,6 +20,7 @@ from bulkmail.net.reach import no_route
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context
 from bulkmail.net.tokens import TokenError, TokenSource
+from bulkmail.policy.encryption import Barred, Demand, failure_result
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
 from bulkmail.smtp.replies import parse_text
 from bulkmail.smtp.sasl import Credentials
@@ -30,7 +32,7 @@ Name = TypeVar("Name", str, tuple[str | None, str])
 MAX_ADDRESSES = 6
 MAX_ADDRESSES_OF_HOST = 4
 DEAD_SECONDS = 60.0
-# How long a host whose TLS broke is sent to in clear before TLS is tried again.
+# How long a host whose TLS broke is sent to in clear before TLS is tried again; and one whose proof failed, without it.
 NO_TLS_SECONDS = 3600.0
 # How long a host that closes over EHLO is greeted with HELO; and where that may be, for HELO offers no TLS.
 NO_EHLO_SECONDS = 3600.0
@@ -40,12 +42,16 @@ HELO_ALLOWED = ("none", "opportunistic")
 class Transport(Struct, frozen=True, kw_only=True):
     """How connections are made; with `implicit_tls` TLS begins with the first byte (RFC 8314).
 
-    `host` is the name of what the campaign itself names; "" for mail exchangers. `tokens` give `credentials` theirs.
+    `host` is the name of what the campaign itself names; "" for mail exchangers, of which `Encryption` knows what TLS
+    has to prove. For the others `tls`, `verify` and the PEM files say it. `tokens` give `credentials` theirs.
     """
 
     host: str = ""
     port: int
     tls: TlsMode
+    authorities: str | None = None
+    certificate: str | None = None
+    key: str | None = None
     implicit_tls: bool = False
     verify: bool = False
     credentials: Credentials | None = None
@@ -69,14 +75,22 @@ class Dialer:
     """Opens connections for pools; remembers for a while which hosts are dead and whose TLS is broken."""
 
     def __init__(
-        self, transport: Transport, router: Router, *, transports: Mapping[str, Transport], clock: Clock
+        self,
+        transport: Transport,
+        router: Router,
+        encryption: Encryption,
+        *,
+        transports: Mapping[str, Transport],
+        clock: Clock,
     ) -> None:
         self._transport = transport
         self._transports = transports
         self._router = router
+        self._encryption = encryption
         self._clock = clock
         self._dead_hosts: dict[tuple[str | None, str], float] = {}
         self._without_tls: dict[str, float] = {}
+        self._unproven: dict[str, float] = {}
         self._without_ehlo: dict[str, float] = {}
 
     async def dial(self, owner: Owner, exchange: Exchange, establishing: set[Connection]) -> Connection | Refusal:
@@ -88,6 +102,10 @@ class Dialer:
         refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.UNSUPPORTED)
         tried = 0
         for host in alive or hosts:
+            wanted = await self._wanted(exchange, host)
+            if isinstance(wanted, Barred):
+                refusal = self._barred(wanted, exchange, host)
+                continue
             addresses = await self._router.addresses(host)
             if isinstance(addresses, Unroutable):
                 unknown = Refusal(
@@ -110,7 +128,7 @@ class Dialer:
                     continue
                 tried += 1
                 tried_of_host += 1
-                outcome = await self._try(owner, exchange, host, address, establishing)
+                outcome = await self._try(owner, exchange, host, address, wanted, establishing)
                 if isinstance(outcome, Connection):
                     self._dead_hosts.pop((source, host), None)
                     return outcome
@@ -119,13 +137,19 @@ class Dialer:
         return refusal
 
     async def _try(
-        self, owner: Owner, exchange: Exchange, name: str, address: str, establishing: set[Connection]
+        self,
+        owner: Owner,
+        exchange: Exchange,
+        name: str,
+        address: str,
+        wanted: Demand,
+        establishing: set[Connection],
     ) -> Connection | Refusal:
         """One address of a host; where its relay refuses a token that was kept, once more with a new one."""
         transport = self._transports.get(name, self._transport)
         host, tokens = transport.host or name, transport.tokens
         if tokens is None or transport.credentials is None:
-            return await self._enter(owner, exchange, transport, host, address, establishing)
+            return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
         outcome: Connection | Refusal
         kept = tokens.kept
         while True:
@@ -134,7 +158,7 @@ class Dialer:
             except TokenError as error:
                 return Refusal(stage=Stage.AUTH, host=host, reason=Reason.AUTHENTICATION, explanation=str(error))
             fitted = replace(transport, credentials=replace(transport.credentials, token=token))
-            outcome = await self._enter(owner, exchange, fitted, host, address, establishing)
+            outcome = await self._enter(owner, exchange, fitted, host, address, wanted, establishing)
             if isinstance(outcome, Connection) or outcome.reply is None or outcome.reply.code != 535:
                 return outcome
             tokens.refuse(token)
@@ -149,14 +173,18 @@ class Dialer:
         transport: Transport,
         host: str,
         address: str,
+        wanted: Demand,
         establishing: set[Connection],
     ) -> Connection | Refusal:
         lane = exchange.lane
         where = f"{host} [{address}]:{transport.port}"
-        tls: TlsMode = transport.tls
-        if tls == "opportunistic" and self._without_tls.get(address, 0.0) > self._clock.monotonic():
+        now = self._clock.monotonic()
+        tls = wanted.mode
+        if tls == "opportunistic" and self._without_tls.get(address, 0.0) > now:
             tls = "none"
-        context = _context(transport, tls)
+        proving = not wanted.lenient or self._unproven.get(address, 0.0) <= now
+        clear = tls == "none" and not transport.implicit_tls
+        context = None if clear else self._context(transport, wanted, proving=proving)
         handshake = Handshake(
             ehlo_name=lane.source.ehlo or "localhost",
             tls="none" if transport.implicit_tls else tls,
@@ -201,13 +229,21 @@ class Dialer:
             await connection.establish(context)
         except HandshakeError as error:
             found = error.failure
+            if _tls_is_broken(found):
+                code = getattr(error.__cause__, "verify_code", None)
+                result = failure_result(code, offered=handshake.capabilities.starttls)
+                self._count(wanted, exchange, host, result=result, reason=str(error))
+                if wanted.lenient and proving:
+                    # RFC 8461 §5: a policy that is being tested is reported on, and changes nothing else.
+                    _remember(self._unproven, address, self._clock.monotonic(), NO_TLS_SECONDS)
+                    return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
             if tls == "opportunistic" and _tls_is_broken(found):
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
                 _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
-                return await self._enter(owner, exchange, transport, host, address, establishing)
+                return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
             if _closed_over_ehlo(found) and tls in HELO_ALLOWED and address not in self._without_ehlo:
                 _remember(self._without_ehlo, address, self._clock.monotonic(), NO_EHLO_SECONDS)
-                return await self._enter(owner, exchange, transport, host, address, establishing)
+                return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
             return Refusal(
                 stage=found.stage, host=host, reason=found.reason, reply=reply, explanation=f"{where}: {error}"
@@ -217,13 +253,41 @@ class Dialer:
             raise
         finally:
             establishing.discard(connection)
+        if connection.tls is None:
+            self._count(wanted, exchange, host, result="starttls-not-supported")
+        elif proving:
+            self._count(wanted, exchange, host, result="validation-failure" if wanted.note else "", reason=wanted.note)
         return connection
 
+    async def _wanted(self, exchange: Exchange, host: str) -> Demand | Barred:
+        transport = self._transports.get(host)
+        if transport is None:
+            return await self._encryption.demand(exchange.protection, host)
+        verify = transport.verify or transport.tls == "verified"
+        return Demand(mode=transport.tls, proof="verified" if verify else "")
 
-def _context(transport: Transport, tls: TlsMode) -> ssl.SSLContext | None:
-    if tls == "none" and not transport.implicit_tls:
-        return None
-    return client_context(verify=transport.verify or tls == "verified")
+    def _context(self, transport: Transport, wanted: Demand, *, proving: bool) -> ssl.SSLContext | None:
+        if not transport.host:
+            return self._encryption.context(wanted, proving=proving)
+        return client_context(
+            verify=wanted.proof == "verified",
+            authorities=transport.authorities,
+            certificate=transport.certificate,
+            key=transport.key,
+        )
+
+    def _barred(self, barred: Barred, exchange: Exchange, host: str) -> Refusal:
+        self._count(barred, exchange, host, result=barred.result, reason=barred.explanation)
+        return Refusal(stage=Stage.STARTTLS, host=host, reason=Reason.TLS, explanation=barred.explanation)
+
+    def _count(
+        self, wanted: Demand | Barred, exchange: Exchange, host: str, *, result: str = "", reason: str = ""
+    ) -> None:
+        if wanted.counted:
+            source = exchange.lane.source.address
+            self._encryption.count(
+                wanted, exchange.protection, exchange.domains, result=result, host=host, source=source, reason=reason
+            )
 
 
 def _tls_is_broken(failure: HandshakeFailure) -> bool:

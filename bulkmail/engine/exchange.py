@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import Work
 from bulkmail.model.message import Message
+from bulkmail.policy.encryption import Protection
 from bulkmail.policy.limits import TokenBucket
 from bulkmail.policy.route import MailHost
 
 # Messages composed ahead of need for each connection.
 AHEAD_PER_CONNECTION = 8
+# Domains that a session is counted for.
+MOST_DOMAINS = 200
 
 
 class Exchange:
@@ -18,16 +21,25 @@ class Exchange:
 
     Messages of a domain with a rate of its own are in an exchange of their own, with its `bucket`: what waits for such
     a rate holds up nobody else. `closed_until` (monotonic) is set while none of its hosts can be reached; the lane's
-    other exchanges go on.
+    other exchanges go on. All of its mail goes under one `protection`; `domains` are those that had mail for it since
+    it was last empty, as far as there is room.
 
     A domain's mail may go by any of `alternatives` (other sources, other relays): by those of the lowest `priority`
     that are open, shared by `weight`.
     """
 
-    def __init__(self, lane: Lane, hosts: tuple[MailHost, ...], bucket: TokenBucket | None = None) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        hosts: tuple[MailHost, ...],
+        bucket: TokenBucket | None = None,
+        protection: Protection = Protection(),  # noqa: B008 - frozen
+    ) -> None:
         self.lane = lane
         self.hosts = hosts
         self.bucket = bucket
+        self.protection = protection
+        self.domains: set[str] = set()
         self.weight = 1
         self.priority = 0
         self.alternatives: Sequence[Exchange] = (self,)
@@ -58,6 +70,13 @@ class Exchange:
     def open_again_at(self) -> float:
         """Monotonic time from which connections and messages make sense."""
         return max(self.closed_until, self.lane.pacer.paused_until)
+
+    def serve(self, domain: str) -> None:
+        """Mail for `domain` is about to come."""
+        if not self.waiting and not self.connections:
+            self.domains.clear()
+        if len(self.domains) < MOST_DOMAINS:
+            self.domains.add(domain)
 
     def has_another_relay(self, now: float, *, spare: bool) -> bool:
         """Whether what waits here need not: another source would meet the same site, another relay is another.

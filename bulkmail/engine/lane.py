@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from bulkmail.engine.line import Line
 from bulkmail.model.campaign import EgressSource
+from bulkmail.policy.encryption import Protection
 from bulkmail.policy.limits import EffectiveLimits, TokenBucket
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import MailHost, Site
@@ -42,9 +43,9 @@ class LaneStatistics(Struct, frozen=True, kw_only=True):
 class Lane:
     """Limits, pace and counts of one (source, site).
 
-    `line` is where its pools wait for one of its connections; `exchanges` are by hosts, and by domain where that has a
-    rate of its own. `window` is that of the site, of all its lanes. `waiting` counts their recipients, `held` those of
-    them that wait for such a rate.
+    `line` is where its pools wait for one of its connections; `exchanges` are by hosts and what TLS has to prove there,
+    and by domain where that has a rate of its own. `window` is that of the site, of all its lanes. `waiting` counts
+    their recipients, `held` those of them that wait for such a rate.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Lane:
         self.limits = limits
         self.pacer = pacer
         self.window = window or Window()
-        self.exchanges: dict[tuple[tuple[MailHost, ...], str], Exchange] = {}
+        self.exchanges: dict[tuple[tuple[MailHost, ...], str, Protection], Exchange] = {}
         self.line = Line()
         self.waiting = 0
         self.held = 0

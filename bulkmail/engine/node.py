@@ -16,6 +16,7 @@ from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.composer import Composer
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
+from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.intake import Batch, Intake
 from bulkmail.engine.lane import Lane
@@ -42,6 +43,7 @@ from bulkmail.store.suppressions import Suppressions
 T = TypeVar("T")
 
 SWEEP_SECONDS = 0.25
+COUNT_SECONDS = 30.0
 # With the sweep before it, what another process suppresses holds here within a second.
 LOOK_SECONDS = 0.5
 DRAIN_SECONDS = 60.0
@@ -79,6 +81,7 @@ class Node:
         transport: Transport,
         transports: Mapping[str, Transport],
         ways: Ways,
+        encryption: Encryption,
         sources: Sequence[EgressSource],
         options: NodeOptions,
         store_thread: Executor,
@@ -97,6 +100,7 @@ class Node:
         # What is due, and when a recipient expires, is reckoned by this one.
         steady = SteadyClock(clock)
         self._sources = sources
+        self._encryption = encryption
         self._stopping = False
         self._disk_full = False
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -123,7 +127,7 @@ class Node:
             soft_bounces=campaign.feedback.soft_bounces,
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
-        self._router = Router(campaign, resolver, ways, own_names=own_names, rng=rng)
+        self._router = Router(campaign, resolver, ways, own_names=own_names, rng=rng, encryption=encryption)
         self._courier = Courier(
             campaign,
             self._recorder,
@@ -152,7 +156,7 @@ class Node:
         self._rooms = Rooms(
             composer=self._composer,
             courier=self._courier,
-            dialer=Dialer(transport, self._router, transports=transports, clock=clock),
+            dialer=Dialer(transport, self._router, encryption, transports=transports, clock=clock),
             recorder=self._recorder,
             budget=Budget(options.connections),
             clock=clock,
@@ -311,16 +315,17 @@ class Node:
         now = self._clock.monotonic()
         rate = self._domain_rates.get(domain)
         site = way.site
-        hosts_and_domain = (site.hosts, domain if rate is not None else "")
+        kind = (site.hosts, domain if rate is not None else "", site.protection)
         key = (site.name, position)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._make_lane(way, source)
-        exchange = lane.exchanges.get(hosts_and_domain)
+        exchange = lane.exchanges.get(kind)
         if exchange is None:
             bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
-            exchange = lane.exchanges[hosts_and_domain] = Exchange(lane, site.hosts, bucket)
+            exchange = lane.exchanges[kind] = Exchange(lane, site.hosts, bucket, site.protection)
             self._pools[exchange] = Pool(exchange, self._rooms)
+        exchange.serve(domain)
         return exchange
 
     def _make_lane(self, way: Way, source: EgressSource) -> Lane:
@@ -373,7 +378,7 @@ class Node:
 
     async def _sweep(self) -> None:
         """Overdue replies, idle connections, idle lanes, a full disk and suppressions made elsewhere."""
-        next_look = 0.0
+        next_look = next_count = 0.0
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self._clock.monotonic()
@@ -385,6 +390,9 @@ class Node:
                 await self._in_store(self._suppressions.refresh)
                 self._drop_idle_lanes(now)
                 await self._look_at_journal()
+            if now >= next_count:
+                next_count = now + COUNT_SECONDS
+                await self._in_store(self._encryption.tally.flush)
 
     def _drop_idle_lanes(self, now: float) -> None:
         for key, lane in list(self._lanes.items()):

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.ways import Way, Ways
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Reason
@@ -32,12 +33,20 @@ class Router:
     """
 
     def __init__(
-        self, campaign: Campaign, resolver: Resolver, ways: Ways, *, own_names: Sequence[str], rng: random.Random
+        self,
+        campaign: Campaign,
+        resolver: Resolver,
+        ways: Ways,
+        *,
+        own_names: Sequence[str],
+        rng: random.Random,
+        encryption: Encryption | None = None,
     ) -> None:
         delivery = campaign.delivery
         self._resolver = resolver
         self._own_names = own_names
         self._rng = rng
+        self._encryption = encryption
         self._allow_private = delivery.allow_private_mx or delivery.route == "sandbox"
         self._own_addresses = {str(ip_address(one.address)) for one in delivery.sources if one.address is not None}
         self._ways = ways
@@ -58,7 +67,10 @@ class Router:
         hosts = drop_self([(host.preference, host.host) for host in answer.hosts], self._own_names)
         if not hosts:
             return Unroutable(Reason.LOOP, f"the best mail exchanger of {domain} is this host itself")
-        return (Way(site=site_of(hosts)),)
+        site = site_of(hosts)
+        if self._encryption is not None:
+            site = await self._encryption.protect(site, domain, secure=answer.secure)
+        return (Way(site=site),)
 
     def hosts(self, hosts: Sequence[MailHost]) -> tuple[str, ...]:
         """Host names in the order to try them: by preference, shuffled among equals (RFC 5321 §5.1)."""

@@ -14,26 +14,13 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from bulkmail.errors import RemoteError
+from bulkmail.http.errors import HttpError as HttpError
 from bulkmail.policy.reach import forbidden_address
 
 # The addresses of a host name; empty, or OSError with a sentence, where there are none now.
 AddressLookup = Callable[[str], Awaitable[Sequence[str]]]
 
 _MOST_ADDRESSES = 4
-
-
-class HttpError(RemoteError):
-    """An exchange that did not come to a usable answer.
-
-    `kind` says where it ended: `dns`, `address` (one that is not allowed), `connect`, `tls`, `status`, `redirect`,
-    `type`, `size`, `time` or `protocol`.
-    """
-
-    def __init__(self, kind: str, message: str, *, status: int = 0) -> None:
-        self.kind = kind
-        self.status = status
-        super().__init__(message)
 
 
 class _Pinned(AbstractResolver):

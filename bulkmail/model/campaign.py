@@ -77,6 +77,8 @@ class Relay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: Literal["none", "starttls", "implicit"] = "starttls"
     username: str | None = None
     password_env: str | None = None
+    certificate: str | None = None
+    key: str | None = None
     password_file: str | None = None
     token_command: str | None = None
     auth: AuthMechanism | None = None
@@ -142,6 +144,23 @@ class Dns(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     servers: tuple[str, ...] = ()
     timeout: Seconds = field(default_factory=lambda: Seconds(10))
+    validating: Literal["never", "loopback", "always"] = "never"
+
+
+class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What connections to mail exchangers have to prove, beyond `delivery.tls`.
+
+    `sites` by MX host pattern and `domains` by recipient domain take the place of `delivery.tls`. `mta_sts` (RFC 8461)
+    and `dane` (RFC 7672) find what a domain itself demands. `authorities` is a PEM file of roots to trust instead of
+    the system's.
+    """
+
+    sites: dict[str, TlsMode] = {}
+    domains: dict[str, TlsMode] = {}
+    mta_sts: bool = True
+    mta_sts_port: Port = 443
+    dane: bool = True
+    authorities: str | None = None
 
 
 class DomainLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,6 +230,7 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     dkim: tuple[DkimKey, ...] = ()
     delivery: Delivery = Delivery()
     dns: Dns = Dns()
+    tls: TlsSettings = TlsSettings()
     limits: Limits = Limits()
     feedback: Feedback = Feedback()
     webhooks: tuple[Webhook, ...] = ()

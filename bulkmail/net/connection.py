@@ -21,7 +21,7 @@ from bulkmail.native.session import Transactions
 from bulkmail.native.stuffing import stuff
 from bulkmail.net.owner import Owner
 from bulkmail.net.timeouts import Timeouts, WriteWatch
-from bulkmail.net.tls import describe
+from bulkmail.net.tls import describe, keep_session, tls_problem
 from bulkmail.policy.window import Window
 from bulkmail.smtp import notification
 from bulkmail.smtp.capabilities import Capabilities
@@ -105,6 +105,8 @@ class Connection(asyncio.Protocol):
         if self.closed:
             # It let us in and closed in the same breath: no connection, though the handshake is complete.
             raise HandshakeError(self._end_of_handshake())
+        if self.tls is not None and self._transport is not None:
+            keep_session(self._transport.get_extra_info("ssl_object"))
         self.capabilities = capabilities = handshake.capabilities
         if not capabilities.dsn:
             self._dsn = None
@@ -141,7 +143,7 @@ class Connection(asyncio.Protocol):
             )
         except (OSError, EOFError) as error:
             self.abort()
-            explanation = f"TLS handshake failed: {getattr(error, 'reason', None) or error or type(error).__name__}"
+            explanation = f"TLS handshake failed: {tls_problem(error)}"
             failure = HandshakeFailure(Stage.STARTTLS, reason=Reason.TLS, explanation=explanation)
             raise HandshakeError(failure) from error
         if transport is None:

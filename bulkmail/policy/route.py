@@ -13,6 +13,7 @@ from functools import cache
 
 from msgspec import Struct
 
+from bulkmail.policy.encryption import Protection
 from bulkmail.policy.reach import forbidden_address
 from bulkmail.policy.rules import packaged_entries
 
@@ -39,12 +40,14 @@ class Site(Struct, frozen=True):
     """The destinations that share one set of limits.
 
     `name` is a provider's (`google`, never with a dot) where `pattern`, the one that its hosts fit, is given; else the
-    MX set's, always with a dot. `hosts` are those of the domain that was asked about, best first, names in lower case.
+    MX set's, always with a dot. `hosts` are those of the domain that was asked about, best first, names in lower case;
+    `protection` is what that domain demands of connections to them.
     """
 
     name: str
     pattern: str | None
     hosts: tuple[MailHost, ...]
+    protection: Protection = Protection()
 
     @property
     def best_hosts(self) -> tuple[str, ...]:

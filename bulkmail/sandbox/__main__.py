@@ -40,6 +40,7 @@ async def _run(options: argparse.Namespace) -> int:
             ready = Ready(
                 dns_server=sandbox.dns_server,
                 smtp_port=sandbox.smtp_port,
+                https_port=sandbox.https_port,
                 certificate=sandbox.certificate.decode(),
                 folder=str(sandbox.folder),
             )

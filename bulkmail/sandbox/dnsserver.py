@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from hashlib import sha256
 from typing import cast
 
 import dns.exception
@@ -19,6 +20,10 @@ from bulkmail.clock import Clock
 from bulkmail.sandbox.counts import Counts
 from bulkmail.sandbox.zone import Kind, Zone
 
+POLICY_ADDRESS = "127.40.0.2"
+"""Where the policies of MTA-STS are, for every domain that has one."""
+STS_LABELS = ("_mta-sts.", "mta-sts.")
+
 TTL_SECONDS = 300
 NEGATIVE_TTL_SECONDS = 30
 FLAKY_SECONDS = 3.0
@@ -29,21 +34,23 @@ _LARGEST_UDP_BYTES = 1232
 _HEADER_BYTES = 12
 _REMEMBERED = 100_000
 
-MX, A, TXT, PTR, CNAME, SOA = (
+MX, A, TXT, PTR, CNAME, SOA, TLSA = (
     dns.rdatatype.MX,
     dns.rdatatype.A,
     dns.rdatatype.TXT,
     dns.rdatatype.PTR,
     dns.rdatatype.CNAME,
     dns.rdatatype.SOA,
+    dns.rdatatype.TLSA,
 )
 
 
 class Responder:
-    """Queries in, answers out; no sockets."""
+    """Queries in, answers out; no sockets. `key_digest` is what TLSA records say of the exchangers' key."""
 
     def __init__(self, zone: Zone, counts: Counts, clock: Clock) -> None:
         self._zone, self._counts, self._clock = zone, counts, clock
+        self.key_digest = b""
         self._texts: dict[str, list[str]] = {}
         self._first_asked: dict[str, float] = {}
 
@@ -95,6 +102,8 @@ class Responder:
             response.set_rcode(dns.rcode.REFUSED)
         else:
             self._resolve(response, query.question[0].name, query.question[0].rdtype)
+            if (query.flags & dns.flags.AD or query.ednsflags & dns.flags.DO) and self._is_signed(query):
+                response.flags |= dns.flags.AD
         return response, limit
 
     def _resolve(self, response: dns.message.Message, asked: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> None:
@@ -102,6 +111,10 @@ class Responder:
         texts = self._texts.get(name)
         if texts is not None and rdtype == TXT:
             return self._add(response, asked, TXT, *map(_quoted, texts))
+        if name.startswith(STS_LABELS) and (rdtype == TXT or not name.startswith("_")):
+            return self._sts(response, asked, name, rdtype)
+        if rdtype == TLSA:
+            return self._tlsa(response, asked, name)
         if name.endswith(".in-addr.arpa"):
             return self._reverse(response, asked, rdtype)
         host = self._zone.exchanger_address(name)
@@ -130,6 +143,34 @@ class Responder:
         if rdtype == A and address is not None:
             return self._add(response, asked, A, address)
         return self._negative(response, asked)
+
+    def _sts(
+        self, response: dns.message.Message, asked: dns.name.Name, name: str, rdtype: dns.rdatatype.RdataType
+    ) -> None:
+        """The announcement of a policy, and the address of the web server that has it."""
+        policy = self._zone.sts_policy(name.partition(".")[2])
+        if policy is None:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        elif rdtype == TXT:
+            return self._add(response, asked, TXT, f'"v=STSv1; id={sha256(policy.encode()).hexdigest()[:20]};"')
+        elif rdtype == A:
+            return self._add(response, asked, A, POLICY_ADDRESS)
+        return self._negative(response, asked)
+
+    def _tlsa(self, response: dns.message.Message, asked: dns.name.Name, name: str) -> None:
+        port, _, host = name.partition("._tcp.")
+        group = self._zone.group_of(host) if port == "_25" else None
+        if group is None or not group.dane or self._zone.exchanger_address(host) is None:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+            return self._negative(response, asked)
+        digest = sha256(b"somebody else").digest() if group.betrayed else self.key_digest
+        return self._add(response, asked, TLSA, f"3 1 1 {digest.hex()}")
+
+    def _is_signed(self, query: dns.message.Message) -> bool:
+        """Whether the zone of the name asked for is: those of groups that do DANE."""
+        name = query.question[0].name.to_text(omit_final_dot=True).lower().rpartition("._tcp.")[2]
+        group = self._zone.group_of(name)
+        return group is not None and group.dane
 
     def _failing(self, name: str) -> bool:
         now = self._clock.monotonic()

@@ -45,6 +45,7 @@ class SandboxProcess:
         self.certificate = b""
         self.dns_server = ""
         self.smtp_port = 0
+        self.https_port = 0
         self._errors = folder / "sandbox.stderr"
         self._arguments = ["--folder", str(folder), "--seed", str(seed), "--keep", keep]
         self._arguments += ["--smtp-port", str(smtp_port), "--dns-port", str(dns_port)]
@@ -98,6 +99,7 @@ class SandboxProcess:
             await self._end()
             raise InternalError(f"the sandbox's process began with {report!r}")
         self.dns_server, self.smtp_port = report.dns_server, report.smtp_port
+        self.https_port = report.https_port
         self.certificate = report.certificate.encode()
         return self
 

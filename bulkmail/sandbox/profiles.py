@@ -125,7 +125,9 @@ class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `exchangers` are `PREFERENCE HOST`; a host may hold one of `{tenant}` (the domain with dashes), `{number}` (five
     digits by hash of the domain) or, at its end, `{domain}`: such hosts share `addresses` loopback addresses. `domains`
     are its own; `share` is its part of all domains that no group owns; `word` forces it for domains that begin so. The
-    exchangers of groups of the same `house` take mail for each other's domains.
+    exchangers of groups of the same `house` take mail for each other's domains. Its domains publish an MTA-STS policy
+    of mode `sts`; with `dane` their DNS is signed and its exchangers have TLSA records. Where it is `betrayed`, the
+    policy names other hosts and the records another key, as if somebody stood in between.
     """
 
     manners: str
@@ -136,6 +138,9 @@ class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     banner: str | None = None
     word: str | None = None
     house: str | None = None
+    sts: Literal["", "enforce", "testing", "none"] = ""
+    dane: bool = False
+    betrayed: bool = False
 
 
 class OddShares(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,11 +7,12 @@ from typing import Self
 
 from bulkmail.clock import Clock, SystemClock
 from bulkmail.errors import StateError
-from bulkmail.sandbox.certificate import make_certificate, server_context
+from bulkmail.sandbox.certificate import Authority
 from bulkmail.sandbox.counts import Counts, Statistics
-from bulkmail.sandbox.dnsserver import DnsServer, Responder
+from bulkmail.sandbox.dnsserver import POLICY_ADDRESS, DnsServer, Responder
 from bulkmail.sandbox.exchanger import House
 from bulkmail.sandbox.ledger import Keep, Ledger
+from bulkmail.sandbox.policyserver import PolicyServer
 from bulkmail.sandbox.profiles import load_profiles
 from bulkmail.sandbox.zone import Zone
 
@@ -26,7 +27,8 @@ class Sandbox:
 
     `folder` receives `log.ndjson` and `maildir/`, as `keep` says; both are appended to. `seed` decides which domains
     and mailboxes there are. Port 0 finds free ports. Inside the context `dns_server` is `127.0.0.1:PORT`, and every
-    exchanger listens on its own address at `smtp_port`. Raises CampaignError for a bad `profiles` file, StateError
+    exchanger listens on its own address at `smtp_port`. All certificates are of one authority, `certificate` (PEM);
+    policies of MTA-STS are at `https_port`. Raises CampaignError for a bad `profiles` file, StateError
     where the ports or the folder cannot be had.
     """
 
@@ -52,6 +54,7 @@ class Sandbox:
         self._servers: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
         self._house: House | None = None
+        self._policies: PolicyServer | None = None
         self.folder = folder
         self.keep = keep
         self.seed = seed
@@ -60,6 +63,7 @@ class Sandbox:
         self.certificate = b""
         self.dns_server = ""
         self.smtp_port = 0
+        self.https_port = 0
 
     async def __aenter__(self) -> Self:
         try:
@@ -68,13 +72,16 @@ class Sandbox:
             raise StateError(f"the sandbox cannot write to {self.folder}: {error.strerror}") from None
         context = None
         if self._tls:
-            hosts = sorted({listener.host for listener in self._zone.listeners})
-            self.certificate, key = make_certificate(hosts, now_seconds=self._clock.time())
-            context = server_context(self.certificate, key)
+            authority = Authority(now_seconds=self._clock.time())
+            self.certificate, self._responder.key_digest = authority.certificate, authority.key_digest
+            context = authority.any_name_context("mx.sandbox.test")
+            self._policies = PolicyServer(self._zone, context)
         self._house = House(self._zone, self._ledger, self._counts, self._clock, tls_context=context)
         try:
             self.smtp_port = await self._listen(self._house, self._ports[0])
             port = await self._dns.start(DNS_ADDRESS, self._ports[1])
+            if self._policies is not None:
+                self.https_port = await self._policies.start(POLICY_ADDRESS)
         except OSError as error:
             await self._release()
             hint = "another sandbox may be running; leave the ports out to have free ones"
@@ -140,6 +147,8 @@ class Sandbox:
         self._close_servers()
         if self._house is not None:
             self._house.close()
+        if self._policies is not None:
+            self._policies.close()
         await self._dns.close()
         # Transports that were cut close their sockets in the loop's next turns.
         await asyncio.sleep(0)

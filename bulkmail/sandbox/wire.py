@@ -22,6 +22,7 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
 
     dns_server: str
     smtp_port: int
+    https_port: int
     certificate: str
     folder: str
 

@@ -8,7 +8,8 @@ domain whose first label is one of the words below, alone or followed by `-` or 
     implicit    no MX, only an address              deadfirst   the best exchanger refuses connections
     cname       an alias of another domain          dead        every exchanger refuses connections
 
-and the words of the groups in the data file (`own`, `plain`, `greylisting`, `slow`, `old`, `silent`). Domains under
+and the words of the groups in the data file (`own`, `plain`, `greylisting`, `slow`, `old`, `silent`; `sts` and `dane`,
+which protect their mail by policy, `badsts` and `baddane`, which break their own). Domains under
 `.invalid`, and names of one label, do not exist.
 """
 
@@ -112,6 +113,29 @@ class Zone:
         if place.kind is Kind.NXDOMAIN:
             return None
         return self._pool_address(place.group or "", domain) if place.kind is Kind.IMPLICIT else WEBSITE
+
+    def sts_policy(self, domain: str) -> str | None:
+        """The MTA-STS policy that a domain publishes; None where it has none."""
+        place = self.place(domain)
+        group = self.profiles.group.get(place.group or "")
+        if group is None or not group.sts or place.kind not in (Kind.HOSTED, Kind.DEADFIRST, Kind.FLAKY):
+            return None
+        hosts = [f"mx.elsewhere-{number}.test" for number in (1, 2)] if group.betrayed else self._sts_hosts(place)
+        lines = ["version: STSv1", f"mode: {group.sts}", *(f"mx: {host}" for host in hosts), "max_age: 604800", ""]
+        return "\r\n".join(lines)
+
+    def group_of(self, name: str) -> Group | None:
+        """The group that a domain or an exchanger belongs to."""
+        address = self.exchanger_address(name)
+        if address is None or address == _DEAD_ADDRESS:
+            return self.profiles.group.get(self.place(name).group or "")
+        return list(self.profiles.group.values())[int(address.split(".")[2]) - 1]
+
+    @staticmethod
+    def _sts_hosts(place: Place) -> list[str]:
+        """As large receivers do: hosts of one parent by `*`."""
+        names = {host if host.count(".") < 2 else f"*.{host.partition('.')[2]}" for _, host in place.exchangers}
+        return sorted(names)
 
     def serves(self, ip: str, domain: str) -> bool:
         """True if mail for the domain may be given to the exchanger at this address."""

@@ -1,7 +1,7 @@
 """MTA-STS (RFC 8461) as text: the DNS record that announces a policy, the policy itself, and what it lets through."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal, cast
 
 from msgspec import Struct
@@ -31,14 +31,19 @@ class StsPolicy(Struct, frozen=True, kw_only=True):
     max_age_seconds: int = 0
 
     def allows(self, host: str) -> bool:
-        """Whether a mail exchanger of that name (an A-label) may be given mail; `*` stands for one label (§4.1)."""
-        name = host.lower().removesuffix(".")
-        label, _, parent = name.partition(".")
-        return name in self.mx or (bool(label and parent) and f"*.{parent}" in self.mx)
+        """Whether a mail exchanger of that name (an A-label) may be given mail."""
+        return host_allowed(host, self.mx)
 
 
 class StsError(ValueError):
     """A policy that does not say what a policy has to say; the text is the end of a sentence."""
+
+
+def host_allowed(host: str, mx: Collection[str]) -> bool:
+    """Whether `host` is one of `mx`; a `*` at the beginning stands for one label (§4.1)."""
+    name = host.lower().removesuffix(".")
+    label, _, parent = name.partition(".")
+    return name in mx or (bool(label and parent) and f"*.{parent}" in mx)
 
 
 def announced_id(texts: Iterable[bytes]) -> str | None:

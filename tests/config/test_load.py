@@ -111,7 +111,7 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, dkim, delivery, dns, limits, feedback, webhooks, max_message_size, sandbox"
+    "unsubscribe, dkim, delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
 UNDER = [
@@ -120,7 +120,7 @@ UNDER = [
     Case("delivery: {in-doubt: hold}", ['6: delivery.in-doubt: unknown key; did you mean "in_doubt"?']),
     Case("retry: [5m]", ["6: retry: unknown key; it belongs in delivery"]),
     Case("password_env: X", ["6: password_env: unknown key; it belongs in delivery.relay"]),
-    Case("dns: {x: 1}", ["6: dns.x: unknown key; known here: servers, timeout"]),
+    Case("dns: {x: 1}", ["6: dns.x: unknown key; known here: servers, timeout, validating"]),
     Case(
         "on: 1\n7: 2",
         [

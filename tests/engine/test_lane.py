@@ -13,7 +13,7 @@ SOON, LATER = 2 * KEPT_SECONDS, 2 * LEARNED_SECONDS
 
 def lane_of(**limits: float | None) -> tuple[Lane, Exchange]:
     lane = Lane(SITE, EgressSource(), EffectiveLimits(**limits), Pacer([300.0]), now=0.0)  # type: ignore[arg-type]
-    exchange = lane.exchanges[SITE.hosts, ""] = Exchange(lane, SITE.hosts)
+    exchange = lane.exchanges[SITE.hosts, "", SITE.protection] = Exchange(lane, SITE.hosts)
     return lane, exchange
 
 

@@ -1,0 +1,55 @@
+"""Count TLS sessions by policy domain, day and result, as reports of RFC 8460 want them."""
+
+from collections.abc import Callable, Iterable
+
+from msgspec import structs
+
+from bulkmail.clock import Clock, rfc3339
+from bulkmail.store.assurance import TlsSessions
+
+REASON_LENGTH = 200
+
+
+class Tally:
+    """Counts in memory until `flush` hands them to `write`; what a crash loses is at most what came since."""
+
+    def __init__(self, write: Callable[[list[TlsSessions]], None], *, clock: Clock) -> None:
+        self._write = write
+        self._clock = clock
+        self._counts: dict[tuple[str, ...], TlsSessions] = {}
+
+    def count(
+        self,
+        domains: Iterable[str],
+        policy_type: str,
+        policy: str,
+        *,
+        result: str = "",
+        host: str = "",
+        source: str = "",
+        reason: str = "",
+    ) -> None:
+        """One session more for each domain; `result` is empty where it succeeded."""
+        day = rfc3339(self._clock.time())[:10]
+        for domain in domains:
+            key = (day, domain, policy_type, policy, result, host, source)
+            known = self._counts.get(key)
+            if known is not None:
+                self._counts[key] = structs.replace(known, sessions=known.sessions + 1)
+            else:
+                self._counts[key] = TlsSessions(
+                    day=day,
+                    domain=domain,
+                    policy_type=policy_type,
+                    policy=policy,
+                    result=result,
+                    host=host,
+                    source=source,
+                    reason=reason[:REASON_LENGTH],
+                )
+
+    def flush(self) -> None:
+        """Write what was counted since the last time. Called on the thread that `write` belongs to."""
+        counts, self._counts = self._counts, {}
+        if counts:
+            self._write(list(counts.values()))
