@@ -29,6 +29,7 @@ cdef enum Kind:
     ENCODED     # literal text encoded beforehand, from column 0
     SLOT        # a value, encoded at the current column
     END         # the part ends: trailing blank encoded, last line closed
+    REPEAT      # what follows up to `skip` is done for each frame of a value
 
 cdef struct Op:
     Kind kind
@@ -38,10 +39,17 @@ cdef struct Op:
     Py_ssize_t index        # slots: which value
     const char *data        # literals; SLOT: the default, or NULL
     Py_ssize_t size
+    Py_ssize_t skip         # REPEAT: the number of the op behind it
+    Py_ssize_t bound        # REPEAT: the most that its own literals can become, once
 
 cdef struct Piece:
     const char *data
     Py_ssize_t size
+
+cdef struct Pieces:
+    Piece *items            # of a REPEAT: how often, in `size`
+    Py_ssize_t count, capacity
+    Py_ssize_t limit        # the most bytes of all that is written
 
 cdef struct Writer:
     char *out
@@ -193,24 +201,40 @@ cdef inline Py_ssize_t room(Py_ssize_t size, bint escape) noexcept nogil:
     return (6 if escape else 4) * size + 64
 
 
+cdef Piece *new_piece(Pieces *pieces) except NULL:
+    cdef Piece *grown
+    if pieces.count == pieces.capacity:
+        pieces.capacity = 32 if pieces.capacity == 0 else 2 * pieces.capacity
+        grown = <Piece *> realloc(pieces.items, sizeof(Piece) * pieces.capacity)
+        if grown == NULL:
+            raise MemoryError
+        pieces.items = grown
+    pieces.count += 1
+    return &pieces.items[pieces.count - 1]
+
+
 cdef class Assembler:
     """A program built once, by calling the methods in the order of the output, then run by `assemble` from any thread."""
 
     cdef Op *ops
-    cdef Py_ssize_t count, capacity, slots
+    cdef Py_ssize_t count, capacity
     cdef Py_ssize_t fixed       # bytes that every message has
     cdef Py_ssize_t bound       # the most that literals and line ends can become, defaults apart
     cdef Py_ssize_t defaults    # the most that the defaults can become
     cdef list kept
+    cdef list repeating         # the REPEATs that are open, by number
     cdef bytearray pending
+    cdef readonly Py_ssize_t most   # bytes that may be set aside for one message
     cdef bint at_start
 
-    def __cinit__(self):
+    def __cinit__(self, Py_ssize_t most=1 << 40):
         self.ops = NULL
-        self.count = self.capacity = self.slots = 0
+        self.most = most
+        self.count = self.capacity = 0
         self.bound = 64
         self.fixed = self.defaults = 0
         self.kept = []
+        self.repeating = []
         self.pending = bytearray()
         self.at_start = False
 
@@ -246,7 +270,23 @@ cdef class Assembler:
         op.escape = escape
         self.at_start = False
 
+    def repeat(self, Py_ssize_t index):
+        self.flush()
+        self.checked(index)
+        self.append(REPEAT).index = index
+        self.repeating.append(self.count - 1)
+        self.at_start = False
+
+    def end_repeat(self):
+        if not self.repeating:
+            raise RuntimeError("no repeat is open")
+        self.flush()
+        self.ops[<Py_ssize_t> self.repeating.pop()].skip = self.count
+        self.at_start = False
+
     def end(self):
+        if self.repeating:
+            raise RuntimeError("a repeat is open")
         self.flush()
         self.append(END)
         self.bound += 16
@@ -263,65 +303,94 @@ cdef class Assembler:
 
     def assemble(self, list values not None):
         cdef tuple held = <tuple> PyList_AsTuple(values)
-        cdef list texts = None
-        cdef Piece *pieces = NULL
+        cdef list kept = []
+        cdef Pieces pieces
         cdef Piece *piece
-        cdef Op *op
+        cdef Writer w
         cdef PyObject *result = NULL
-        cdef Py_ssize_t number, limit
-        cdef object value, finished
-        if self.pending:
+        cdef object finished
+        if self.pending or self.repeating:
             raise RuntimeError("the program is not finished: text without an end")
-        limit = self.bound
-        pieces = <Piece *> malloc(sizeof(Piece) * (self.slots + 1))
-        if pieces == NULL:
-            raise MemoryError
+        pieces.items, pieces.count, pieces.capacity, pieces.limit = NULL, 0, 0, self.bound
         try:
-            piece = pieces
-            for number in range(self.count):
-                op = &self.ops[number]
-                if op.kind != SLOT and op.kind != COPY_SLOT:
-                    continue
-                if op.index >= PyTuple_GET_SIZE(held):
-                    raise IndexError(op.index)
-                value = <object> PyTuple_GET_ITEM(held, op.index)
-                if value is None:
-                    if op.kind == COPY_SLOT or op.data == NULL:
-                        raise KeyError(op.index)
-                    piece.data, piece.size = op.data, op.size
-                else:
-                    if not isinstance(value, str):
-                        if texts is None:
-                            texts = []
-                        value = str(value)
-                        texts.append(value)
-                    piece.data = PyUnicode_AsUTF8AndSize(value, &piece.size)
-                limit += room(piece.size, op.escape)
-                piece += 1
-            result = PyBytes_FromStringAndSize(NULL, limit)
-            number = self.run(PyBytes_AS_STRING(<object> result), pieces)
+            self.measure(0, self.count, held, &pieces, kept)
+            result = PyBytes_FromStringAndSize(NULL, pieces.limit)
+            w.out, w.position, w.column, w.carriage_return = PyBytes_AS_STRING(<object> result), 0, 0, False
+            piece = pieces.items
+            self.run(0, self.count, &w, &piece)
         finally:
-            free(pieces)
-        _PyBytes_Resize(&result, number)
+            free(pieces.items)
+        _PyBytes_Resize(&result, w.position)
         finished = <object> result
         Py_DECREF(finished)
         return finished
 
-    cdef Py_ssize_t run(self, char *out, Piece *piece) noexcept:
-        cdef Writer w
+    cdef int measure(self, Py_ssize_t start, Py_ssize_t stop, tuple held, Pieces *pieces, list kept) except -1:
+        """Gather the values in the order in which `run` will want them; `kept` holds on to what they point into."""
+        cdef Piece *piece
         cdef Op *op
-        cdef Py_ssize_t number
-        cdef bint escape
-        w.out, w.position, w.column, w.carriage_return = out, 0, 0, False
-        for number in range(self.count):
+        cdef Py_ssize_t number = start
+        cdef Py_ssize_t turn
+        cdef object value
+        cdef tuple frame
+        cdef list frames
+        while number < stop:
             op = &self.ops[number]
+            number += 1
+            if op.kind != SLOT and op.kind != COPY_SLOT and op.kind != REPEAT:
+                continue
+            if op.index >= PyTuple_GET_SIZE(held):
+                raise IndexError(op.index)
+            value = <object> PyTuple_GET_ITEM(held, op.index)
+            piece = new_piece(pieces)
+            if op.kind == REPEAT:
+                number = op.skip
+                piece.data = NULL
+                if value is True or value is False:
+                    piece.size = 1 if value is True else 0
+                    if value is True:
+                        pieces.limit += op.bound
+                        self.measure(op - self.ops + 1, op.skip, held, pieces, kept)
+                    continue
+                frames = <list?> value
+                piece.size = len(frames)
+                for turn in range(len(frames)):
+                    frame = <tuple> PyList_AsTuple(<list?> frames[turn])
+                    kept.append(frame)
+                    pieces.limit += op.bound
+                    if pieces.limit > self.most:
+                        raise OverflowError(self.most)
+                    self.measure(op - self.ops + 1, op.skip, frame, pieces, kept)
+                continue
+            if value is None:
+                if op.kind == COPY_SLOT or op.data == NULL:
+                    raise KeyError(op.index)
+                piece.data, piece.size = op.data, op.size
+            else:
+                if not isinstance(value, str):
+                    value = str(value)
+                    kept.append(value)
+                piece.data = PyUnicode_AsUTF8AndSize(value, &piece.size)
+            pieces.limit += room(piece.size, op.escape)
+        return 0
+
+    cdef void run(self, Py_ssize_t start, Py_ssize_t stop, Writer *w, Piece **next_piece) noexcept:
+        cdef Op *op
+        cdef Piece *piece
+        cdef Py_ssize_t number = start
+        cdef Py_ssize_t turn
+        cdef bint escape
+        while number < stop:
+            op = &self.ops[number]
+            number += 1
             if op.kind == SLOT:
+                piece = next_piece[0]
+                next_piece[0] += 1
                 # A default is literal text: whoever built the program has escaped it.
                 escape = op.escape and piece.data != op.data
-                write_text(&w, <const unsigned char *> piece.data, piece.size, escape)
-                piece += 1
+                write_text(w, <const unsigned char *> piece.data, piece.size, escape)
             elif op.kind == TEXT:
-                write_text(&w, <const unsigned char *> op.data, op.size, False)
+                write_text(w, <const unsigned char *> op.data, op.size, False)
             elif op.kind == ENCODED:
                 memcpy(w.out + w.position, op.data, op.size)
                 w.position += op.size
@@ -331,17 +400,24 @@ cdef class Assembler:
                 memcpy(w.out + w.position, op.data, op.size)
                 w.position += op.size
             elif op.kind == COPY_SLOT:
+                piece = next_piece[0]
+                next_piece[0] += 1
                 memcpy(w.out + w.position, piece.data, piece.size)
                 w.position += piece.size
-                piece += 1
+            elif op.kind == REPEAT:
+                turn = next_piece[0].size
+                next_piece[0] += 1
+                while turn > 0:
+                    self.run(number, op.skip, w, next_piece)
+                    turn -= 1
+                number = op.skip
             elif op.kind == BEGIN:
                 w.column = 0
                 w.carriage_return = False
             else:
-                close_blank(&w)
+                close_blank(w)
                 if w.column:
-                    hard_break(&w)
-        return w.position
+                    hard_break(w)
 
     cdef Op *append(self, Kind kind) except NULL:
         cdef Op *grown
@@ -354,10 +430,8 @@ cdef class Assembler:
             self.ops = grown
         op = &self.ops[self.count]
         op.kind, op.escape, op.carriage_return, op.column = kind, False, False, 0
-        op.index, op.data, op.size = 0, NULL, 0
+        op.index, op.data, op.size, op.skip, op.bound = 0, NULL, 0, 0, 0
         self.count += 1
-        if kind == SLOT or kind == COPY_SLOT:
-            self.slots += 1
         return op
 
     cdef Op *keep(self, Kind kind, bytes data) except NULL:
@@ -365,7 +439,10 @@ cdef class Assembler:
         self.kept.append(data)
         op.data = PyBytes_AS_STRING(data)
         op.size = PyBytes_GET_SIZE(data)
-        if kind == TEXT:
+        if self.repeating:
+            if kind != SLOT:
+                self.ops[<Py_ssize_t> self.repeating[-1]].bound += room(op.size, False)
+        elif kind == TEXT:
             self.bound += room(op.size, False)
         elif kind == SLOT:
             self.defaults += room(op.size, False)

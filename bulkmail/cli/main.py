@@ -42,6 +42,11 @@ Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One 
 List = Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only for this list. Default: for all mail.")]
 
 
+OfCampaign = Annotated[
+    str | None, typer.Option("--campaign", metavar="NAME", help="For the sends of this campaign only. Default: all.")
+]
+
+
 class Part(StrEnum):
     """What `preview` shows."""
 
@@ -225,57 +230,93 @@ def why(
 def add(
     addresses: Addresses,
     list: List = None,
+    campaign: OfCampaign = None,
     reason: Annotated[str, typer.Option(help="Why, in your words.")] = "manual",
+    span: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Only for so long, such as 90d. Default: for good.")
+    ] = None,
     state: State = None,
 ) -> None:
-    """Send these addresses nothing more, from this moment on."""
+    """Send these addresses nothing more, from this moment on; @house.example is all of that domain."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.add(addresses, list_name=list, reason=reason, state=state)
+        verb.add(addresses, where=verb.Where(list, campaign), reason=reason, span=span, state=state)
 
 
 @suppress.command()
-def remove(addresses: Addresses, list: List = None, state: State = None) -> None:
-    """Take these addresses off again (with --list: only that list's entry)."""
+def remove(addresses: Addresses, list: List = None, campaign: OfCampaign = None, state: State = None) -> None:
+    """Take these addresses off again (with --list or --campaign: only that entry)."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.remove(addresses, list_name=list, state=state)
+        verb.remove(addresses, where=verb.Where(list, campaign), state=state)
 
 
 @suppress.command("check")
-def check_suppression(addresses: Addresses, list: List = None, state: State = None) -> None:
+def check_suppression(
+    addresses: Addresses, list: List = None, campaign: OfCampaign = None, state: State = None
+) -> None:
     """Say of each address whether it is suppressed, since when and why."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.check(addresses, list_name=list, state=state)
+        verb.check(addresses, where=verb.Where(list, campaign), state=state)
+
+
+@suppress.command()
+def show(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="One address.")],
+    json: Json = False,
+    state: State = None,
+) -> None:
+    """Tell all that befell one address: what holds now, what was, and who said so."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.show(address, json=json, state=state)
 
 
 @suppress.command("import")
 def import_file(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.csv", help="CSV with a column address; scope, reason, source, time if any.")
+        Path,
+        typer.Argument(
+            metavar="FILE.csv",
+            help="CSV as `export` writes it, or as Amazon SES, SendGrid, Mailgun or Postmark do.",
+        ),
     ],
     list: List = None,
+    campaign: OfCampaign = None,
     reason: Annotated[str, typer.Option(help="Why, for rows that do not say.")] = "imported",
     state: State = None,
 ) -> None:
-    """Add the addresses of a CSV file, such as `export` writes; all of them or, on an error, none."""
+    """Add the addresses of a CSV file; all of them or, on an error, none."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.import_file(file, list_name=list, reason=reason, state=state)
+        verb.import_file(file, where=verb.Where(list, campaign), reason=reason, state=state)
 
 
 @suppress.command()
-def export(list: List = None, state: State = None) -> None:
-    """Print all entries as CSV: address,scope,reason,source,time."""
+def export(list: List = None, campaign: OfCampaign = None, state: State = None) -> None:
+    """Print all entries as CSV: address,scope,reason,source,time (and expires, where any does)."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.export(list_name=list, state=state)
+        verb.export(where=verb.Where(list, campaign), state=state)
+
+
+@suppress.command("hash")
+def hash_all(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it: there is no way back.")] = False,
+    state: State = None,
+) -> None:
+    """Keep keyed hashes in place of addresses, now and from now on; look-ups work as before."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.hash_all(yes=yes, state=state)
 
 
 @app.command()

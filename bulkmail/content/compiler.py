@@ -1,7 +1,8 @@
 """Compile a campaign's content: read its files, check all of it, lay out header and body as programs."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from bulkmail.address import Address, AddressError, parse_mailbox, wire_address
 from bulkmail.content import headers
@@ -10,28 +11,33 @@ from bulkmail.content.identity import return_address
 from bulkmail.content.layout import Layout
 from bulkmail.content.mime import Part, Skeleton, arrange, read_file, read_text, refer_to_inline
 from bulkmail.content.program import Plan, Program
-from bulkmail.content.template import BUILT_IN, Mode, Slot, Source, Template, parse_template
+from bulkmail.content.segments import Slot
+from bulkmail.content.template import BUILT_IN, Mode, Source, Template, TemplateFolder
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
 from bulkmail.native.assembly import Assembler
 
 LIST_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")  # RFC 2919 §3, without quoted forms
+# Beside eight times the largest message, which is what its text can need: for what each value needs at the most.
+MEMORY_MARGIN = 64 * 1024 * 1024
 WITHOUT_URL = BUILT_IN - {"unsubscribe_url"}
 
 
-def compile_content(campaign: Campaign, *, columns: Sequence[str] | None = None) -> Program:
+def compile_content(campaign: Campaign, *, columns: Sequence[str] | None = None, compiled: bool = True) -> Program:
     """The campaign's content as a program. `columns`: the fields that recipients have, none or empty where unknown.
 
-    Fails with CampaignError on anything that no recipient's message could be made from, with file and line.
+    `compiled=False` leaves every template to Jinja2, which gives the same bytes, slower. Fails with CampaignError on
+    anything that no recipient's message could be made from, with file and line.
     """
-    return Compiler(campaign, columns).program()
+    return Compiler(campaign, columns, compiled=compiled).program()
 
 
 class Compiler:
     """One campaign on its way to a program; used once."""
 
-    def __init__(self, campaign: Campaign, columns: Sequence[str] | None) -> None:
+    def __init__(self, campaign: Campaign, columns: Sequence[str] | None, *, compiled: bool) -> None:
         self.campaign = campaign
+        self.templates = TemplateFolder(campaign_folder(campaign), compiled=compiled)
         self.columns = columns or None
         self.sender = self.mailbox("from", campaign.from_)
         self.return_address = return_address(campaign)
@@ -69,19 +75,26 @@ class Compiler:
         write.text("MIME-Version: ", "1.0")
         skeleton = Skeleton(token=layout.index["token"], write_template=layout.write)
         skeleton.header(header, tree)
-        body = Assembler()
+        body = Assembler(8 * campaign.max_message_size + MEMORY_MARGIN)
         skeleton.body(body, tree)
         if not hasattr(tree, "template"):
             body.copy(b"\r\n")
         self.refuse_oversize(header.fixed_size + body.fixed_size)
-        slots = [part for template in templates for part in template.parts or () if isinstance(part, Slot)]
+        slots = [part for template in templates for part in template.parts if isinstance(part, Slot)]
         required = frozenset[str]().union(*(template.required for template in templates)) - BUILT_IN
         return Program(
             Plan(
                 fields=tuple(fields),
                 required=tuple(sorted(required)),
-                in_headers=tuple(sorted(names_printed(in_headers) - BUILT_IN)),
-                uncertain=any(template.parts is None for template in templates)
+                selective=tuple(
+                    (slot.name, slot.convert)
+                    for template in templates
+                    for slot in template.segments or ()
+                    if isinstance(slot, Slot) and slot.selective and slot.convert is not None
+                    if slot.name not in BUILT_IN
+                ),
+                in_headers=tuple(sorted(frozenset[str]().union(*(it.names for it in in_headers)) - BUILT_IN)),
+                uncertain=not all(template.flat for template in templates)
                 or any(template.names - BUILT_IN for template in in_urls),
                 header=header,
                 body=body,
@@ -92,6 +105,7 @@ class Compiler:
                 message_domain=self.sender.domain,
                 return_address=self.return_address,
                 max_size=campaign.max_message_size,
+                included=dict(self.templates.loader.digests) if self.templates.loader else {},
             )
         )
 
@@ -116,8 +130,8 @@ class Compiler:
 
     def header_template(self, key: str, text: str) -> Template:
         source = Source(text=text.strip(), mode=Mode.TEXT, file=self.campaign.file, path=key)
-        template = parse_template(source, known=self.columns, built_in=self.built_in)
-        for part in template.parts or ():
+        template = self.templates.parse(source, known=self.columns, built_in=self.built_in)
+        for part in template.parts:
             found = headers.control_problem(part) if isinstance(part, str) else None
             if found is not None:
                 raise self.error(key, f"a header may not have {found}")
@@ -148,8 +162,8 @@ class Compiler:
         elif not text.startswith(("https://", "http://")):
             raise self.error(key, "must begin with https://", hint="fields are percent-encoded, only the path can vary")
         source = Source(text=text, mode=Mode.URL, file=self.campaign.file, path=key)
-        template = parse_template(source, known=self.columns, built_in=WITHOUT_URL)
-        for part in template.parts or ():
+        template = self.templates.parse(source, known=self.columns, built_in=WITHOUT_URL)
+        for part in template.parts:
             wrong = re.search(r"[^!#-;=?-Z\[\]_a-z~]", part) if isinstance(part, str) else None
             if wrong is not None:
                 raise self.error(key, f"{wrong[0]!r} may not stand in a URL", hint="percent-encode it")
@@ -171,10 +185,10 @@ class Compiler:
         html = text = None
         if content.html is not None:
             page = Source(text=read_text(content.html, key="content.html"), mode=Mode.HTML, file=content.html)
-            html = parse_template(refer_to_inline(page, images), known=self.columns, built_in=self.built_in)
+            html = self.templates.parse(refer_to_inline(page, images), known=self.columns, built_in=self.built_in)
         if content.text is not None:
             plain = Source(text=read_text(content.text, key="content.text"), mode=Mode.TEXT, file=content.text)
-            text = parse_template(plain, known=self.columns, built_in=self.built_in)
+            text = self.templates.parse(plain, known=self.columns, built_in=self.built_in)
         bodies = [template for template in (html, text) if template is not None]
         return bodies, arrange(html, text, images, attachments)
 
@@ -251,6 +265,9 @@ class HeaderWriter:
         self.out.copy(b"\r\n")
 
 
-def names_printed(templates: Iterable[Template]) -> frozenset[str]:
-    """The fields that these templates print as they are."""
-    return frozenset(part.name for template in templates for part in template.parts or () if isinstance(part, Slot))
+def campaign_folder(campaign: Campaign) -> Path | None:
+    """The folder whose templates may be included: that of the campaign file, or else of its content."""
+    for file in (campaign.file, campaign.content.html, campaign.content.text):
+        if file:
+            return Path(file).parent
+    return None

@@ -5,39 +5,37 @@ printed, so that a hole in the data never becomes a blank in a mail.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from jinja2 import Undefined, nodes, pass_context
+from jinja2.environment import TemplateModule
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS, do_round
-from jinja2.runtime import Context, LoopContext, Macro
+from jinja2.filters import FILTERS
+from jinja2.loaders import BaseLoader
+from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.tests import TESTS
-from jinja2.visitor import NodeTransformer
+from jinja2.utils import Joiner, Namespace
 
 from bulkmail.content.errors import ContentError, MissingField
+from bulkmail.content.escaping import LINK, STYLE, link, style
+from bulkmail.content.filters import MAX_ITERATIONS, bounded_range, filter_table, limited_text, test_table
+from bulkmail.content.locales import DEFAULT_LOCALE, bound_to
 
-MAX_ITERATIONS = 10_000  # of all loops of one part together
-MAX_TEXT = 4 * 1024 * 1024  # characters that one expression may make
 MAX_NUMBER = 10**30
-MAX_PRECISION = 30
+MAX_WORK = 100_000  # items, and calls, and 64 characters of text, that the filters and macros of one part may handle
 
-# Filters that are functions of one string: slots with these need no Jinja2 at run time.
-PLAIN_FILTERS = ("capitalize", "d", "default", "e", "escape", "lower", "safe", "title", "trim", "upper", "urlencode")
-GENERAL_FILTERS = ("abs", "count", "first", "float", "int", "join", "last", "length", "list", "max", "min", "replace",
-                   "reverse", "round", "sort", "string", "sum", "truncate", "unique")  # fmt: skip
-ALLOWED_TESTS = ("!=", "<", "<=", "==", ">", ">=", "boolean", "defined", "divisibleby", "eq", "equalto", "even",
-                 "false", "float", "ge", "greaterthan", "gt", "in", "integer", "iterable", "le", "lessthan", "lower",
-                 "lt", "mapping", "ne", "none", "number", "odd", "sequence", "string", "true", "undefined",
-                 "upper")  # fmt: skip
-LOOP_ATTRIBUTES = frozenset(("cycle", "depth", "depth0", "first", "index", "index0", "last", "length", "nextitem",
-                             "previtem", "revindex", "revindex0"))  # fmt: skip
-AVAILABLE_FILTERS = (*PLAIN_FILTERS, *GENERAL_FILTERS)
+LOOP_ATTRIBUTES = frozenset(("changed", "cycle", "depth", "depth0", "first", "index", "index0", "last", "length",
+                             "nextitem", "previtem", "revindex", "revindex0"))  # fmt: skip
 BUDGET = "_budget"
 COUNTED = "_counted"
 LIMITED = "_limited"
+RANGE, NAMESPACE, JOINER = "_range", "_namespace", "_joiner"
+PRINTABLE = (str, int, float, Decimal, date, list, tuple, Mapping, Undefined)
+_WORK_CHARACTERS = 6  # as a power of two
 
 
 class Absent(Undefined):
@@ -59,33 +57,51 @@ class QuotedUrl(str):
 
 def percent_encode(value: Any) -> str:
     """A value as it may stand inside one path segment or query value of a URL (RFC 3986 §2.3)."""
-    return value if isinstance(value, QuotedUrl) else quote(str(refuse_null(value)), safe="")
+    return value if isinstance(value, QuotedUrl) else quote(str(printable(value)), safe="")
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja2 over plain data: `html` escapes what is printed, `url` percent-encodes it."""
+    """Jinja2 over plain data: `html` escapes what is printed, `url` percent-encodes it; `loader` has what is included.
+
+    Only trees that `vetting` has passed and metered may be compiled.
+    """
 
     # `%` and `*` build text of any length, `+` joins it.
     intercepted_binops = frozenset(("+", "*", "%", "**"))
 
-    def __init__(self, *, html: bool = False, url: bool = False) -> None:
+    def __init__(
+        self, *, html: bool = False, url: bool = False, locale: str = DEFAULT_LOCALE, loader: BaseLoader | None = None
+    ) -> None:
         super().__init__(
             autoescape=html,
             undefined=Absent,
             keep_trailing_newline=True,
-            finalize=percent_encode if url else refuse_null,
-            cache_size=0,
+            finalize=percent_encode if url else printable,
+            cache_size=-1,
+            auto_reload=False,
+            loader=loader,
         )
         self.globals.clear()
-        self.filters = {name: FILTERS[name] for name in AVAILABLE_FILTERS}
-        self.filters |= {"replace": replace, "round": rounded, COUNTED: counted, LIMITED: limited}
+        self.filters = filter_table() | bound_to(locale)
+        self.filters |= {COUNTED: counted, LIMITED: limited, LINK: link, STYLE: style}
+        self.filters |= {RANGE: bounded_range, NAMESPACE: namespace, JOINER: joiner}
         if url:
             self.filters["urlencode"] = lambda value: QuotedUrl(FILTERS["urlencode"](value))
-        self.tests = {name: TESTS[name] for name in ALLOWED_TESTS}
+        self.tests = test_table()
+        self.printing_html, self.printing_url, self.locale = html, url, locale
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, LoopContext) and attribute in LOOP_ATTRIBUTES:
             return getattr(obj, attribute)
+        if isinstance(obj, TemplateReference | Namespace) and not attribute.startswith("_"):
+            try:
+                return obj[attribute] if isinstance(obj, TemplateReference) else getattr(obj, attribute)
+            except (AttributeError, KeyError, TypeError):
+                return self.undefined(name=attribute)
+        if isinstance(obj, BlockReference) and attribute == "super":
+            return obj.super
+        if isinstance(obj, TemplateModule) and not attribute.startswith("_"):
+            return vars(obj).get(attribute, self.undefined(name=attribute))
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -101,27 +117,44 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return self.undefined(name=name) if value is None else value
 
     def is_safe_callable(self, obj: Any) -> bool:
-        return isinstance(obj, Macro) or getattr(obj, "__func__", None) is LoopContext.cycle
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, LoopContext):
+            return getattr(obj, "__func__", None) in (LoopContext.cycle, LoopContext.changed)
+        return isinstance(obj, Macro | BlockReference | Joiner)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context | None, operator: str, left: Any, right: Any) -> Any:
         if operator == "+":
-            return limited(left + right)
+            return limited_text(left + right)
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if operator == "**" or not numbers or (operator == "*" and abs(left) * abs(right) > MAX_NUMBER):
             raise SecurityError(f"{operator} is not allowed on these values")
-        return super().call_binop(context, operator, left, right)
+        return self.binop_table[operator](left, right)
 
 
 class Budget:
-    """The loop iterations that one rendering has left."""
+    """The loop iterations, and the work of filters and macros, that one rendering has left."""
+
+    __slots__ = ("turns", "work")
 
     def __init__(self) -> None:
-        self.left = MAX_ITERATIONS
+        self.turns = MAX_ITERATIONS
+        self.work = MAX_WORK
 
     def spend(self) -> None:
-        self.left -= 1
-        if self.left < 0:
+        self.turns -= 1
+        if self.turns < 0:
             raise ContentError(f"the template's loops take more than {MAX_ITERATIONS} turns")
+
+    def charge(self, value: Any) -> None:
+        """For a call over `value`."""
+        cost = 1
+        if isinstance(value, str):
+            cost += len(value) >> _WORK_CHARACTERS
+        elif isinstance(value, list | tuple | dict | range):
+            cost += len(value)
+        self.work -= cost
+        if self.work < 0:
+            raise ContentError("the template's filters and macros have too much to do")
 
 
 @pass_context
@@ -132,69 +165,36 @@ def counted(context: Context, iterable: Iterable[Any]) -> Iterator[Any]:
         yield item
 
 
-def limited(value: Any) -> Any:
-    if isinstance(value, str | list | tuple) and len(value) > MAX_TEXT:
-        raise ContentError(f"the template makes a text of more than {MAX_TEXT} characters")
-    return value
+@pass_context
+def limited(context: Context, value: Any) -> Any:
+    budget: Budget = context[BUDGET]
+    budget.charge(value)
+    if isinstance(value, Iterator):
+        return charged(budget, value)
+    return limited_text(value)
 
 
-def replace(value: Any, old: str, new: str) -> str:
-    text, old, new = str(value), str(old), str(new)
-    limited(text)
-    if text.count(old) * len(new) > MAX_TEXT:
-        raise ContentError(f"replace makes a text of more than {MAX_TEXT} characters")
-    return text.replace(old, new)
+def charged(budget: Budget, items: Iterator[Any]) -> Iterator[Any]:
+    for item in items:
+        budget.charge(None)
+        yield item
 
 
-def rounded(value: Any, precision: int = 0, method: Literal["common", "ceil", "floor"] = "common") -> float:
-    if abs(precision) > MAX_PRECISION:
-        raise ContentError(f"round takes a precision of at most {MAX_PRECISION} digits")
-    return do_round(value, precision, method)
-
-
-def refuse_null(value: Any) -> Any:
+def printable(value: Any) -> Any:
+    """The value, where it is data: a macro or a module printed is a slip."""
     if value is None:
         raise ContentError("the template prints a null value")
+    if not isinstance(value, PRINTABLE):
+        raise ContentError("the template prints what is no data; macros are called with ( )")
     return value
 
 
-ALLOWED_NODES: tuple[type[nodes.Node], ...] = (
-    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Filter, nodes.Test, nodes.Getattr,
-    nodes.Getitem, nodes.Slice, nodes.If, nodes.For, nodes.Assign, nodes.AssignBlock, nodes.With, nodes.CondExpr,
-    nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Pos, nodes.Add, nodes.Sub, nodes.Mul,
-    nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Concat, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Keyword,
-    nodes.Macro, nodes.Call, nodes.FilterBlock, nodes.Scope,
-)  # fmt: skip
+def namespace(_: Any, **values: Any) -> Namespace:
+    return Namespace(**values)
 
 
-def forbidden(tree: nodes.Template) -> tuple[int, str] | None:
-    """The line and the complaint about the first thing that a template may not use; None where all is allowed."""
-    for node in walk(tree):
-        complaint = complaint_about(node)
-        if complaint is not None:
-            return node.lineno, complaint
-    return None
-
-
-def complaint_about(node: nodes.Node) -> str | None:
-    if not isinstance(node, ALLOWED_NODES):
-        return f"{STATEMENTS.get(type(node), type(node).__name__.lower())} is not available in templates"
-    if isinstance(node, nodes.Name | nodes.Getattr):
-        name = node.name if isinstance(node, nodes.Name) else node.attr
-        if name.startswith("_"):
-            return f"{name}: names that begin with _ are not available in templates"
-        if name in ("self", "super"):
-            return f"{name} is not available in templates"
-    if isinstance(node, nodes.Filter) and node.name not in AVAILABLE_FILTERS:
-        return f"there is no filter {node.name}{nearest(node.name, AVAILABLE_FILTERS)}"
-    if isinstance(node, nodes.Test) and node.name not in ALLOWED_TESTS:
-        return f"there is no test {node.name}{nearest(node.name, ALLOWED_TESTS)}"
-    if isinstance(node, nodes.Call):
-        target = node.node
-        cycle = isinstance(target, nodes.Getattr) and target.attr == "cycle"
-        if not (cycle or isinstance(target, nodes.Name)):
-            return "calls are not available in templates; use a filter"
-    return None
+def joiner(_: Any, sep: str = ", ") -> Joiner:
+    return Joiner(sep)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -203,53 +203,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-STATEMENTS: Mapping[type[nodes.Node], str] = {
-    nodes.Include: "include",
-    nodes.Import: "import",
-    nodes.FromImport: "import",
-    nodes.Extends: "extends",
-    nodes.Block: "block",
-    nodes.CallBlock: "call",
-    nodes.Pow: "**",
-    nodes.ScopedEvalContextModifier: "autoescape",
-    nodes.NSRef: "namespace",
-}
-
-
 def walk(node: nodes.Node) -> Iterator[nodes.Node]:
     yield node
     for child in node.iter_child_nodes():
         yield from walk(child)
-
-
-class Meter(NodeTransformer):
-    """Puts every loop under its limit, and every expression that can make text longer than what it is made from."""
-
-    def visit_For(self, node: nodes.For) -> nodes.For:
-        self.generic_visit(node)
-        node.iter = filtered(node.iter, COUNTED)
-        return node
-
-    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.AssignBlock:
-        self.generic_visit(node)
-        node.filter = filtered(node.filter, LIMITED, beside=node)
-        return node
-
-    def visit_growing(self, node: nodes.Expr) -> nodes.Filter:
-        self.generic_visit(node)
-        return filtered(node, LIMITED)
-
-    visit_Call = visit_Concat = visit_Filter = visit_growing
-
-
-def filtered(node: nodes.Node | None, name: str, *, beside: nodes.Node | None = None) -> nodes.Filter:
-    """`node | name`, at the place of `beside` in the source where there is no node (the body of a block)."""
-    place = cast(nodes.Node, node or beside)
-    return nodes.Filter(
-        cast(nodes.Expr, node), name, [], [], None, None, lineno=place.lineno, environment=place.environment
-    )
-
-
-HTML = TemplateEnvironment(html=True)
-TEXT = TemplateEnvironment()
-URL = TemplateEnvironment(url=True)

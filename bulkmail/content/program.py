@@ -13,7 +13,11 @@ from bulkmail.address import Address
 from bulkmail.content.errors import ContentError, MissingField
 from bulkmail.content.headers import control_problem, readable
 from bulkmail.content.layout import Step
+<<<<<<< HEAD
 from bulkmail.model.recipient import PlainRules
+=======
+from bulkmail.content.segments import Convert
+>>>>>>> main
 from bulkmail.native.assembly import Assembler
 
 # The longest that a message of somebody unknown yet may have in their place.
@@ -48,12 +52,15 @@ class Preview(Struct, frozen=True, kw_only=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """What a `Program` runs on; made by `compile_content`.
 
-    `required` are the fields without which nothing can be made, `in_headers` those whose text a header shows;
-    `uncertain` is true where only a rendering tells whether a row is good.
+    `required` are the fields without which nothing can be made, `selective` those that are printed by a function that
+    refuses some values, `in_headers` those whose text a header shows;
+    `uncertain` is true where only a rendering tells whether a row is good. `included` are the digests of the templates
+    that others include, by name.
     """
 
     fields: tuple[str, ...]
     required: tuple[str, ...]
+    selective: tuple[tuple[str, Convert], ...]
     in_headers: tuple[str, ...]
     uncertain: bool
     header: Assembler
@@ -65,6 +72,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     message_domain: str
     return_address: Address
     max_size: int
+    included: Mapping[str, str]
 
 
 class Program:
@@ -72,6 +80,7 @@ class Program:
 
     def __init__(self, plan: Plan) -> None:
         self.fields = plan.fields
+        self.included = plan.included
         self._plan = plan
         self._header, self._body = plan.header, plan.body
         self._steps = plan.steps
@@ -117,6 +126,8 @@ class Program:
             return RenderedMessage(self._header.assemble(values), self._body.assemble(values), values[self._message_id])
         except KeyError as error:
             raise MissingField(self.fields[error.args[0]]) from None
+        except OverflowError:
+            raise ContentError("the message would be many times larger than max_message_size") from None
         except UnicodeEncodeError:
             raise ContentError("a field has half a character (a lone surrogate)") from None
 
@@ -143,6 +154,11 @@ class Program:
         for name in plan.required:
             if fields.get(name) in (None, ""):
                 return str(MissingField(name))
+        for name, convert in plan.selective:
+            try:
+                convert(None if fields.get(name) == "" else fields.get(name))
+            except ContentError as error:
+                return str(error)
         certain, longest = not plan.uncertain, 0
         for name in self.fields:
             value = fields.get(name)

@@ -1,40 +1,28 @@
-"""One template: literal text and slots where it is that simple, otherwise Jinja2 at every rendering.
+"""One template: segments where it is that simple, otherwise Jinja2 at every rendering. Both ways give the same text."""
 
-Both ways give the same text. A slot is `{{ field }}` or `{{ field | filter }}` with filters that are functions of one
-string and constant arguments.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from functools import partial
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
-from markupsafe import escape
 from msgspec import Struct
 
-from bulkmail.content.environment import (
-    BUDGET,
-    HTML,
-    PLAIN_FILTERS,
-    TEXT,
-    URL,
-    Absent,
-    Budget,
-    Meter,
-    TemplateEnvironment,
-    forbidden,
-    nearest,
-    percent_encode,
-    walk,
-)
+from bulkmail.content.environment import BUDGET, Budget, TemplateEnvironment, nearest, walk
 from bulkmail.content.errors import ContentError
+from bulkmail.content.expressions import Unsupported
+from bulkmail.content.folder import FolderLoader
+from bulkmail.content.locales import DEFAULT_LOCALE
+from bulkmail.content.segments import Builder, Segment, Segments, Slot, all_segments, try_converters
+from bulkmail.content.vetting import REFERRING, CheckedEnvironment, names_in
 from bulkmail.errors import CampaignError
 
 # Beside its own errors Jinja2 lets Python's limits through: nesting, number of digits, blocks in blocks.
-UNREADABLE = (MemoryError, RecursionError, SyntaxError, ValueError)
+UNREADABLE = (MemoryError, RecursionError, SyntaxError, ValueError, TypeError, AttributeError)
 BUILT_IN = frozenset(("address", "campaign", "message_id", "token", "unsubscribe_url"))
+# Set by Jinja2 itself where they mean anything.
+SPECIAL = frozenset(("caller", "kwargs", "loop", "self", "super", "varargs"))
 
 
 class Mode(Enum):
@@ -43,10 +31,6 @@ class Mode(Enum):
     HTML = "html"
     TEXT = "text"
     URL = "url"
-
-    @property
-    def environment(self) -> TemplateEnvironment:
-        return {Mode.HTML: HTML, Mode.TEXT: TEXT, Mode.URL: URL}[self]
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -64,49 +48,36 @@ class Source(Struct, frozen=True, kw_only=True):
         return ":".join(str(part) for part in (self.path or self.file, line) if part is not None)
 
 
-Convert = Callable[[Any], str]
-
-
-class Slot(Struct, frozen=True, kw_only=True):
-    """A value printed: escaped if `escape`; `default` (literal text) in place of an absent one; through `convert`."""
-
-    name: str
-    line: int
-    escape: bool = False
-    default: str | None = None
-    convert: Convert | None = None
-
-    @property
-    def required(self) -> bool:
-        """True where an absent value is an error."""
-        if self.convert is None:
-            return self.default is None
-        try:
-            self.convert(None)
-        except ContentError:
-            return True
-        return False
-
-
 class Template(Struct, frozen=True, kw_only=True):
-    """A checked template: `names` are the variables it uses; `parts` is None where only Jinja2 can render it."""
+    """A checked template: `names` are the variables it uses; `segments` is None where only Jinja2 can render it."""
 
     source: Source
     names: frozenset[str]
-    parts: tuple[str | Slot, ...] | None
+    segments: Segments | None
+    environment: TemplateEnvironment
     jinja: jinja2.Template | None = None
 
     @property
     def literal(self) -> str | None:
         """The text, where nothing in it depends on the recipient."""
-        if self.parts is None or any(isinstance(part, Slot) for part in self.parts):
+        if self.segments is None or not all(isinstance(segment, str) for segment in self.segments):
             return None
-        return "".join(part for part in self.parts if isinstance(part, str))
+        return "".join(segment for segment in self.segments if isinstance(segment, str))
+
+    @property
+    def parts(self) -> list[Segment]:
+        """All segments, those within others too."""
+        return list(all_segments(self.segments or ()))
+
+    @property
+    def flat(self) -> bool:
+        """True where it is literals and slots alone, so that its names tell whether it can be rendered."""
+        return self.segments is not None and all(isinstance(segment, str | Slot) for segment in self.segments)
 
     @property
     def required(self) -> frozenset[str]:
-        """The names that no rendering can do without; empty where only Jinja2 can tell."""
-        slots = (part for part in self.parts or () if isinstance(part, Slot))
+        """The names that no rendering can do without, as far as that can be told."""
+        slots = (segment for segment in self.segments or () if isinstance(segment, Slot))
         return frozenset(slot.name for slot in slots if slot.required)
 
     def render(self, values: Mapping[str, Any], *, max_size: int) -> str:
@@ -129,169 +100,170 @@ class Template(Struct, frozen=True, kw_only=True):
         return "".join(chunks)
 
 
+class TemplateFolder:
+    """Parses the templates of one campaign, which may include each other; `folder` None: nothing may be included."""
+
+    def __init__(self, folder: Path | None = None, *, locale: str = DEFAULT_LOCALE, compiled: bool = True) -> None:
+        self.loader = FolderLoader(folder) if folder is not None else None
+        self.compiled = compiled
+        self.environments = {
+            mode: CheckedEnvironment(
+                html=mode is Mode.HTML,
+                url=mode is Mode.URL,
+                locale=locale,
+                loader=None if mode is Mode.URL else self.loader,
+            )
+            for mode in Mode
+        }
+
+    def parse(
+        self, source: Source, *, known: Sequence[str] | None = None, built_in: frozenset[str] = BUILT_IN
+    ) -> Template:
+        """Check and compile. `known`: the names a recipient may have, None for any; `built_in`: those it has besides.
+
+        Fails with CampaignError on bad syntax, on what templates may not use and on unknown names.
+        """
+        return Parser(self, source, known, built_in).template()
+
+
+class Parser:
+    """One template on its way; used once."""
+
+    def __init__(
+        self, folder: TemplateFolder, source: Source, known: Sequence[str] | None, built_in: frozenset[str]
+    ) -> None:
+        self.environment = folder.environments[source.mode]
+        self.loader = folder.loader if source.mode is not Mode.URL else None
+        self.compiled = folder.compiled
+        self.source, self.known, self.built_in = source, known, built_in
+        self.name = self.loader.name_of(source.file) if self.loader and source.file and not source.path else ""
+        self.trees: dict[str, nodes.Template] = {}
+
+    def template(self) -> Template:
+        tree = self.parsed(self.source, self.name)
+        names = self.names_of(tree, self.source, self.name, (self.name,), frozenset())
+        segments = self.segments(tree, names)
+        environment = self.environment
+        if segments is not None:
+            fault = try_converters(segments)
+            if fault is not None:
+                raise self.source.error(fault[1], line=fault[0])
+            return Template(source=self.source, names=names, segments=segments, environment=environment)
+        with self.reporting(self.source, "compiled"):
+            code = environment.compile(
+                tree, name=self.name or None, filename=self.source.file or self.source.path or "template"
+            )
+            jinja = jinja2.Template.from_code(environment, code, {})
+        return Template(source=self.source, names=names, segments=None, environment=environment, jinja=jinja)
+
+    def parsed(self, source: Source, name: str) -> nodes.Template:
+        with self.reporting(source, "read"):
+            return self.environment.parse(source.text, name or None, source.file)
+
+    def reporting(self, source: Source, doing: str) -> "Reporting":
+        return Reporting(source, doing)
+
+    def segments(self, tree: nodes.Template, names: frozenset[str]) -> Segments | None:
+        if not self.compiled:
+            return None
+        try:
+            return Builder(self.environment, self.loaded).page(tree, self.name, names)
+        except Unsupported:
+            return None
+
+    def names_of(
+        self, tree: nodes.Template, source: Source, name: str, above: tuple[str, ...], declared: frozenset[str]
+    ) -> frozenset[str]:
+        """The variables of a template and of all that it includes, to whom it lends what it has `declared` itself.
+
+        Fails on those that nobody has.
+        """
+        with self.reporting(source, "read"):
+            names = frozenset(meta.find_undeclared_variables(tree)) - SPECIAL - declared
+        self.refuse(tree, source, (BUILT_IN - self.built_in) & names, "is not available here")
+        if self.known is not None:
+            choice = sorted({*self.known, *self.built_in})
+            self.refuse(tree, source, names.difference(choice), "is no field of the recipients", choice=choice)
+        declared |= declared_in(tree)
+        for node in tree.find_all(REFERRING):
+            for wanted in names_in(node) or ():
+                names |= self.names_behind(node, wanted, source, name, above, declared)
+        return names
+
+    def names_behind(
+        self,
+        node: nodes.Node,
+        wanted: str,
+        source: Source,
+        name: str,
+        above: tuple[str, ...],
+        declared: frozenset[str],
+    ) -> frozenset[str]:
+        found = self.environment.join_path(wanted, name)
+        tree = self.loaded(wanted, name)
+        if tree is None:
+            if isinstance(node, nodes.Include) and (node.ignore_missing or not isinstance(node.template, nodes.Const)):
+                return frozenset()
+            where = f" in {self.loader.folder}" if self.loader else ""
+            raise source.error(f"there is no template {wanted}{where}", line=node.lineno)
+        if found in above:
+            raise source.error(f"{wanted} includes itself", line=node.lineno)
+        assert self.loader is not None
+        inner = Source(text="", mode=source.mode, file=str(self.loader.path(found)))
+        return self.names_of(tree, inner, found, (*above, found), declared)
+
+    def loaded(self, wanted: str, parent: str) -> nodes.Template | None:
+        """The tree of another template of the folder; None where there is none. Fails with CampaignError."""
+        if self.loader is None:
+            return None
+        name = self.environment.join_path(wanted, parent)
+        if self.loader.path(name) is None:
+            return None
+        if name not in self.trees:
+            text, file, _ = self.loader.get_source(self.environment, name)
+            self.trees[name] = self.parsed(Source(text=text, mode=self.source.mode, file=file), name)
+        return self.trees[name]
+
+    def refuse(
+        self, tree: nodes.Template, source: Source, names: frozenset[str], complaint: str, *, choice: Sequence[str] = ()
+    ) -> None:
+        for node in walk(tree):
+            if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in names:
+                raise source.error(
+                    f"{node.name} {complaint}{nearest(node.name, choice)}",
+                    line=node.lineno,
+                    hint=f"known names: {', '.join(choice)}" if choice else None,
+                )
+
+
+def declared_in(tree: nodes.Template) -> frozenset[str]:
+    """The names that a template sets, imports and gives to macros."""
+    names = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    names |= {node.target for node in tree.find_all(nodes.Import)} | {node.name for node in tree.find_all(nodes.Macro)}
+    for node in tree.find_all(nodes.FromImport):
+        names |= {item if isinstance(item, str) else item[1] for item in node.names}
+    return frozenset(names)
+
+
+class Reporting:
+    """What Jinja2 and Python complain of becomes a CampaignError about `source`, or the file that was included."""
+
+    def __init__(self, source: Source, doing: str) -> None:
+        self.source, self.doing = source, doing
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, jinja2.TemplateSyntaxError):
+            raise self.source.error(
+                error.message or f"the template cannot be {self.doing}", line=error.lineno
+            ) from None
+        if isinstance(error, UNREADABLE):
+            raise self.source.error(f"the template cannot be {self.doing}: {error}") from None
+
+
 def parse_template(
     source: Source, *, known: Sequence[str] | None = None, built_in: frozenset[str] = BUILT_IN
 ) -> Template:
-    """Check and compile. `known`: the names a recipient may have, None for any; `built_in`: those it has besides.
-
-    Fails with CampaignError on bad syntax, on what templates may not use and on unknown names.
-    """
-    environment = source.mode.environment
-    try:
-        tree = environment.parse(source.text)
-        complaint = forbidden(tree)
-        if complaint is not None:
-            raise source.error(complaint[1], line=complaint[0])
-        names = frozenset(meta.find_undeclared_variables(tree))
-    except jinja2.TemplateSyntaxError as error:
-        raise source.error(error.message or "the template cannot be read", line=error.lineno) from None
-    except UNREADABLE as error:
-        raise source.error(f"the template cannot be read: {error}") from None
-    refuse_names(tree, source, BUILT_IN - built_in, "is not available here")
-    if known is not None:
-        choice = sorted({*known, *built_in})
-        unknown = names.difference(choice)
-        refuse_names(tree, source, unknown, "is no field of the recipients", choice=choice)
-    parts = simple_parts(tree, source.mode)
-    if parts is not None:
-        try_converters(source, parts)
-        return Template(source=source, names=names, parts=parts)
-    try:
-        code = environment.compile(Meter().visit(tree), filename=source.file or source.path or "template")
-    except jinja2.TemplateSyntaxError as error:
-        raise source.error(error.message or "the template cannot be compiled", line=error.lineno) from None
-    except UNREADABLE as error:
-        raise source.error(f"the template cannot be compiled: {error}") from None
-    jinja = jinja2.Template.from_code(environment, code, {})
-    return Template(source=source, names=names, parts=None, jinja=jinja)
-
-
-def refuse_names(
-    tree: nodes.Template, source: Source, names: frozenset[str], complaint: str, *, choice: Sequence[str] = ()
-) -> None:
-    for node in walk(tree):
-        if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in names:
-            raise source.error(
-                f"{node.name} {complaint}{nearest(node.name, choice)}",
-                line=node.lineno,
-                hint=f"known names: {', '.join(choice)}" if choice else None,
-            )
-
-
-def try_converters(source: Source, parts: Sequence[str | Slot]) -> None:
-    """Filters called with arguments they do not take are found now, not at the first recipient."""
-    for part in parts:
-        if isinstance(part, Slot) and part.convert is not None:
-            try:
-                part.convert("x")
-            except ContentError as error:
-                raise source.error(str(error), line=part.line) from None
-
-
-def simple_parts(tree: nodes.Template, mode: Mode) -> tuple[str | Slot, ...] | None:
-    """The template as literals and slots, no two literals in a row; None where it is more than that."""
-    parts: list[str | Slot] = []
-    for statement in tree.body:
-        if not isinstance(statement, nodes.Output):
-            return None
-        for node in statement.nodes:
-            part = literal_or_slot(node, mode)
-            if part is None:
-                return None
-            if isinstance(part, str) and parts and isinstance(parts[-1], str):
-                parts[-1] += part
-            else:
-                parts.append(part)
-    return tuple(parts)
-
-
-def literal_or_slot(node: nodes.Expr, mode: Mode) -> str | Slot | None:
-    if isinstance(node, nodes.TemplateData):
-        return node.data
-    if isinstance(node, nodes.Const) and isinstance(node.value, str):
-        return printed(node.value, mode)
-    filters: list[Callable[[Any], Any]] = []
-    default: str | None = None
-    marking = False
-    while isinstance(node, nodes.Filter):
-        arguments = constant_arguments(node)
-        if node.name not in PLAIN_FILTERS or arguments is None or node.node is None:
-            return None
-        positional, named = arguments
-        function = mode.environment.filters[node.name]
-        filters.insert(0, bound(function, positional, named))
-        marking = marking or node.name in ("e", "escape", "safe")
-        default = plain_default(node.name, positional, named, mode)
-        node = node.node
-    if not isinstance(node, nodes.Name):
-        return None
-    slot = partial(Slot, name=node.name, line=node.lineno)
-    if not filters and (mode is not Mode.URL or node.name == "token"):
-        return slot(escape=mode is Mode.HTML)
-    if len(filters) == 1 and default is not None and mode is not Mode.URL:
-        return slot(escape=mode is Mode.HTML, default=default)
-    chain = Chain(node.name, tuple(filters), mode)
-    if marking:
-        return slot(convert=chain.escaped)
-    return slot(escape=mode is Mode.HTML, convert=chain)
-
-
-def constant_arguments(node: nodes.Filter) -> tuple[list[Any], dict[str, Any]] | None:
-    if node.dyn_args is not None or node.dyn_kwargs is not None:
-        return None
-    # Jinja2 types these as pairs of str; they are Keyword nodes.
-    keywords = cast(list[nodes.Keyword], node.kwargs)
-    values = [*node.args, *(keyword.value for keyword in keywords)]
-    if not all(isinstance(value, nodes.Const) and value.value is not None for value in values):
-        return None
-    constants = [value.as_const() for value in values]
-    names = [keyword.key for keyword in keywords]
-    return constants[: len(node.args)], dict(zip(names, constants[len(node.args) :], strict=True))
-
-
-def bound(function: Callable[..., Any], positional: list[Any], named: dict[str, Any]) -> Callable[[Any], Any]:
-    return lambda value: function(value, *positional, **named)
-
-
-def plain_default(name: str, positional: list[Any], named: dict[str, Any], mode: Mode) -> str | None:
-    """The literal text that `default(...)` puts in place of an absent value, where it does no more than that."""
-    if name not in ("d", "default") or len(positional) > 1 or named.keys() - {"default_value"}:
-        return None
-    value = positional[0] if positional else named.get("default_value", "")
-    return printed(value, mode)
-
-
-def printed(value: Any, mode: Mode) -> str:
-    if mode is Mode.HTML:
-        return str(escape(value))
-    return percent_encode(value) if mode is Mode.URL else str(value)
-
-
-class Chain:
-    """Filters one after another over a value, as Jinja2 applies them."""
-
-    def __init__(self, name: str, filters: Sequence[Callable[[Any], Any]], mode: Mode) -> None:
-        self.name, self.filters, self.mode = name, filters, mode
-
-    def __call__(self, value: Any) -> str:
-        return self.text(self.filtered(value))
-
-    def escaped(self, value: Any) -> str:
-        """For chains with `escape` or `safe`: what these have marked as HTML is not escaped again."""
-        result = self.filtered(value)
-        return str(escape(result)) if self.mode is Mode.HTML else str(result)
-
-    def filtered(self, value: Any) -> Any:
-        if value is None:
-            value = Absent(name=self.name)
-        try:
-            for function in self.filters:
-                value = function(value)
-        except ContentError:
-            raise
-        except Exception as error:  # a filter given unsuitable data: that row's fault
-            raise ContentError(f"field {self.name}: {error}") from error
-        return value
-
-    def text(self, value: Any) -> str:
-        return percent_encode(value) if self.mode is Mode.URL else str(value)
+    """`TemplateFolder.parse` for a template that includes no other."""
+    return TemplateFolder().parse(source, known=known, built_in=built_in)

@@ -384,6 +384,7 @@ class Node:
             now = self._clock.monotonic()
             for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)
+            self._rooms.budget.relieve(now)
             if now >= next_look:
                 next_look = now + LOOK_SECONDS
                 await self._in_store(self._store.check_in_place)

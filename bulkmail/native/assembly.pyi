@@ -9,7 +9,9 @@ class Assembler:
     the start and the F of "From " at the start of an output line are encoded, so that no transport touches them.
     """
 
-    def __init__(self) -> None: ...
+    def __init__(self, most: int = ...) -> None:
+        """`most` is how many bytes may be set aside for one message; repeats may multiply what literals need."""
+
     def copy(self, data: bytes) -> None:
         """Bytes as they are."""
 
@@ -25,12 +27,22 @@ class Assembler:
     def slot(self, index: int, *, escape: bool = False, default: bytes | None = None) -> None:
         """The value `index`, HTML-escaped as `markupsafe.escape` does; `default` is literal text in place of None."""
 
+    def repeat(self, index: int) -> None:
+        """What follows up to `end_repeat` is done once if the value `index` is True, not at all if it is False.
+
+        Where it is a list, of values lists, it is done once for each of these, which then takes the place of the
+        values. Repeats may stand within each other.
+        """
+
+    def end_repeat(self) -> None:
+        """The innermost repeat ends."""
+
     def end(self) -> None:
         """The part ends: its last line is closed with a line break if the text has not done so."""
 
     @property
     def static_size(self) -> int:
-        """The most bytes that all but the values can become."""
+        """The most bytes that all but the values and what is repeated can become."""
 
     @property
     def fixed_size(self) -> int:
@@ -40,5 +52,5 @@ class Assembler:
         """The bytes for these values; what is no `str` is written as `str(value)`.
 
         Fails with KeyError(index) where a value is None and its slot has no default, IndexError(index) where there are
-        too few values, UnicodeEncodeError on a lone surrogate.
+        too few values, UnicodeEncodeError on a lone surrogate, OverflowError where repeats go beyond `most`.
         """

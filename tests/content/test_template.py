@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bulkmail.content import ContentError, compile_content
-from bulkmail.content.template import Mode, Slot, Source, Template, parse_template
+from bulkmail.content.segments import Slot
+from bulkmail.content.template import Mode, Source, Template, TemplateFolder, parse_template
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Unsubscribe
 from tests.content.conftest import MakeCampaign
@@ -23,8 +24,7 @@ def refusal(text: str, mode: Mode = Mode.TEXT, **options: Any) -> str:
 
 
 def general(text: str, mode: Mode = Mode.TEXT, **values: Any) -> str:
-    template = parse("{% if true %}{% endif %}" + text, mode)
-    assert template.parts is None
+    template = TemplateFolder(compiled=False).parse(Source(text=text, mode=mode, file="body.html"))
     return template.render(values, max_size=10_000)
 
 
@@ -41,23 +41,38 @@ def general(text: str, mode: Mode = Mode.TEXT, **values: Any) -> str:
     ],
 )
 def test_literals_and_plain_filters_become_slots(text: str) -> None:
-    assert parse(text, Mode.HTML).parts is not None
+    assert parse(text, Mode.HTML).flat
 
 
 @pytest.mark.parametrize(
     "text",
-    ["{% if a %}x{% endif %}", "{{ a.b }}", "{{ a ~ b }}", "{{ a | join }}", "{{ a | default(b) }}", "{{ 1 + 1 }}",
-     "{{ a if b else c }}", "{{ a | default(none) }}", "{% set a = 1 %}", "{{ (a ~ b) | upper }}"],
+    ["{% if a %}x{% elif b %}y{% else %}z{% endif %}", "{{ a.b }}", "{{ a ~ b }}", "{{ a | join }}", "{{ 1 + 1 }}",
+     "{{ a | default(b) }}", "{{ a if b else c }}", "{{ a | default(none) }}", "{% set a = 1 %}{{ a }}",
+     "{{ (a ~ b) | upper }}", "{% for x in a if x %}{{ loop.index }}{{ x }}{% else %}-{% endfor %}",
+     "{% with x = a.b %}{{ x }}{% endwith %}", "{{ range(3) | join }}", "{% block x %}{{ a.b }}{% endblock %}",
+     "{{ a | date('long', locale=b) }}"],
+)  # fmt: skip
+def test_conditions_loops_and_expressions_become_segments(text: str) -> None:
+    template = parse(text)
+    assert template.segments is not None
+    assert not template.flat
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{% macro m() %}{% endmacro %}{{ m() }}", "{% if a %}{% set b = 1 %}{% endif %}{{ b }}", "{{ a[1:2] }}",
+     "{% set ns = namespace(n=1) %}{% for x in a %}{% set ns.n = 2 %}{% endfor %}{{ ns.n }}", "{{ 1 < a < 3 }}",
+     "{% filter upper %}{{ a }}{% endfilter %}", "{{ a | map('upper') | join }}", "{% set b %}x{% endset %}{{ b }}",
+     "{% for x in a recursive %}{{ loop(x) }}{% endfor %}", "{% for x in a %}{{ loop.cycle(1, 2) }}{% endfor %}"],
 )  # fmt: skip
 def test_anything_else_is_left_to_jinja(text: str) -> None:
     template = parse(text)
-    assert template.parts is None
+    assert template.segments is None
     assert template.jinja is not None
 
 
 def test_literals_side_by_side_become_one() -> None:
     parts = parse("a{# note #}b{% raw %}c{% endraw %}{{ 'd' }}{{ e }}f").parts
-    assert parts is not None
     assert [part.name if isinstance(part, Slot) else part for part in parts] == ["abcd", "e", "f"]
 
 
@@ -119,7 +134,6 @@ FORBIDDEN = [
     "{% import 'x' as y %}",
     "{% from 'x' import y %}",
     "{% extends 'x' %}",
-    "{% block x %}{% endblock %}",
     "{% autoescape false %}{{ a }}{% endautoescape %}",
     "{{ 9 ** 9 }}",
     "{{ a._secret }}",
@@ -129,15 +143,20 @@ FORBIDDEN = [
     "{{ ''.format(a) }}",
     "{{ a | _counted }}",
     "{{ a | attr('__class__') }}",
-    "{{ a | map('upper') }}",
     "{{ a | pprint }}",
-    "{{ a | format(1) }}",
     "{{ a | xmlattr }}",
-    "{% set ns.x = 1 %}",
+    "{{ a | random }}",
+    "{{ a | map('_counted') | list }}",
+    "{{ a | map(b) | list }}",
+    "{{ a | selectattr('x', '_y') | list }}",
+    "{% include a %}",
+    "{% include ['x', a] %}",
+    "{% extends a %}",
+    "{% set ns._x = 1 %}",
+    "{{ a.__class__ }}",
+    "{{ cycler('a').next() }}",
     "{{ ''.__class__.__mro__ }}",
     "{{ cycler.__init__.__globals__ }}",
-    "{{ self }}",
-    "{{ super() }}",
 ]
 
 
@@ -147,6 +166,32 @@ def test_what_leads_out_of_the_data_is_refused_with_its_line(text: str) -> None:
 
 
 ESCAPES = [
+    "{{ self }}",
+    "{{ super() }}",
+    "{{ super }}",
+    "{% macro m() %}{% endmacro %}{{ m }}",
+    "{% macro m() %}{% endmacro %}{{ m.__call__ }}",
+    "{{ [a] | map(attribute='__class__.__mro__') | join }}",
+    "{{ '%(x)s' | format(x=a) }}",
+    "{{ '%99999d' | format(1) }}",
+    "{{ '%*d' | format(99999, 1) }}",
+    "{{ '%s' | format([a]) }}",
+    "{{ 'a' | center(100000000) }}",
+    "{{ 'a' | indent(100000000) }}",
+    "{{ [1] | batch(100000000, 0) | list }}",
+    "{{ [1] | slice(100000000, 0) | list }}",
+    "{{ range(100000) }}",
+    "{{ range(1, 10**9) }}",
+    "{{ range(0, 10, 0) }}",
+    "{{ namespace }}",
+    "{{ namespace(a=1) }}",
+    "{{ namespace(a=1).__class__ }}",
+    "{{ joiner().__init__ }}",
+    "{{ 1 | number(locale='../../etc') }}",
+    "{{ 1 | date(format='yyyy' * 99) }}",
+    "{{ '1e999999' | number }}",
+    "{{ 1e400 | number }}",
+    "{{ 'x' | datetime(tz='../../../etc/passwd') }}",
     "{{ a['__class__'] }}",
     "{{ a['__class__'] ~ '' }}",
     "{{ a['__cl' ~ 'ass__'] }}",
@@ -194,6 +239,10 @@ BOMBS = [
     "{% set s = [1] %}" + "{% set s = s + s %}" * 40 + "{{ s }}",
     "{% set n = 9999999999 %}" + "{% set n = n * n %}" * 40 + "{{ n }}",
     "{% for x in d %}{{ 'y' ~ x }}{{ big }}{% endfor %}",
+    "{% for x in range(10000) %}{{ d | sum }}{{ d | sort | join }}{% endfor %}",
+    "{% for x in range(100) %}{% for y in range(100) %}{{ big | upper | lower | title }}{% endfor %}{% endfor %}",
+    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    "{{ range(10000) | map('string') | map('upper') | map('lower') | map('title') | map('trim') | list | length }}" * 9,
 ]
 
 
@@ -202,7 +251,7 @@ def test_a_template_that_would_not_end_meets_a_limit_soon(text: str) -> None:
     start = time.process_time()
     with pytest.raises((ContentError, CampaignError)):
         general(text, d=list(range(100)), big="z" * 1000)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 0.3  # 0.1 on a machine that does nothing else
 
 
 def test_dict_keys_come_before_methods_and_indexes_are_numbers() -> None:
@@ -224,9 +273,10 @@ XSS = ["<script>alert(1)</script>", "'\"><img src=x onerror=alert(1)>", "</texta
 
 
 @pytest.mark.parametrize("value", XSS)
-@pytest.mark.parametrize("mark", ["", "{% if true %}{% endif %}"])
-def test_a_value_adds_no_tag_and_leaves_no_attribute(make_campaign: MakeCampaign, value: str, mark: str) -> None:
-    program = compile_content(make_campaign(html=mark + '<p title="{{ a }}">{{ a | upper | lower }}</p>'))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_value_adds_no_tag_and_leaves_no_attribute(make_campaign: MakeCampaign, value: str, compiled: bool) -> None:
+    campaign = make_campaign(html='<p title="{{ a }}">{{ a | upper | lower }}</p>')
+    program = compile_content(campaign, compiled=compiled)
     html = program.preview("a@b.example", program.encode_row({"a": value})).html or ""
     assert html.count("<") == 2
     assert html.count(">") == 2
@@ -235,9 +285,8 @@ def test_a_value_adds_no_tag_and_leaves_no_attribute(make_campaign: MakeCampaign
 
 
 def test_url_templates_encode_what_they_print_on_both_ways() -> None:
-    for mark in ("", "{% if true %}{% endif %}"):
-        template = parse("https://x.example/" + mark + "{{ a }}", Mode.URL)
-        assert (template.parts is None) == bool(mark)
+    compiled = parse("{{ a }}|{{ a | urlencode }}|{{ a ~ '&' }}|{{ a | safe }}", Mode.URL)
+    assert compiled.segments is not None
     with pytest.raises(ContentError, match="null"):
         general("{{ a[0] if false else none }}", Mode.URL)
     assert general("{{ a }}|{{ a | urlencode }}|{{ a ~ '&' }}|{{ a | safe }}", Mode.URL, a="/&") == (

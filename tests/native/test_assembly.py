@@ -242,3 +242,65 @@ def test_assembling_leaks_no_memory() -> None:
     finally:
         tracemalloc.stop()
     assert current < 100_000
+
+
+def nested(steps: int) -> Any:
+    """A program of texts, slots and repeats in each other, and values that fit it: bools and lists of frames."""
+    leaf = st.one_of(st.tuples(st.just("text"), TEXT), st.tuples(st.just("slot"), st.integers(0, 2), st.booleans()))
+    return st.recursive(
+        st.lists(leaf, max_size=4),
+        lambda inner: st.lists(st.one_of(leaf, st.tuples(st.just("repeat"), st.integers(3, 4), inner)), max_size=4),
+        max_leaves=steps,
+    )
+
+
+def write_nested(program: Any, steps: Any) -> None:
+    for kind, *details in steps:
+        if kind == "text":
+            program.text(details[0].encode())
+        elif kind == "slot":
+            program.slot(details[0], escape=details[1])
+        else:
+            program.repeat(details[0])
+            write_nested(program, details[1])
+            program.end_repeat()
+
+
+@given(nested(12), st.lists(TEXT, min_size=3, max_size=3), st.booleans(), st.lists(TEXT, max_size=3))
+def test_repeats_are_the_oracles(steps: Any, texts: list[str], once: bool, turns: list[str]) -> None:
+    native, plain = Assembler(), oracle.Assembler()
+    for program in (native, plain):
+        program.begin()
+        write_nested(program, steps)
+        program.end()
+    # Inner frames have an end: their own repeats are not done at all.
+    frames = [[turn, *texts[1:], once, []] for turn in turns]
+    values: list[Any] = [*texts, once, frames]
+    assert native.assemble(values) == plain.assemble(values)
+
+
+def test_a_repeat_goes_no_further_than_the_memory_it_may_use() -> None:
+    program = Assembler(100_000)
+    program.begin()
+    program.repeat(0)
+    program.text(b"x" * 1000)
+    program.end_repeat()
+    program.end()
+    assert program.assemble([[[]] * 5]).count(b"x") == 5000
+    with pytest.raises(OverflowError):
+        program.assemble([[[]] * 1000])
+
+
+def test_a_repeat_that_is_not_closed_or_given_something_else_is_an_error() -> None:
+    program = Assembler()
+    with pytest.raises(RuntimeError):
+        program.end_repeat()
+    program.begin()
+    program.repeat(0)
+    with pytest.raises(RuntimeError):
+        program.end()
+    program.end_repeat()
+    program.end()
+    for value in (None, 1, "x", [1], ()):
+        with pytest.raises((TypeError, KeyError)):
+            program.assemble([value])

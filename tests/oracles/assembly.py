@@ -1,7 +1,8 @@
 """The quoted-printable form and the assembler, told plainly: whole text first, one line at a time."""
 
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"}
 
@@ -59,23 +60,29 @@ class Assembler:
     def slot(self, index: int, *, escape: bool = False, default: bytes | None = None) -> None:
         self.steps.append(("slot", index, escape, default))
 
+    def repeat(self, index: int) -> None:
+        self.steps.append(("repeat", index))
+
+    def end_repeat(self) -> None:
+        self.steps.append(("end_repeat",))
+
     def end(self) -> None:
         self.steps.append(("end",))
 
     def assemble(self, values: list[object]) -> bytes:
         out, part = b"", ""
-        for kind, *details in self.steps:
+        for kind, details, frame in self.unrolled(0, len(self.steps), values):
             if kind == "copy":
                 out += details[0]
             elif kind == "copy_slot":
-                out += str(values[details[0]]).encode()
+                out += str(frame[details[0]]).encode()
             elif kind == "begin":
                 part = ""
             elif kind == "text":
                 part += details[0]
             elif kind == "slot":
                 index, escape, default = details
-                value = values[index]
+                value = frame[index]
                 if value is not None:
                     text = str(value)
                     part += "".join(ENTITIES.get(character, character) for character in text) if escape else text
@@ -86,3 +93,22 @@ class Assembler:
             else:
                 out += quoted_printable(part)
         return out
+
+    def unrolled(self, start: int, stop: int, values: list[object]) -> Iterator[tuple[str, Any, list[object]]]:
+        """The steps one after the other, each with the values it sees; no repeat is left among them."""
+        position = start
+        while position < stop:
+            kind, *details = self.steps[position]
+            position += 1
+            if kind != "repeat":
+                yield kind, details, values
+                continue
+            depth, body = 1, position
+            while depth:
+                depth += {"repeat": 1, "end_repeat": -1}.get(self.steps[position][0], 0)
+                position += 1
+            frames = values[details[0]]
+            if isinstance(frames, bool):
+                frames = [values] if frames else []
+            for frame in cast(list[list[object]], frames):
+                yield from self.unrolled(body, position - 1, frame)
