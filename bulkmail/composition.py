@@ -156,14 +156,9 @@ class Send:
 
     async def _open(self) -> None:
         campaign = self.campaign
-<<<<<<< HEAD
         program = self._program = compile_for(campaign, self._recipients)
-        pins = pin(campaign, fingerprints(campaign), limit=self.options.limit)
-=======
-        program = compile_for(campaign, self._recipients)
         files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
         pins = pin(campaign, files, limit=self.options.limit)
->>>>>>> main
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store

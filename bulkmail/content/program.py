@@ -13,11 +13,8 @@ from bulkmail.address import Address
 from bulkmail.content.errors import ContentError, MissingField
 from bulkmail.content.headers import control_problem, readable
 from bulkmail.content.layout import Step
-<<<<<<< HEAD
-from bulkmail.model.recipient import PlainRules
-=======
 from bulkmail.content.segments import Convert
->>>>>>> main
+from bulkmail.model.recipient import PlainRules
 from bulkmail.native.assembly import Assembler
 
 # The longest that a message of somebody unknown yet may have in their place.
@@ -139,7 +136,7 @@ class Program:
         """
         plan = self._plan
         room = plan.max_size - plan.static_size
-        if plan.uncertain or room <= 0:
+        if plan.uncertain or plan.selective or room <= 0:
             return None
         return PlainRules(
             fields=self.fields,
