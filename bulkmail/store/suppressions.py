@@ -200,6 +200,15 @@ class Suppressions:
                     return _suppression(row)
         return None
 
+    def entry(self, key: str, scope: str) -> Suppression | None:
+        """The entry of the key in exactly this scope, as queue.db has it now."""
+        key = self._key(key)
+        row = self._database.row(
+            f"SELECT {_COLUMNS} FROM suppression WHERE {_SAME} AND (expires IS NULL OR expires > ?)",
+            (stored_hash(scope, key), key, scope, self._clock.time()),
+        )
+        return None if row is None else _suppression(row)
+
     def entries(self, key: str) -> list[Suppression]:
         """Every entry of the key and of its domain, of whatever scope, oldest first. Reads the whole table."""
         return [
