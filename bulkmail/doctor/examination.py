@@ -9,7 +9,7 @@ from msgspec import Struct
 from bulkmail.address import parse_address, parse_mailbox, wire_address
 from bulkmail.dkim.signing import Signer
 from bulkmail.doctor.exchangers import examine_exchangers
-from bulkmail.doctor.finding import Finding, fine, unknown
+from bulkmail.doctor.finding import Finding, advice, fine, unknown
 from bulkmail.doctor.machine import examine_machine, look_at_machine
 from bulkmail.doctor.nameservers import examine_nameservers
 from bulkmail.doctor.recipient import examine_recipient
@@ -42,11 +42,19 @@ async def examine_network(scene: Scene, wishes: Wishes) -> list[Finding]:
     findings = await _nameservers(scene)
     if _dead(findings):
         return findings
-    return findings + await _together(
-        sources=examine_sources(scene),
-        **({"port25": examine_exchangers(scene, wishes.probes)} if wishes.probes else {}),
-        **_lists(scene, wishes, ()),
-    )
+    rounds: dict[str, Awaitable[list[Finding]]] = {"sources": examine_sources(scene), **_lists(scene, wishes, ())}
+    if wishes.probes:
+        rounds["port25"] = examine_exchangers(scene, wishes.probes)
+    else:
+        findings.append(
+            advice(
+                "port25.untried",
+                "whether port 25 is open was not tried",
+                "no campaign and no --probe",
+                remedy="name a domain whose exchangers may be greeted: bulkmail doctor --probe example.org",
+            )
+        )
+    return findings + await _together(**rounds)
 
 
 async def examine_campaign(
