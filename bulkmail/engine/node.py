@@ -18,7 +18,7 @@ from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
 from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
-from bulkmail.engine.intake import Intake, Row
+from bulkmail.engine.intake import Batch, Intake
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.pool import Budget, Pool, Rooms
 from bulkmail.engine.recorder import Recorder
@@ -167,7 +167,7 @@ class Node:
         """`subscriber` gets every event once it is durable."""
         self._recorder.subscriber = subscriber
 
-    async def run(self, batches: AsyncIterator[Sequence[Row]] | None) -> Summary:
+    async def run(self, batches: AsyncIterator[Batch] | None) -> Summary:
         """Take recipients in (unless that is done already), send, and return how the run stands.
 
         Raises StateError when the state directory failed; everything recorded before is safe then.
@@ -231,7 +231,7 @@ class Node:
 
     # Beneath.
 
-    async def _work(self, batches: AsyncIterator[Sequence[Row]] | None) -> bool:
+    async def _work(self, batches: AsyncIterator[Batch] | None) -> bool:
         """Intake, then sending; True when the run is finished."""
         if self._run.state is RunState.INTAKE:
             if batches is None:
