@@ -158,7 +158,8 @@ def _suppressed(recipient: str, campaign: Campaign | None, directory: Path | Non
         return None
     key = comparison_key(parse_address(recipient))
     names = {source.list for source in campaign.recipients} if campaign is not None else {None}
-    with Suppressions.open(directory) as suppressions:
+    name_of_campaign = campaign.campaign if campaign is not None else None
+    with Suppressions.open(directory, campaign=name_of_campaign) as suppressions:
         for name in sorted(names, key=str):
             entry = suppressions.check(key, name)
             if entry is not None:
