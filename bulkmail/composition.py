@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -25,6 +25,7 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.dialer import Transport
+from bulkmail.engine.intake import Batch
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
@@ -153,12 +154,12 @@ class Send:
 
     async def _send(self) -> Summary:
         assert self._node is not None
-        batches = None
+        batches: AsyncIterator[Batch] | None = None
         if self.run.state is RunState.INTAKE:
             if self._recipients is not None:
                 batches = iterable_batches(self._recipients)
             else:
-                batches = file_batches(self.campaign.recipients, self._thread)
+                batches = file_batches(self.campaign.recipients, self._program.plain_rules, self._thread)
         return await self._node.run(batches)
 
     def stop(self) -> None:
@@ -178,7 +179,7 @@ class Send:
 
     async def _open(self) -> None:
         campaign = self.campaign
-        program = compile_for(campaign, self._recipients)
+        program = self._program = compile_for(campaign, self._recipients)
         files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
         pins = pin(campaign, files, limit=self.options.limit)
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
