@@ -21,16 +21,7 @@ async def examine_recipient(
     scene: Scene, address: str, *, suppressed: str | None, sender: str, probe_recipient: bool
 ) -> list[Finding]:
     """`address` in wire form; `suppressed` says why it gets no mail; `sender` is the envelope sender of a probe."""
-    findings = [
-        problem(
-            "recipient.suppressed",
-            f"{address} is suppressed and gets no mail",
-            suppressed,
-            remedy=f"if that was a mistake: bulkmail suppress remove {address}",
-        )
-        if suppressed is not None
-        else fine("recipient.free", f"{address} is not suppressed")
-    ]
+    findings = [suppression_finding(address, suppressed)]
     domain = address.rpartition("@")[2]
     hosts = await _hosts(scene, domain, findings)
     if not hosts:
@@ -53,6 +44,18 @@ async def examine_recipient(
     if probe_recipient and not reached.unreached and not reached.refusal:
         findings.append(await _ask_for(scene, names[0], address, sender))
     return findings
+
+
+def suppression_finding(address: str, suppressed: str | None) -> Finding:
+    """Whether the address gets mail at all; `suppressed` says why not."""
+    if suppressed is None:
+        return fine("recipient.free", f"{address} is not suppressed")
+    return problem(
+        "recipient.suppressed",
+        f"{address} is suppressed and gets no mail",
+        suppressed,
+        remedy=f"if that was a mistake: bulkmail suppress remove {address}",
+    )
 
 
 async def _hosts(scene: Scene, domain: str, findings: list[Finding]) -> list[MailHost]:

@@ -122,3 +122,10 @@ def test_a_list_that_is_gone_is_not_taken_for_a_clean_bill(tmp_path: Path) -> No
     assert bad(look(tmp_path, nothing, zones=("gone.example",))) == {"list.unusable": Level.UNKNOWN}
     spoil = lambda town: town.dns.on("A", "2.0.0.127.gone.example", failing(dns.rcode.REFUSED))  # noqa: E731
     assert bad(look(tmp_path, spoil, zones=("gone.example",))) == {"list.unusable": Level.UNKNOWN}
+
+
+def test_mail_that_goes_by_a_relay_is_examined_at_the_relay(tmp_path: Path) -> None:
+    findings = look(tmp_path, lambda town: town.relayed())
+    assert bad(findings) == {}
+    said = {finding.id: finding.evidence for finding in findings}
+    assert "relay.example" in said["recipient.routed"] and "relay.ready" in said and "recipient.site" not in said
