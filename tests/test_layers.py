@@ -16,6 +16,7 @@ LAYERS = {
     "content": 1,
     "address": 1,
     "dkim": 1,
+    "authentication": 1,
     "feedback": 1,
     "policy": 2,
     "config": 3,
@@ -30,8 +31,10 @@ LAYERS = {
     "composition": 5,
     "safeguards": 5,
     "outbound": 5,
+    "doctor": 5,
     "cli": 5,
     "sandbox": 5,
+    "serve": 5,
     "__init__": 5,
     "__main__": 5,
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from bulkmail.cli.departure import departure_findings
 from bulkmail.cli.findings import Finding, Level, from_error, print_findings
 from bulkmail.cli.output import out, print_json
 from bulkmail.cli.preflight import content_findings, dkim_findings, dns_findings
@@ -72,6 +73,7 @@ def _look(campaign: Campaign, findings: list[Finding], *, offline: bool) -> Tall
         specimen = make_specimen(program, signer, found.first, now=time.time())
     findings += content_findings(campaign, specimen)
     findings += dkim_findings(campaign, signer, specimen, unsigned)
+    findings += departure_findings(campaign)
     if not offline:
         findings += dns_findings(campaign, signer)
     return found

@@ -12,6 +12,7 @@ import typer
 
 from bulkmail.cli.bounces import bounces
 from bulkmail.cli.errors import reported
+from bulkmail.cli.events import events
 from bulkmail.cli.keys import keys
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ suppress = typer.Typer(help="Addresses that get no mail: add, remove, look up, i
 app.add_typer(suppress, name="suppress")
 app.add_typer(bounces, name="bounces")
 app.add_typer(keys, name="keys")
+app.add_typer(events, name="events")
 
 CampaignFile = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")]
 MaybeCampaign = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only runs of this campaign file.")]
@@ -40,6 +42,9 @@ State = Annotated[
 ]
 Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One or more addresses.")]
 List = Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only for this list. Default: for all mail.")]
+OfCampaign = Annotated[
+    str | None, typer.Option("--campaign", metavar="NAME", help="For the sends of this campaign only. Default: all.")
+]
 
 
 class Part(StrEnum):
@@ -162,6 +167,54 @@ def check(
 
 
 @app.command()
+def doctor(
+    subject: Annotated[
+        str | None, typer.Argument(metavar="[CAMPAIGN|ADDRESS]", help="A campaign file or one recipient.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option(metavar="CAMPAIGN", help="The campaign that a recipient is looked at for.")
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="The address that receivers see (behind NAT, or of a relay); repeat for more."),
+    ] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOMAIN", help="Try port 25 with this domain's mail exchangers, not with our own."),
+    ] = None,
+    lists: Annotated[bool, typer.Option("--lists", help="Ask well-known public block lists.")] = False,
+    zone: Annotated[
+        list[str] | None, typer.Option(metavar="ZONE", help="Ask this block list; repeat for more.")
+    ] = None,
+    rcpt_probe: Annotated[
+        bool, typer.Option("--rcpt-probe", help="Ask the recipient's server for the mailbox; no message is sent.")
+    ] = False,
+    problems: Annotated[bool, typer.Option("--problems", help="Leave out what is fine.")] = False,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Say what is wrong and what to do: with this machine, a campaign's set-up, or the way to one recipient.
+
+    Exit codes: 0 nothing is wrong, 2 something is, 3 nothing that was seen is, but not all could be found out.
+    """
+    with reported():
+        from bulkmail.cli import doctor as verb
+
+        options = verb.Options(
+            campaign=campaign,
+            state=state,
+            addresses=tuple(address or ()),
+            probes=tuple(probe or ()),
+            lists=lists,
+            zones=tuple(zone or ()),
+            rcpt_probe=rcpt_probe,
+            json=json,
+            problems_only=problems,
+        )
+        raise typer.Exit(verb.doctor(subject, options))
+
+
+@app.command()
 def preview(
     campaign: CampaignFile,
     row: Annotated[int | None, typer.Option(min=1, help="The recipient in this row, counted from 1.")] = None,
@@ -200,12 +253,29 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Write a CSV of everybody who did not get the mail, and why; - for stdout."),
     ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write the figures by site, list and day as CSV; - for stdout."),
+    ] = None,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="What came of MTA-STS and DANE, of all runs; with --json as reports of RFC 8460."),
+    ] = False,
+    day: Annotated[str | None, typer.Option(metavar="DATE", help="With --tls: this day (UTC) alone.")] = None,
+    contact: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="With --tls --json: whom the reports name as yours.")
+    ] = None,
 ) -> None:
     """What became of a run: counts, sites, reasons with an example of each, and who got no mail."""
     with reported():
+        if tls:
+            from bulkmail.cli.tlsreport import tls_report
+
+            tls_report(campaign, state=state, day=day, contact=contact, json=json)
+            return
         from bulkmail.cli import report as verb
 
-        verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered)
+        verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered, table_file=csv)
 
 
 @app.command()
@@ -225,57 +295,118 @@ def why(
 def add(
     addresses: Addresses,
     list: List = None,
+    campaign: OfCampaign = None,
     reason: Annotated[str, typer.Option(help="Why, in your words.")] = "manual",
+    span: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Only for so long, such as 90d. Default: for good.")
+    ] = None,
     state: State = None,
 ) -> None:
-    """Send these addresses nothing more, from this moment on."""
+    """Send these addresses nothing more, from this moment on; @house.example is all of that domain."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.add(addresses, list_name=list, reason=reason, state=state)
+        verb.add(addresses, where=verb.Where(list, campaign), reason=reason, span=span, state=state)
 
 
 @suppress.command()
-def remove(addresses: Addresses, list: List = None, state: State = None) -> None:
-    """Take these addresses off again (with --list: only that list's entry)."""
+def remove(addresses: Addresses, list: List = None, campaign: OfCampaign = None, state: State = None) -> None:
+    """Take these addresses off again (with --list or --campaign: only that entry)."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.remove(addresses, list_name=list, state=state)
+        verb.remove(addresses, where=verb.Where(list, campaign), state=state)
 
 
 @suppress.command("check")
-def check_suppression(addresses: Addresses, list: List = None, state: State = None) -> None:
+def check_suppression(
+    addresses: Addresses, list: List = None, campaign: OfCampaign = None, state: State = None
+) -> None:
     """Say of each address whether it is suppressed, since when and why."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.check(addresses, list_name=list, state=state)
+        verb.check(addresses, where=verb.Where(list, campaign), state=state)
+
+
+@suppress.command()
+def show(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="One address.")],
+    json: Json = False,
+    state: State = None,
+) -> None:
+    """Tell all that befell one address: what holds now, what was, and who said so."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.show(address, json=json, state=state)
 
 
 @suppress.command("import")
 def import_file(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.csv", help="CSV with a column address; scope, reason, source, time if any.")
+        Path,
+        typer.Argument(
+            metavar="FILE.csv",
+            help="CSV as `export` writes it, or as Amazon SES, SendGrid, Mailgun or Postmark do.",
+        ),
     ],
     list: List = None,
+    campaign: OfCampaign = None,
     reason: Annotated[str, typer.Option(help="Why, for rows that do not say.")] = "imported",
     state: State = None,
 ) -> None:
-    """Add the addresses of a CSV file, such as `export` writes; all of them or, on an error, none."""
+    """Add the addresses of a CSV file; all of them or, on an error, none."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.import_file(file, list_name=list, reason=reason, state=state)
+        verb.import_file(file, where=verb.Where(list, campaign), reason=reason, state=state)
 
 
 @suppress.command()
-def export(list: List = None, state: State = None) -> None:
-    """Print all entries as CSV: address,scope,reason,source,time."""
+def export(list: List = None, campaign: OfCampaign = None, state: State = None) -> None:
+    """Print all entries as CSV: address,scope,reason,source,time (and expires, where any does)."""
     with reported():
         from bulkmail.cli import suppress as verb
 
-        verb.export(list_name=list, state=state)
+        verb.export(where=verb.Where(list, campaign), state=state)
+
+
+@suppress.command("hash")
+def hash_all(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it: there is no way back.")] = False,
+    state: State = None,
+) -> None:
+    """Keep keyed hashes in place of addresses, now and from now on; look-ups work as before."""
+    with reported():
+        from bulkmail.cli import suppress as verb
+
+        verb.hash_all(yes=yes, state=state)
+
+
+@app.command()
+def serve(
+    campaigns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CAMPAIGN...]", help="Campaigns whose bounces and unsubscribes are taken in."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE.yaml", help="The listener's settings.")
+    ] = None,
+    state: State = None,
+    smtp: Annotated[
+        str | None, typer.Option("--smtp", metavar="HOST:PORT", help="Take mail there. Default: 127.0.0.1:2525.")
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option("--http", metavar="HOST:PORT", help="The unsubscribe page. Default: 127.0.0.1:8080.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No line for each thing that comes in.")] = False,
+) -> None:
+    """Take in bounces, complaints and unsubscribes by SMTP and HTTP until Ctrl-C, also while a run is sending."""
+    with reported():
+        from bulkmail.cli import serve as verb
+
+        verb.serve(campaigns or [], config=config, state=state, smtp=smtp, http=http, quiet=quiet)
 
 
 @app.command()

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from bulkmail.cli.display import Display, shown
 from bulkmail.cli.errors import FINISHED, STOPPED, readers_may_leave
+from bulkmail.cli.events import unposted
+from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
 from bulkmail.cli.rows import count_lines
@@ -112,6 +114,10 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
                 gc.freeze()
                 stopper.ready(sending.stop, display)
                 summary = await sending.execute()
+            file = campaign.file or ""
+            push = command("events", "push", near(Path(file)), directory=directory, campaign=file)
+            for line in unposted(sending.webhooks.progress if sending.webhooks is not None else ()):
+                err().print(f"{line}; `{push}` goes on with it")
             maildir = sending.sandbox.maildir if sending.sandbox is not None else None
             return Sent(
                 summary=summary,

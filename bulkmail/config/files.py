@@ -80,7 +80,7 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         webhooks=tuple(
             hook
             if hook.secret_file is None
-            else replace(hook, secret_file=found(hook.secret_file, f"webhooks[{index}].secret_file"))
+            else replace(hook, secret_file=secret(hook.secret_file, f"webhooks[{index}].secret_file"))
             for index, hook in enumerate(campaign.webhooks)
         ),
         content=with_content(campaign.content, "content"),

@@ -23,6 +23,7 @@ from bulkmail.model.campaign import Campaign
 from bulkmail.native.assembly import Assembler
 
 LIST_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")  # RFC 2919 §3, without quoted forms
+MAILTO_SUBJECT = "?subject=unsubscribe%20{{ token }}"
 # Beside eight times the largest message, which is what its text can need: for what each value needs at the most.
 MEMORY_MARGIN = 64 * 1024 * 1024
 WITHOUT_URL = BUILT_IN - {"unsubscribe_url"}
@@ -218,6 +219,9 @@ class Compiler:
         key, text = f"unsubscribe.{name}", text.strip()
         if name == "mailto":
             text = f"mailto:{text.removeprefix('mailto:')}"
+            if "?" not in text and "{{" not in text:
+                # Who writes there is known by this alone: a sender's address can be anybody's.
+                text += MAILTO_SUBJECT
         elif not text.startswith(("https://", "http://")):
             raise self.error(key, "must begin with https://", hint="fields are percent-encoded, only the path can vary")
         source = Source(text=text, mode=Mode.URL, file=self.campaign.file, path=key)

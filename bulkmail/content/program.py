@@ -15,6 +15,7 @@ from bulkmail.content.headers import control_problem, readable
 from bulkmail.content.layout import Step
 from bulkmail.content.segments import Convert
 from bulkmail.content.variants import Chooser
+from bulkmail.model.recipient import PlainRules
 from bulkmail.native.assembly import Assembler
 
 # The longest that a message of somebody unknown yet may have in their place.
@@ -132,6 +133,23 @@ class Program:
             raise ContentError("the message would be many times larger than max_message_size") from None
         except UnicodeEncodeError:
             raise ContentError("a field has half a character (a lone surrogate)") from None
+
+    @property
+    def plain_rules(self) -> PlainRules | None:
+        """What makes a row of texts good, with nothing for `problem` to find; None where only a rendering tells.
+
+        Texts with control characters are not meant: in a header they are a problem.
+        """
+        plan = self._plan
+        room = plan.max_size - plan.static_size
+        if self._chooser is not None or plan.uncertain or plan.selective or room <= 0:
+            return None
+        return PlainRules(
+            fields=self.fields,
+            required=plan.required,
+            # As in `problem`; characters are never more than bytes.
+            max_bytes=room // (24 * plan.slots) if plan.slots else room,
+        )
 
     def problem(self, fields: Mapping[str, Any]) -> str | None:
         """Why no message can be made of this row, as a sentence; None where all is well.

@@ -1,7 +1,12 @@
-"""The connections to one set of mail exchangers: opened as limits allow, fed, watched, closed."""
+"""The connections to one set of mail exchangers: opened as limits allow, fed, watched, closed.
+
+Hosts that have answered for no message yet get one connection, and of all that a node may have, half at most are left
+to slow ones while others wait: a tarpit costs a connection, and nobody else's time.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -13,13 +18,15 @@ from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.line import Line
 from bulkmail.engine.recorder import Recorder
-from bulkmail.model.delivery import Reason
+from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection
 from bulkmail.net.owner import Left, Result
 
 # How many waiting recipients justify one more connection.
 RECIPIENTS_PER_CONNECTION = 4
+# How long a host may keep us waiting before others, where they wait in turn, may count it as slow.
+SLOW_SECONDS = 10.0
 
 
 class Budget:
@@ -33,6 +40,22 @@ class Budget:
 
     def free_connections(self) -> int:
         return self.connections - self.open
+
+    def relieve(self, now: float) -> None:
+        """Where pools wait for a connection, end the slowest of those beyond half of all; none is in doubt by it."""
+        if not self.line or self.free_connections() > 0:
+            return
+        slow = [found for pool in self.holders for found in pool.slow(now) if found.seconds >= SLOW_SECONDS]
+        slow.sort(key=lambda found: found.seconds, reverse=True)
+        for found in slow[: max(0, len(slow) - self.connections // 2)]:
+            found.give_way()
+
+
+class Slow(Struct, frozen=True):
+    """Something that has been waiting for a host for so long, and can be ended without a loss."""
+
+    seconds: float
+    give_way: Callable[[], None]
 
 
 class Rooms(Struct, frozen=True):
@@ -63,7 +86,9 @@ class Pool:
         self._clock = rooms.clock
         self._connections: set[Connection] = set()
         self._establishing: set[Connection] = set()
-        self._openings: set[asyncio.Task[None]] = set()
+        self._openings: dict[asyncio.Task[None], float] = {}
+        self._giving_way: set[asyncio.Task[None]] = set()
+        self._answered = False
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._kicked = False
@@ -111,6 +136,13 @@ class Pool:
         """End what is overdue or idle; called a few times a second."""
         for connection in [*self._connections, *self._establishing]:
             connection.expire(now)
+
+    def slow(self, now: float) -> Iterator[Slow]:
+        """What waits for a host, with nothing on the way that may have been delivered."""
+        for task, since in self._openings.items():
+            yield Slow(now - since, partial(self._give_up_opening, task))
+        for connection in self._connections:
+            yield Slow(connection.stalled_seconds(now), connection.give_way)
 
     def drain(self) -> None:
         """Let replies come in, then QUIT everywhere."""
@@ -166,6 +198,9 @@ class Pool:
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
         lane = self._lane
         self._rooms.courier.results(self.exchange, connection, results)
+        if not self._answered:
+            self._answered = True
+            self.kick()
         if lane.pacer.paused_until > self._clock.monotonic():
             self.kick()
         elif lane.line:
@@ -180,6 +215,8 @@ class Pool:
 
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         self._connections.discard(connection)
+        if reason is Reason.TIMEOUT:
+            self._answered = False
         self._release()
         self._rooms.courier.lost(self.exchange, connection, left, reason, explanation)
         self.kick()
@@ -188,7 +225,7 @@ class Pool:
 
     def _open_more(self, now: float) -> None:
         exchange, lane, budget = self.exchange, self._lane, self._rooms.budget
-        wanted = 1 + (exchange.waiting - 1) // RECIPIENTS_PER_CONNECTION
+        wanted = 1 + (exchange.waiting - 1) // RECIPIENTS_PER_CONNECTION if self._answered else 1
         if any(connection.idle_since is not None for connection in self._connections):
             return
         while exchange.waiting and exchange.connections < wanted:
@@ -209,7 +246,7 @@ class Pool:
             budget.open += 1
             budget.holders.add(self)
             task = asyncio.get_running_loop().create_task(self._open())
-            self._openings.add(task)
+            self._openings[task] = now
             task.add_done_callback(self._opened)
 
     def _wait_in(self, line: Line) -> None:
@@ -231,9 +268,14 @@ class Pool:
         budget.line.serve(budget.free_connections)
 
     def _opened(self, task: asyncio.Task[None]) -> None:
-        self._openings.discard(task)
+        self._openings.pop(task, None)
+        self._giving_way.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._rooms.on_crash(error)
+
+    def _give_up_opening(self, task: asyncio.Task[None]) -> None:
+        self._giving_way.add(task)
+        task.cancel()
 
     def _schedule(self, seconds: float) -> None:
         """Go on in `seconds`, unless that will happen earlier already."""
@@ -263,6 +305,14 @@ class Pool:
                 self._connections.add(connection)
                 self.exchange.failed_connects = 0
                 self._lane.pacer.on_connected()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task not in self._giving_way:
+                raise
+            task.uncancel()
+            host = self.exchange.hosts[0][1]
+            why = f"gave way to others after {SLOW_SECONDS:g} s without an answer"
+            self._refused(Refusal(stage=Stage.CONNECT, host=host, reason=Reason.TIMEOUT, explanation=why))
         finally:
             if connection is None:
                 self._release()

@@ -6,13 +6,14 @@ from concurrent.futures import Executor
 from itertools import islice
 from typing import Any
 
-from bulkmail.engine.intake import Row
+from bulkmail.engine.intake import Batch, Row
 from bulkmail.model.campaign import RecipientSource
+from bulkmail.model.recipient import PlainRules
 from bulkmail.recipients.lines import refuse_foreign_encoding
 from bulkmail.recipients.objects import from_async_iterable, from_iterable
 from bulkmail.recipients.source import open_source
 
-BATCH_ROWS = 2_000
+BATCH_ROWS = 5_000
 
 
 def columns_of(sources: Sequence[RecipientSource]) -> tuple[str, ...] | None:
@@ -30,12 +31,14 @@ def columns_of(sources: Sequence[RecipientSource]) -> tuple[str, ...] | None:
     return tuple(columns) if known and columns else None
 
 
-async def file_batches(sources: Sequence[RecipientSource], thread: Executor) -> AsyncIterator[Sequence[Row]]:
-    """All rows of the sources in order, read on `thread`."""
+async def file_batches(
+    sources: Sequence[RecipientSource], rules: PlainRules | None, thread: Executor
+) -> AsyncIterator[Batch]:
+    """All rows of the sources in order, read on `thread`; those that follow the rules beyond doubt in plain batches."""
     loop = asyncio.get_running_loop()
     for source in sources:
-        rows = iter(open_source(source))
-        while batch := await loop.run_in_executor(thread, _read, rows):
+        batches = open_source(source).batches(rules, BATCH_ROWS)
+        while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
             yield batch
 
 

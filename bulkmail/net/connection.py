@@ -410,28 +410,3 @@ class Connection(asyncio.Protocol):
         if windowed and (reason in (Reason.PROTOCOL, Reason.TIMEOUT) or any(ended for _, _, ended in left)):
             self._window.distrust(f"{self.host}: {explanation} with {len(left)} messages in flight")
         self._owner.lost(self, left, reason, explanation)
-
-
-async def connect(
-    factory: Any,
-    address: str,
-    port: int,
-    *,
-    source_address: str | None,
-    timeout_seconds: float,
-    tls_context: ssl.SSLContext | None = None,
-    server_hostname: str | None = None,
-) -> Connection:
-    """Open a TCP (with `tls_context`: TLS) connection; `factory` makes the Connection. Raises OSError, TimeoutError."""
-    loop = asyncio.get_running_loop()
-    local = (source_address, 0) if source_address else None
-    async with asyncio.timeout(timeout_seconds):
-        _, protocol = await loop.create_connection(
-            factory,
-            address,
-            port,
-            local_addr=local,
-            ssl=tls_context,
-            server_hostname=server_hostname if tls_context is not None else None,
-        )
-    return cast(Connection, protocol)

@@ -6,6 +6,17 @@ import socket
 _NO_WAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL}
 
 
+def absent_address(address: str) -> str | None:
+    """Why nothing can be sent from `address`; None where it is one of this machine's."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        return f"{address} is no address of this machine ({error.strerror or error})"
+    return None
+
+
 def no_route(address: str, source_address: str | None) -> str | None:
     """Why no packet can go from `source_address` (None: any of ours) to `address`; None where one can.
 

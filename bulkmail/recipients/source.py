@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import RecipientSource
-from bulkmail.model.recipient import Recipient, RejectedRow
+from bulkmail.model.recipient import PlainBatch, PlainRules, Recipient, RejectedRow
 from bulkmail.recipients.objects import find_address_key, read_objects
-from bulkmail.recipients.table import read_layout, read_rows
+from bulkmail.recipients.table import Layout, can_be_plain, read_batches, read_layout, read_rows
 
 
 class RowReader:
@@ -21,9 +22,10 @@ class RowReader:
     def __init__(self, source: RecipientSource) -> None:
         self.source = source
         self._rows: Callable[[], Iterator[Recipient | RejectedRow]]
+        self._layout: Layout | None = None
         name = source.file.lower().removesuffix(".gz")
         if name.endswith(".csv"):
-            layout = read_layout(source)
+            layout = self._layout = read_layout(source)
             self.columns: tuple[str, ...] = tuple(filter(None, layout.names))
             self._rows = lambda: read_rows(source, layout)
         elif name.endswith(".jsonl"):
@@ -35,6 +37,13 @@ class RowReader:
 
     def __iter__(self) -> Iterator[Recipient | RejectedRow]:
         return self._rows()
+
+    def batches(self, rules: PlainRules | None, most: int) -> Iterator[PlainBatch | Sequence[Recipient | RejectedRow]]:
+        """The rows in batches of up to `most`; those that follow the rules beyond doubt may come as a `PlainBatch`."""
+        if rules is not None and self._layout is not None and can_be_plain(self._layout, rules):
+            return read_batches(self.source, self._layout, rules, most)
+        rows = self._rows()
+        return iter(lambda: list(islice(rows, most)), [])
 
 
 def open_source(source: RecipientSource) -> RowReader:

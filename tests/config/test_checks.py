@@ -104,6 +104,70 @@ UNDER = [
         ["delivery.route: the route relay needs the key relay beside it; add relay: {host: ...}"],
     ),
     ("delivery: {route: relay, relay: {host: localhost}}", []),
+    ("delivery: {route: relay, relay: [{host: a.example}, {host: b.example, weight: 2, priority: 1}]}", []),
+    (
+        "delivery: {relay: [{host: a.example}, {host: A.example}]}",
+        ["delivery.relay[1]: the same relay as delivery.relay[0]; give one of them a larger weight"],
+    ),
+    (
+        "delivery: {relay: [{host: a.example}, {host: 'b c'}]}",
+        ['delivery.relay[1].host: "b c" is no host name; the port has a key of its own'],
+    ),
+    (
+        "delivery: {relay: {host: a.example, username: u, password_env: P, token_command: t}}",
+        ["delivery.relay.token_command: password_env is there too; one secret is enough"],
+    ),
+    (
+        "delivery: {relay: {host: a.example, username: u, token_command: 't \"x'}}",
+        ["delivery.relay.token_command: is empty, or a quote in it is not closed"],
+    ),
+    (
+        "delivery: {relay: {host: a.example, username: u, password_env: P, auth: xoauth2}}",
+        ["delivery.relay.auth: xoauth2 needs token_command"],
+    ),
+    (
+        "delivery: {relay: {host: a.example, username: u, token_command: t, auth: plain}}",
+        ["delivery.relay.auth: plain needs password_env or password_file"],
+    ),
+    ("delivery: {relay: {host: a.example, tls: none, username: u, password_env: P, auth: cram-md5}}", []),
+    ("delivery: {relay: {host: a.example, auth: plain}}", ["delivery.relay.auth: auth needs a username"]),
+    ("delivery: {routes: {example.org: {mx: true}, '*.example.org': {hosts: ['mx1:2525', '[::1]:25']}}}", []),
+    (
+        "delivery: {routes: {example.org: {}}}",
+        [
+            'delivery.routes["example.org"]: exactly one of relay, hosts and mx is needed, none is there; '
+            "or leave the route out"
+        ],
+    ),
+    (
+        "delivery: {routes: {example.org: {mx: true, hosts: [a.example]}}}",
+        [
+            'delivery.routes["example.org"]: exactly one of relay, hosts and mx is needed, hosts and mx are there; '
+            "or leave the route out"
+        ],
+    ),
+    (
+        "delivery: {routes: {example.org: {hosts: ['a.example:0']}}}",
+        [
+            'delivery.routes["example.org"].hosts[0]: "a.example:0" is no host with or without a port; '
+            "write mx1.example.org, mx1.example.org:2525, 192.0.2.1:25 or [2001:db8::1]:25"
+        ],
+    ),
+    (
+        "delivery: {routes: {'*': {mx: true}}}",
+        ['delivery.routes["*"]: "*": "*" in the domain; write example.org or "*.example.org"'],
+    ),
+    (
+        "delivery: {routes: {Example.org: {mx: true}, example.ORG: {mx: true}}}",
+        ['delivery.routes["example.ORG"]: the same as Example.org'],
+    ),
+    (
+        "delivery: {routes: {example.org: {relay: {host: a.example, username: u}}}}",
+        [
+            'delivery.routes["example.org"].relay.username: a username needs password_env, the environment variable '
+            "with the password"
+        ],
+    ),
     ("delivery: {relay: {host: '2001:db8::1'}}", []),
     (
         "delivery: {relay: {host: 'x.example:25'}}",

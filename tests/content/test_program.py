@@ -261,7 +261,10 @@ def test_unsubscribe_headers_follow_rfc_8058(make_campaign: MakeCampaign) -> Non
     for target in (Unsubscribe(url="http://garden.example/u"), Unsubscribe(mailto="leave@garden.example")):
         message = parse(render(compile_content(make_campaign(unsubscribe=target)), {}))
         assert message["List-Unsubscribe-Post"] is None
-    assert message["List-Unsubscribe"] == "<mailto:leave@garden.example>"
+    assert message["List-Unsubscribe"] == f"<mailto:leave@garden.example?subject=unsubscribe%20{TOKEN}>"
+    target = Unsubscribe(mailto="leave@garden.example?subject=stop")
+    message = parse(render(compile_content(make_campaign(unsubscribe=target)), {}))
+    assert message["List-Unsubscribe"] == "<mailto:leave@garden.example?subject=stop>"
     assert parse(render(compile_content(make_campaign()), {}))["List-Unsubscribe"] is None
 
 

@@ -27,6 +27,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.users: list[bytes] = []
+        self.mechanisms: set[str] = set()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         self.taken += envelope.rcpt_tos
@@ -34,6 +35,7 @@ class Mailbox:
 
     def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         self.users.append(data.login)
+        self.mechanisms.add(mechanism)
         right = (data.login, data.password) == (b"acme", PASSWORD.encode())
         # `handled` False leaves the 535 to the server.
         return AuthResult(success=right, handled=right)
@@ -81,8 +83,8 @@ async def smarthost(mailbox: Mailbox, context: ssl.SSLContext, *, implicit: bool
         server.stop()
 
 
-def campaign_of(folder: Path, rows: list[str], port: int, dns: str, tls: str) -> Path:
-    relay = {"host": HOST, "port": port, "tls": tls, "username": "acme", "password_env": "RELAY_PASSWORD"}
+def campaign_of(folder: Path, rows: list[str], port: int, dns: str, tls: str, **more: str) -> Path:
+    relay = {"host": HOST, "port": port, "tls": tls, "username": "acme", "password_env": "RELAY_PASSWORD", **more}
     return write_campaign(
         folder,
         rows,
@@ -92,9 +94,9 @@ def campaign_of(folder: Path, rows: list[str], port: int, dns: str, tls: str) ->
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+@pytest.mark.parametrize(("tls", "auth"), [("starttls", "plain"), ("implicit", "login")])
 def test_a_relay_takes_mail_for_every_domain_once_we_have_shown_our_password(
-    tmp_path: Path, pair: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch, tls: str
+    tmp_path: Path, pair: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch, tls: str, auth: str
 ) -> None:
     monkeypatch.setenv("RELAY_PASSWORD", PASSWORD)
     mailbox = Mailbox()
@@ -102,8 +104,9 @@ def test_a_relay_takes_mail_for_every_domain_once_we_have_shown_our_password(
 
     async def scene() -> None:
         async with smarthost(mailbox, server_context(*pair), implicit=tls == "implicit") as (port, dns):
-            summary, events = await send(campaign_of(tmp_path, rows, port, dns, tls), tmp_path / "state")
+            summary, events = await send(campaign_of(tmp_path, rows, port, dns, tls, auth=auth), tmp_path / "state")
         assert summary.delivered == 60
+        assert mailbox.mechanisms == {auth.upper()}
         assert sorted(mailbox.taken) == sorted(rows)
         assert len({event.site for event in events if event.event == "attempt"}) == 1
         assert all(event.tls for event in events if event.event == "attempt")

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bulkmail.clock import SystemClock
 from bulkmail.dns.answers import DnsOutcome, HostAddresses, MailHosts, MxHost
 from bulkmail.engine.exchange import Exchange
-from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, build_chunks
+from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, Groups, build_chunks
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.pinning import changes, pin
 from bulkmail.engine.recorder import Recorder
@@ -26,7 +27,7 @@ from bulkmail.engine.ways import Ways
 from bulkmail.engine.work import ActiveChunk
 from bulkmail.errors import StateError
 from bulkmail.events.log import EventLog, read_events
-from bulkmail.model.campaign import Campaign, Content, Delivery, EgressSource, Relay
+from bulkmail.model.campaign import Campaign, Content, Delivery, Dns, DomainRoute, EgressSource, Relay
 from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
 from bulkmail.model.message import Message
 from bulkmail.policy.limits import EffectiveLimits
@@ -104,7 +105,10 @@ def test_chunks_hold_every_recipient_once_by_list_and_are_not_too_large(sizes: d
         (name, domain): [(f"{name}{n}@{domain}", b"%d" % n) for n in range(size)]
         for (name, domain), size in sizes.items()
     }
-    chunks = build_chunks(groups)
+    by_list: dict[str, Groups] = {}
+    for (name, domain), entries in groups.items():
+        by_list.setdefault(name, {})[domain] = [one for one, _ in entries], [row for _, row in entries]
+    chunks = build_chunks(by_list)
     assert sorted(
         (chunk.list_name or "", address, row)
         for chunk in chunks
@@ -164,6 +168,26 @@ def test_addresses_inside_our_own_network_are_left_out_unless_allowed(address: s
     assert isinstance(alone, Unroutable) and alone.reason is Reason.DNS and "allow_private_mx" in alone.explanation
     allowed = asyncio.run(router(campaign(route="mx", allow_private_mx=True), Answers(None, address)).addresses("mx"))
     assert allowed == (address,)
+
+
+def test_an_exchanger_at_an_address_that_we_send_from_is_not_knocked_at() -> None:
+    ours, public = "93.184.215.10", "93.184.215.14"
+    given = campaign(route="mx", sources=(EgressSource(address=ours, ehlo="me.example"),))
+    assert asyncio.run(router(given, Answers(None, ours, public)).addresses("mx")) == (public,)
+    alone = asyncio.run(router(given, Answers(None, ours)).addresses("mx"))
+    assert isinstance(alone, Unroutable) and "sends from itself" in alone.explanation
+
+
+def test_a_host_that_the_campaign_names_may_be_in_our_own_network_and_no_other_may() -> None:
+    routes = {"corp.example": DomainRoute(hosts=("inner.corp.example", "10.9.9.9:2525"))}
+    given = replace(campaign(route="mx", routes=routes), dns=Dns(servers=("127.0.0.1",)))
+    routed = router(given, Answers(None, "10.1.2.3"))
+    (way,) = asyncio.run(routed.ways("corp.example"))
+    first, second = (name for _, name in way.site.hosts)
+    assert (first, second) == ("inner.corp.example:25", "10.9.9.9:2525")
+    assert asyncio.run(routed.addresses(first)) == ("10.1.2.3",)
+    assert asyncio.run(routed.addresses(second)) == ("10.9.9.9",)
+    assert isinstance(asyncio.run(routed.addresses("inner.corp.example")), Unroutable)
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,27 @@ def test_a_null_mx_bounces_with_no_connection_and_odd_mx_hosts_are_no_way_into_t
     run(scene())
 
 
+def test_the_address_that_was_looked_at_is_the_one_connected_to_whatever_the_dns_says_next(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Internet() as internet:
+            first = await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example")
+            second = await internet.exchanger("other.example")
+            changed = records(f"mx.shop.example 0 A {second.address}")
+            asked: list[int] = []
+
+            def turn(query: Any, tcp: bool) -> list[bytes]:
+                asked.append(1)
+                return (records(f"mx.shop.example 0 A {first.address}") if len(asked) == 1 else changed)(query, tcp)
+
+            internet.dns.on("A", "mx.shop.example", turn)
+            limits = {"default": {"connections": 1}}
+            summary, _ = await send(internet.campaign(tmp_path, addresses(5), limits=limits), tmp_path / "state")
+            assert summary.delivered == 5
+            assert len(asked) == 1 and len(first.guests) == 1 and not second.guests
+
+    run(scene())
+
+
 def test_an_mx_that_is_an_alias_is_followed(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Internet() as internet:

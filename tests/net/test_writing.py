@@ -8,7 +8,8 @@ import pytest
 
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, connect
+from bulkmail.net.connection import Connection
+from bulkmail.net.opening import connect
 from bulkmail.net.timeouts import BLOCK_BYTES, Timeouts
 from bulkmail.smtp.handshake import Handshake
 from tests.net.test_connection import Deaf, FakeOwner, Hand, by_hand, message

@@ -1,0 +1,122 @@
+"""Receivers that keep us waiting cost a connection each, and nobody else anything."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bulkmail import Engine
+from bulkmail.engine import node, pool
+from tests.engine.exchanger import Guest, yes
+from tests.engine.scene import Internet, addresses, run, send
+
+ADDRESS = "127.0.7.200"
+CONNECTIONS = 8
+TARPITS = 24
+EACH = 30
+
+
+@asynccontextmanager
+async def tarpits(port: int) -> AsyncIterator[list[int]]:
+    """A host that lets all in; a third hears nothing, a third a greeting, the rest half of one. The most guests."""
+    open_now, most = 0, [0]
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        open_now += 1
+        most[0] = max(most[0], open_now)
+        kind = len(tasks) % 3
+        try:
+            if kind == 1:
+                writer.write(b"220 mx.tar.example\r\n")
+            elif kind == 2:
+                writer.write(b"220-m")
+            await reader.read(-1)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            open_now -= 1
+            writer.close()
+
+    server = await asyncio.start_server(keep, ADDRESS, port)
+    try:
+        yield most
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_three_times_as_many_tarpits_as_connections_do_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "Budget", lambda _: pool.Budget(CONNECTIONS))
+    monkeypatch.setattr(pool, "SLOW_SECONDS", 0.5)
+    # The tarpits come first, and there are enough of them to take every connection.
+    people = [address for number in range(TARPITS) for address in addresses(20, f"tar{number}.example")]
+    people += [address for number in range(TARPITS) for address in addresses(EACH, f"zoo{number}.example")]
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            fast = await internet.exchanger("mx.shop.example", yes)
+            for number in range(TARPITS):
+                for name, address in (("zoo", fast.address), ("tar", ADDRESS)):
+                    internet.dns.has(f"{name}{number}.example 300 MX 10 mx.{name}{number}.example.")
+                    internet.dns.has(f"mx.{name}{number}.example 300 A {address}")
+            async with tarpits(internet.port) as most:
+                delivery = {"retry": ["60s"], "expire": "1h"}
+                campaign = internet.campaign(tmp_path, people, delivery=delivery)
+                began = time.monotonic()
+                events, delivered = [], 0
+                async with Engine(tmp_path / "state", signers=1) as engine:
+                    async for event in engine.send(campaign):
+                        events.append(event)
+                        delivered += event.disposition == "delivered"
+                        if delivered == TARPITS * EACH:
+                            break
+                # Had each been waited for, it would have been five minutes.
+                assert time.monotonic() - began < 12
+            assert sorted(fast.recipients) == sorted(one for one in people if "@zoo" in one)
+            assert most[0] <= CONNECTIONS
+            said = [event for event in events if event.event == "lane" and "gave way to others" in (event.reply or "")]
+            assert said
+            assert all(event.site is not None and "tar" in event.site for event in said)
+
+    run(scene(), seconds=25)
+
+
+@pytest.mark.parametrize("stage", ["connect", "mail", "rcpt"])
+def test_a_host_gets_one_connection_until_it_has_answered_for_a_message(tmp_path: Path, stage: str) -> None:
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example", yes, "shop.example", extensions=("8BITMIME",))
+            answer = asyncio.Event()
+            say = mx._say
+
+            def slowly(writer: asyncio.StreamWriter, now: str, guest: Guest, argument: str) -> str:
+                if now == stage and guest.number == 1 and not answer.is_set():
+                    asyncio.get_running_loop().call_later(0.5, let_go, writer, guest, argument)
+                    return "250"
+                return say(writer, now, guest, argument)
+
+            def let_go(writer: asyncio.StreamWriter, guest: Guest, argument: str) -> None:
+                at_once.append(mx.most_at_once)
+                answer.set()
+                say(writer, stage, guest, argument)
+
+            at_once: list[int] = []
+            mx._say = slowly  # type: ignore[method-assign]
+            summary, _ = await send(internet.campaign(tmp_path, addresses(200)), tmp_path / "state")
+        assert summary.delivered == 200
+        assert at_once == [1]
+        assert mx.most_at_once > 5
+
+    run(scene())
