@@ -61,7 +61,7 @@ def _read(source: str, *, json: bool, state: Path | None) -> None:
         for name, data in messages(source):
             counts["messages"] += 1
             try:
-                applied: Applied = desk.apply(understand(data))
+                applied: Applied = desk.apply(understand(data), data)
             except FeedbackError as error:
                 counts["refused"] += 1
                 results.append({"message": name, "kind": "refused", "effect": "none", "why": str(error)})
