@@ -12,6 +12,7 @@ from bulkmail.cli.output import local_time, out, print_json, table
 from bulkmail.cli.places import chosen_run, has_state, place
 from bulkmail.cli.rates import print_came_back, tallies_table, write_tallies
 from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
+from bulkmail.cli.split import ArmReport, arms_table, count_arms
 from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
 from bulkmail.cli.tally import Tally, events_of, tally
@@ -63,6 +64,7 @@ class Report(Struct, frozen=True, kw_only=True):
     lists: list[Tally]
     days: list[Tally]
     too_much: list[Excess]
+    split: list[ArmReport]
 
 
 def report(
@@ -88,6 +90,7 @@ def report(
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
         tallies = tally(directory, run, view)
+    arms = count_arms(run, events_of(directory, run))
     if table_file is not None:
         write_tallies(table_file, tallies)
         return
@@ -106,6 +109,7 @@ def report(
             lists=tallies.lists,
             days=tallies.days,
             too_much=tallies.excesses,
+            split=arms,
         )
         print_json(msgspec.to_builtins(answer))
         return
@@ -113,6 +117,9 @@ def report(
     console.print(Text.assemble(("run " + run.id, "bold"), f" {_standing(run, directory)}"))
     console.print()
     print_counts(console, summary)
+    if arms:
+        console.print()
+        console.print(arms_table(arms, console.width))
     came = print_came_back(console, tallies)
     for heading, each in (("site", tallies.sites), ("list", tallies.lists), ("day", tallies.days)):
         # One list, or one day, is all there is: the counts above say it.

@@ -9,6 +9,7 @@ from bulkmail.doctor import probe
 from bulkmail.doctor.exchangers import contact, judge
 from bulkmail.doctor.finding import Finding, fine, problem, unknown
 from bulkmail.doctor.lookups import TLSA
+from bulkmail.doctor.policies import examine_sts_policy
 from bulkmail.doctor.scene import Scene
 from bulkmail.policy.reach import forbidden_address
 from bulkmail.policy.route import MailHost, site_of
@@ -143,6 +144,7 @@ async def _policies(scene: Scene, domain: str, names: list[str]) -> list[Finding
         )
     elif identity := announced_id(text.encode() for text in sts.records):
         findings.append(fine("sts.announced", f"{domain} announces an MTA-STS policy", f"id {identity}"))
+        findings += await examine_sts_policy(scene, domain, names)
     else:
         findings.append(fine("sts.none", f"{domain} announces no MTA-STS policy"))
     for name, found in zip(names, tlsa, strict=True):
