@@ -20,6 +20,7 @@ from bulkmail.clock import Clock, SystemClock
 from bulkmail.config.load import placing_errors
 from bulkmail.config.rules import read_rules, state_rules
 from bulkmail.config.secrets import Target, webhook_targets
+from bulkmail.content.bodies import Attach
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
@@ -77,6 +78,7 @@ class SendOptions(Struct, frozen=True, kw_only=True):
     """What a caller may choose for one send.
 
     `signers` None means the cores less one, at least one; with `turbo`, eight signatures at once where possible.
+    `attach` makes attachments in Python.
     """
 
     new_run: bool = False
@@ -84,6 +86,7 @@ class SendOptions(Struct, frozen=True, kw_only=True):
     wait: bool = True
     signers: int | None = None
     turbo: bool = True
+    attach: Attach | None = None
 
 
 class Send:
@@ -179,7 +182,7 @@ class Send:
 
     async def _open(self) -> None:
         campaign = self.campaign
-        program = self._program = compile_for(campaign, self._recipients)
+        program = self._program = compile_for(campaign, self._recipients, self.options.attach)
         files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
         pins = pin(campaign, files, limit=self.options.limit)
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
@@ -330,11 +333,11 @@ class Send:
         self._thread.shutdown()
 
 
-def compile_for(campaign: Campaign, recipients: object | None = None) -> Program:
+def compile_for(campaign: Campaign, recipients: object | None = None, attach: Attach | None = None) -> Program:
     """The campaign's content, checked against the columns of its recipients where those are known."""
     columns = columns_of(campaign.recipients) if recipients is None else None
     with placing_errors(campaign.file):
-        return compile_content(campaign, columns=columns)
+        return compile_content(campaign, columns=columns, attach=attach)
 
 
 def fingerprints(campaign: Campaign) -> dict[str, str]:

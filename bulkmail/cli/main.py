@@ -253,6 +253,10 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Write a CSV of everybody who did not get the mail, and why; - for stdout."),
     ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write the figures by site, list and day as CSV; - for stdout."),
+    ] = None,
     tls: Annotated[
         bool,
         typer.Option("--tls", help="What came of MTA-STS and DANE, of all runs; with --json as reports of RFC 8460."),
@@ -271,7 +275,7 @@ def report(
             return
         from bulkmail.cli import report as verb
 
-        verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered)
+        verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered, table_file=csv)
 
 
 @app.command()

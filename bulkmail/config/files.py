@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from bulkmail.config.document import quoted
 from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.ways import relay_path
-from bulkmail.model.campaign import CampaignFile, Relay
+from bulkmail.model.campaign import CONTENT_TEXTS, CampaignFile, Content, Relay
 
 RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 
@@ -49,7 +49,20 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
             changed.append(relay)
         return tuple(changed)
 
-    content = campaign.content
+    def with_content(content: Content, key: str) -> Content:
+        named = {kind: path for kind in CONTENT_TEXTS if (path := getattr(content, kind)) is not None}
+        return replace(
+            content,
+            **{kind: found(path, f"{key}.{kind}") for kind, path in named.items()},
+            inline=all_found(content.inline, f"{key}.inline"),
+            attachments=tuple(
+                # The files of each recipient's own are looked for when its row is known.
+                path if "{{" in path or "{%" in path else found(path, f"{key}.attachments[{index}]")
+                for index, path in enumerate(content.attachments)
+            ),
+        )
+
+    languages = campaign.languages
     recipients = []
     for index, source in enumerate(campaign.recipients):
         path = f"recipients[{index}].file"
@@ -70,13 +83,19 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
             else replace(hook, secret_file=secret(hook.secret_file, f"webhooks[{index}].secret_file"))
             for index, hook in enumerate(campaign.webhooks)
         ),
-        content=replace(
-            content,
-            html=None if content.html is None else found(content.html, "content.html"),
-            text=None if content.text is None else found(content.text, "content.text"),
-            inline=all_found(content.inline, "content.inline"),
-            attachments=all_found(content.attachments, "content.attachments"),
+        content=with_content(campaign.content, "content"),
+        languages=languages
+        and replace(
+            languages,
+            variants={
+                name: replace(variant, content=with_content(variant.content, f"languages.variants.{name}.content"))
+                for name, variant in languages.variants.items()
+            },
         ),
+        split={
+            name: replace(arm, content=with_content(arm.content, f"split.{name}.content"))
+            for name, arm in campaign.split.items()
+        },
         recipients=tuple(recipients),
         delivery=replace(
             campaign.delivery,

@@ -12,13 +12,14 @@ from bulkmail.doctor.exchangers import examine_exchangers
 from bulkmail.doctor.finding import Finding, advice, fine, unknown
 from bulkmail.doctor.machine import examine_machine, look_at_machine
 from bulkmail.doctor.nameservers import examine_nameservers
-from bulkmail.doctor.recipient import examine_recipient
+from bulkmail.doctor.recipient import examine_recipient, suppression_finding
 from bulkmail.doctor.relays import examine_relays
 from bulkmail.doctor.reputation import BlockList, examine_reputation
 from bulkmail.doctor.scene import Scene
 from bulkmail.doctor.sender import Identity, examine_sender
 from bulkmail.doctor.signing import examine_signing
 from bulkmail.doctor.sources import examine_sources, public_addresses
+from bulkmail.engine.ways import Way, Ways
 from bulkmail.model.campaign import Campaign
 
 EXAMINATION_SECONDS = 30.0
@@ -91,12 +92,22 @@ async def examine_one(
     findings = await _nameservers(scene)
     if _dead(findings):
         return findings
-    return findings + await _together(
-        recipient=examine_recipient(
+    domain = address.rpartition("@")[2]
+    rounds = _lists(scene, wishes, (domain,))
+    ways = Ways(scene.campaign.delivery).of(domain) if scene.campaign is not None else None
+    if scene.campaign is not None and ways is not None:
+        findings += [suppression_finding(address, suppressed), _routed(domain, ways)]
+        rounds["relays"] = examine_relays(scene, scene.campaign, sender)
+    else:
+        rounds["recipient"] = examine_recipient(
             scene, address, suppressed=suppressed, sender=sender, probe_recipient=wishes.rcpt_probe
-        ),
-        **_lists(scene, wishes, (address.rpartition("@")[2],)),
-    )
+        )
+    return findings + await _together(**rounds)
+
+
+def _routed(domain: str, ways: tuple[Way, ...]) -> Finding:
+    hosts = ", ".join(host for way in ways for _, host in way.site.hosts)
+    return fine("recipient.routed", f"mail to {domain} goes as the campaign says, not by its MX", hosts)
 
 
 def identity_of(campaign: Campaign, signer: Signer) -> Identity:

@@ -37,6 +37,7 @@ DEAD_SECONDS = 60.0
 NO_TLS_SECONDS = 3600.0
 # How long a host that closes over EHLO is greeted with HELO; and where that may be, for HELO offers no TLS.
 NO_EHLO_SECONDS = 3600.0
+MOST_REMEMBERED = 100_000
 HELO_ALLOWED = ("none", "opportunistic")
 
 
@@ -312,5 +313,5 @@ def _remember(until: dict[Name, float], name: Name, now: float, seconds: float) 
     """`name` for `seconds`. What is over stands in front and goes, for all of a dict are remembered equally long."""
     until.pop(name, None)
     until[name] = now + seconds
-    while until[first := next(iter(until))] <= now:
+    while until[first := next(iter(until))] <= now or len(until) > MOST_REMEMBERED:
         del until[first]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 300.0
 # A policy is fetched anew, before it expires, at most so often.
 REFRESH_SECONDS = 3600.0
-FETCHES_AT_ONCE = 20
+FETCHES_AT_ONCE = 100
 MOST_ATTEMPTS = 100_000
 
 

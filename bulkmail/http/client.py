@@ -21,6 +21,8 @@ from bulkmail.policy.reach import forbidden_address
 AddressLookup = Callable[[str], Awaitable[Sequence[str]]]
 
 _MOST_ADDRESSES = 4
+# For each address; a host that answers nothing must not hold a place for as long as one that is slow.
+CONNECT_SECONDS = 10.0
 
 
 class _Pinned(AbstractResolver):
@@ -130,7 +132,7 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 headers={"User-Agent": "bulkmail", "Accept-Encoding": "identity"},
-                timeout=aiohttp.ClientTimeout(total=None),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 trust_env=False,
             )
         return self._session

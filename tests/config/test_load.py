@@ -111,7 +111,8 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, dkim, delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
+    "unsubscribe, languages, split, send_at, sender_address, tracking, dkim, "
+    "delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
 UNDER = [
@@ -274,7 +275,7 @@ REPLACED = [
     ),
     Case(
         "content:",
-        ["4: content: a mapping with the keys html, text, inline, attachments is needed, found nothing"],
+        ["4: content: a mapping with the keys html, mjml, markdown, text, amp, calendar, ... is needed, found nothing"],
         "content: {text: spring/body.txt}",
     ),
 ]
