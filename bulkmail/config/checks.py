@@ -278,7 +278,7 @@ def _is_address_literal(text: str) -> bool:
 def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
     for index, domain in enumerate(campaign.feedback.trusted_reporters):
         try:
-            parse_domain(domain)
+            parse_address(domain) if "@" in domain else parse_domain(domain)
         except AddressError as error:
             findings.add(f"feedback.trusted_reporters[{index}]", f"{quoted(domain)}: {error}")
     for index, hook in enumerate(campaign.webhooks):

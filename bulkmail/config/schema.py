@@ -154,7 +154,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Feedback": {
         "rules": "A TOML file of rules on what answers mean; they go before bulkmail's own.",
         "soft_bounces": "When an address that cannot be reached for now is left alone for a time.",
-        "trusted_reporters": "DKIM domains whose complaints are believed without a token of ours.",
+        "trusted_reporters": "Senders, or whole domains, whose signed complaints are believed without a token of ours.",
     },
     "SoftBounces": {
         "count": "So many soft bounces, one a run at most,",

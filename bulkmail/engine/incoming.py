@@ -79,7 +79,7 @@ class Incoming:
             return self._unsubscribe(mail, read.tokens)
         if mail.box is Box.POSTMASTER or read.report is None:
             return self._keep(mail, "postmaster", "for the postmaster")
-        applied = self._desk.apply(read.report)
+        applied = self._desk.apply(read.report, mail.data)
         if applied.effect is Effect.NONE and (applied.kind is Kind.NONE or _lost(applied)):
             return self._keep(mail, applied.kind.value, applied.why, applied)
         return Taken(kind=applied.kind.value, effect=applied.effect.value, why=applied.why, applied=applied)

@@ -3,8 +3,9 @@
 import re
 from enum import IntEnum
 
+from bulkmail.feedback.addresses import addresses_in
 from bulkmail.feedback.decoding import decoded_words
-from bulkmail.feedback.mime import Headers
+from bulkmail.feedback.mime import HEADER_LIMIT, Headers, headers_of
 
 _DAEMON = re.compile(
     r"mailer.?daemon|post.?master|mail.{0,3}deliver|delivery.{0,3}(?:sub)?system|system.administrator"
@@ -112,6 +113,13 @@ def from_daemon(headers: Headers) -> bool:
         or sender.strip() in ("", "<>")
         or any(_NULL_PATH.match(path) for path in headers.all("return-path")[:2])
     )
+
+
+def sender_of(data: bytes) -> str:
+    """The one address in the one From field of a message; "" where there are more, or none."""
+    values = headers_of(data[:HEADER_LIMIT]).all("from")
+    found = [address for value in values for _, _, address in addresses_in(value[:2000])]
+    return found[0] if len(values) == len(found) == 1 else ""
 
 
 def says_automatic(headers: Headers) -> bool:

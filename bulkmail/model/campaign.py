@@ -230,7 +230,8 @@ class SoftBounces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows from answers and from what comes back; `rules` is a TOML file of rules that go before our own.
 
-    `soft_bounces: null` counts none. `trusted_reporters` are the DKIM domains whose complaints are believed.
+    `soft_bounces: null` counts none. `trusted_reporters` are senders, or domains of senders, whose signed
+    complaints are believed without a token of ours.
     """
 
     rules: str | None = None
