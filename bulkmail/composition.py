@@ -30,7 +30,7 @@ from bulkmail.engine.intake import Batch
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
-from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
+from bulkmail.engine.sources import columns_of, drop_snapshots, file_batches, iterable_batches, snapshots
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.ways import Ways
 from bulkmail.errors import RunConflict
@@ -162,8 +162,17 @@ class Send:
             if self._recipients is not None:
                 batches = iterable_batches(self._recipients)
             else:
-                batches = file_batches(self.campaign.recipients, self._program.plain_rules, self._thread)
-        return await self._node.run(batches)
+                listed = await self._in_thread(snapshots, self.campaign.recipients, self.directory, self.run.id)
+                batches = file_batches(listed, self._program.plain_rules, self._thread)
+        summary = await self._node.run(batches)
+        if self.options.limit is None:
+            await self._in_thread(self._drop_snapshots)
+        return summary
+
+    def _drop_snapshots(self) -> None:
+        run = self.store.latest_run(self.campaign.campaign)
+        if run is not None and run.state is not RunState.INTAKE:
+            drop_snapshots(self.campaign.recipients, self.directory, run.id)
 
     def stop(self) -> None:
         """Begin nothing new; `execute` returns once the replies are in."""

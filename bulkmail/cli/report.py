@@ -1,6 +1,7 @@
 """`bulkmail report`: what became of a run, by outcome, site and reason, and who got no mail."""
 
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
 from bulkmail.cli.split import ArmReport, arms_table, count_arms
 from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
-from bulkmail.cli.tally import Tally, events_of, tally
+from bulkmail.cli.tally import Tally, came_back, events_of, tally
 from bulkmail.cli.undelivered import write_undelivered
 from bulkmail.errors import StateError
 from bulkmail.policy.thresholds import Excess
@@ -90,7 +91,7 @@ def report(
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
         tallies = tally(directory, run, view)
-    arms = count_arms(run, events_of(directory, run))
+    arms = count_arms(run, chain(events_of(directory, run), came_back(directory, run)))
     if table_file is not None:
         write_tallies(table_file, tallies)
         return

@@ -60,6 +60,9 @@ def pin(campaign: Campaign, files: Mapping[str, str], *, limit: int | None) -> P
     recipients = {key: value for key, value in files.items() if key.startswith("recipients[")}
     for position, source in enumerate(campaign.recipients):
         recipients[f"recipients[{position}]"] = digest(msgspec.json.encode((source.address, source.list)))
+        if source.sql is not None:
+            # What it answers is the run's own snapshot; where the database is may change.
+            recipients[f"recipients[{position}].sql"] = digest(source.sql.query.encode())
     if limit is not None:
         recipients[LIMIT] = str(limit)
     return Pins(content=content, recipients=recipients, split=tuple(arms(campaign)))
@@ -87,7 +90,8 @@ def named_files(campaign: Campaign) -> dict[str, str]:
         files |= {
             f"{key}.attachments[{n}]": path for n, path in enumerate(content.attachments) if not is_template(path)
         }
-    files |= {f"recipients[{position}].file": source.file for position, source in enumerate(campaign.recipients)}
+    listed = [(position, source.file) for position, source in enumerate(campaign.recipients) if source.sql is None]
+    files |= {f"recipients[{position}].file": file for position, file in listed}
     return files
 
 

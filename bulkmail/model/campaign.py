@@ -75,10 +75,22 @@ class Tracking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     opens: bool = False
 
 
-class RecipientSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One list: `.csv .csv.gz .jsonl .jsonl.gz`; `address` names the address column, found by name if left out."""
+class SqlQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A query over a database of SQLAlchemy's: its URL, or the environment variable that has it."""
 
-    file: str
+    query: str
+    url: str | None = None
+    url_env: str | None = None
+
+
+class RecipientSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One list: a file (`.csv .tsv .jsonl`, each also with `.gz`; `.parquet`) or a query.
+
+    `address` names the address column, found by name if left out.
+    """
+
+    file: str = ""
+    sql: SqlQuery | None = None
     address: str | None = None
     list: Name | None = None
 
