@@ -15,7 +15,7 @@ _HISTORY = "INSERT INTO suppression_history (key, scope, time, action, reason, s
 def take_off(
     connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]], now: float, action: str, source: str
 ) -> None:
-    """Delete the rows (id, scope, key, address, reason, source, time, expires); what they said goes into the history."""
+    """Delete rows (id, scope, key, address, reason, source, time, expires); what they said goes into the history."""
     for number, scope, key, _, reason, given_source, time, _ in rows:
         connection.execute("DELETE FROM suppression WHERE id = ?", (number,))
         connection.execute("INSERT INTO suppression_removal (scope, key) VALUES (?, ?)", (scope, key))
