@@ -7,13 +7,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
-.PHONY: send test lint bench bench-peers bench-compare dist clean toolchain
+.PHONY: send test test-sts lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest tests
+
+# A campaign of 5,000 to domains with MTA-STS enforced, every message verified.
+test-sts: $(VENV)/.dev
+	BULKMAIL_STS_RECIPIENTS=5000 $(BIN)/python -m pytest tests/campaigns/test_sts_campaign.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

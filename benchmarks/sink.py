@@ -44,6 +44,7 @@ EHLO_BEFORE_TLS = REPLIES[b"EHLO"].replace(b"250-PIPELINING", b"250-STARTTLS\r\n
 
 class Sink(asyncio.Protocol):
     messages = 0
+    first_at = last_at = 0.0
     connections = 0
     delay = 0.0
     tls: ssl.SSLContext | None = None
@@ -64,6 +65,12 @@ class Sink(asyncio.Protocol):
         else:
             self.transport.write(data)
 
+    def count(self) -> None:
+        Sink.messages += 1
+        if Sink.delay:
+            Sink.last_at = asyncio.get_running_loop().time()
+            Sink.first_at = Sink.first_at or Sink.last_at
+
     def data_received(self, data: bytes) -> None:
         buffer = self.buffer
         buffer += data
@@ -74,7 +81,7 @@ class Sink(asyncio.Protocol):
                     break
                 del buffer[: self.remaining]
                 self.remaining = -1
-                Sink.messages += 1
+                self.count()
                 out.append(b"250 2.0.0 taken\r\n")
                 continue
             if self.in_data:
@@ -84,7 +91,7 @@ class Sink(asyncio.Protocol):
                     break
                 del buffer[: end + len(END)]
                 self.in_data = False
-                Sink.messages += 1
+                self.count()
                 out.append(b"250 2.0.0 taken\r\n")
                 continue
             end = buffer.find(b"\r\n")
@@ -157,6 +164,7 @@ async def serve(options: argparse.Namespace) -> None:
     await loop.run_in_executor(None, sys.stdin.read)
     used = resource.getrusage(resource.RUSAGE_SELF)
     counted = {"messages": Sink.messages, "connections": Sink.connections, "cpu": used.ru_utime + used.ru_stime}
+    counted["seconds"] = Sink.last_at - Sink.first_at
     print(json.dumps(counted), flush=True)
 
 

@@ -3,6 +3,7 @@
     Engine, send                          sending, from asyncio programs and from scripts
     Campaign, Recipient, load_campaign    what is sent, and to whom
     Event, Summary                        what became of it
+    Attach, Attachment                    files made for each recipient by your own code
 
 Everything else is private, however it is named. The names are loaded on first use: the command line starts quickly.
 """
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bulkmail.config.load import load_campaign
+    from bulkmail.content.bodies import Attach, Attachment
     from bulkmail.library import Engine, send
     from bulkmail.model.campaign import Campaign
     from bulkmail.model.delivery import Event, Summary
     from bulkmail.model.recipient import Recipient
 
-__all__ = ["Campaign", "Engine", "Event", "Recipient", "Summary", "load_campaign", "send"]
+__all__ = ["Attach", "Attachment", "Campaign", "Engine", "Event", "Recipient", "Summary", "load_campaign", "send"]
 
 _HOMES = {
+    "Attach": "bulkmail.content.bodies",
+    "Attachment": "bulkmail.content.bodies",
     "Campaign": "bulkmail.model.campaign",
     "Engine": "bulkmail.library",
     "Event": "bulkmail.model.delivery",

@@ -4,13 +4,13 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -19,15 +19,18 @@ from bulkmail.address import parse_mailbox
 from bulkmail.clock import Clock, SystemClock
 from bulkmail.config.load import placing_errors
 from bulkmail.config.rules import read_rules, state_rules
+from bulkmail.config.secrets import Target, webhook_targets
+from bulkmail.content.bodies import Attach
 from bulkmail.content.compiler import compile_content
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.dialer import Transport
+from bulkmail.engine.intake import Batch
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
-from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
+from bulkmail.engine.sources import columns_of, drop_snapshots, file_batches, iterable_batches, snapshots
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.ways import Ways
 from bulkmail.errors import RunConflict
@@ -50,10 +53,15 @@ from bulkmail.store.suppressions import Suppressions
 # The retry delay for which the pacer's own times are made; a campaign that lives faster has them all shortened.
 USUAL_RETRY_SECONDS = 300.0
 FASTEST_TEMPO = 1 / 600
+# What receivers of events have not taken so long after the end is left for `events push`.
+WEBHOOK_GRACE_SECONDS = 5.0
 # The longest that the sandbox is waited for, by attempt, and altogether.
 SANDBOX_RETRY = (2.0, 4.0, 8.0)
 SANDBOX_EXPIRE_SECONDS = 30.0
 
+
+if TYPE_CHECKING:
+    from bulkmail.engine.webhooks import WebhookThread
 
 T = TypeVar("T")
 
@@ -70,6 +78,7 @@ class SendOptions(Struct, frozen=True, kw_only=True):
     """What a caller may choose for one send.
 
     `signers` None means the cores less one, at least one; with `turbo`, eight signatures at once where possible.
+    `attach` makes attachments in Python.
     """
 
     new_run: bool = False
@@ -77,6 +86,7 @@ class SendOptions(Struct, frozen=True, kw_only=True):
     wait: bool = True
     signers: int | None = None
     turbo: bool = True
+    attach: Attach | None = None
 
 
 class Send:
@@ -110,6 +120,8 @@ class Send:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-store")
         self._node: Node | None = None
         self._rules: RuleBook | None = None
+        self._targets: tuple[Target, ...] = ()
+        self.webhooks: WebhookThread | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -130,13 +142,37 @@ class Send:
         if self.taken is Taken.FINISHED:
             return await self._in_thread(self._finished_summary)
         assert self._node is not None
-        batches = None
+        if self._targets:
+            # An HTTP client takes its time to load, and most campaigns need none.
+            from bulkmail.engine.webhooks import WebhookThread
+
+            self.webhooks = WebhookThread(self.directory, self.campaign.campaign, self._targets, clock=self._clock)
+            self.webhooks.start()
+        try:
+            return await self._send()
+        finally:
+            if self.webhooks is not None:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(None, self.webhooks.stop, WEBHOOK_GRACE_SECONDS)
+
+    async def _send(self) -> Summary:
+        assert self._node is not None
+        batches: AsyncIterator[Batch] | None = None
         if self.run.state is RunState.INTAKE:
             if self._recipients is not None:
                 batches = iterable_batches(self._recipients)
             else:
-                batches = file_batches(self.campaign.recipients, self._thread)
-        return await self._node.run(batches)
+                listed = await self._in_thread(snapshots, self.campaign.recipients, self.directory, self.run.id)
+                batches = file_batches(listed, self._program.plain_rules, self._thread)
+        summary = await self._node.run(batches)
+        if self.options.limit is None:
+            await self._in_thread(self._drop_snapshots)
+        return summary
+
+    def _drop_snapshots(self) -> None:
+        run = self.store.latest_run(self.campaign.campaign)
+        if run is not None and run.state is not RunState.INTAKE:
+            drop_snapshots(self.campaign.recipients, self.directory, run.id)
 
     def stop(self) -> None:
         """Begin nothing new; `execute` returns once the replies are in."""
@@ -155,7 +191,7 @@ class Send:
 
     async def _open(self) -> None:
         campaign = self.campaign
-        program = compile_for(campaign, self._recipients)
+        program = self._program = compile_for(campaign, self._recipients, self.options.attach)
         files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
         pins = pin(campaign, files, limit=self.options.limit)
         store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
@@ -176,6 +212,7 @@ class Send:
         # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
         signer, ways = load_keys(campaign.dkim), Ways(campaign.delivery)
         transports = transports_of(campaign, ways)
+        self._targets = webhook_targets(campaign)
         rules = () if campaign.feedback.rules is None else read_rules(Path(campaign.feedback.rules))
         self._rules = rule_book().after((*rules, *state_rules(self.directory)))
         settings = FeedbackSettings(campaign.feedback, rules)
@@ -305,11 +342,11 @@ class Send:
         self._thread.shutdown()
 
 
-def compile_for(campaign: Campaign, recipients: object | None = None) -> Program:
+def compile_for(campaign: Campaign, recipients: object | None = None, attach: Attach | None = None) -> Program:
     """The campaign's content, checked against the columns of its recipients where those are known."""
     columns = columns_of(campaign.recipients) if recipients is None else None
     with placing_errors(campaign.file):
-        return compile_content(campaign, columns=columns)
+        return compile_content(campaign, columns=columns, attach=attach)
 
 
 def fingerprints(campaign: Campaign) -> dict[str, str]:

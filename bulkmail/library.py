@@ -12,6 +12,7 @@ import uvloop
 
 from bulkmail.composition import Send, SendOptions
 from bulkmail.config.load import load_campaign
+from bulkmail.content.bodies import Attach
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Event, Summary
@@ -67,17 +68,20 @@ class Engine:
         new_run: bool = False,
         limit: int | None = None,
         wait: bool = True,
+        attach: Attach | None = None,
     ) -> AsyncIterator[Event]:
         """Send, or go on with, a run of the campaign; yields each event once it is durable.
 
         `recipients` replace those of the file: Recipient, dict (with the address under `email` or `address`) or str
         items. A run that is resumed before they were all taken in needs the same ones in the same order again; after
         that they are not looked at. Events wait in memory for a slow consumer. Leaving the loop early stops the send
-        in order. `summary` is set at the end.
+        in order. `summary` is set at the end. `attach` makes attachments for each recipient in Python.
 
         Raises CampaignError for bad input, StateError where the state directory cannot be used.
         """
-        options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=self._signers, turbo=self._turbo)
+        options = SendOptions(
+            new_run=new_run, limit=limit, wait=wait, signers=self._signers, turbo=self._turbo, attach=attach
+        )
         stream = self._events(campaign, recipients, options)
         self._stream = weakref.ref(stream)
         return stream
@@ -134,6 +138,7 @@ def send(
     wait: bool = True,
     signers: int | None = None,
     turbo: bool = True,
+    attach: Attach | None = None,
 ) -> Summary:
     """Send a campaign and wait for its end; for scripts without an event loop. See `Engine` and its `send`.
 
@@ -144,7 +149,7 @@ def send(
             "bulkmail.send() cannot wait inside a running event loop; use `async with bulkmail.Engine()`"
         )
     loaded = _loaded(campaign, recipients)
-    options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=signers, turbo=turbo)
+    options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=signers, turbo=turbo, attach=attach)
     directory = state_for_campaign(loaded.file, Path(state) if state is not None else None)
 
     async def run() -> Summary:

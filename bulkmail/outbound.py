@@ -8,7 +8,9 @@ from bulkmail.config.findings import key_path
 from bulkmail.config.secrets import password_of
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.ways import Ways
+from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Delivery, Relay, TlsMode
+from bulkmail.net.tls import client_context
 from bulkmail.net.tokens import TokenSource
 from bulkmail.smtp.sasl import Credentials
 
@@ -56,6 +58,7 @@ def relays_of(delivery: Delivery) -> Iterator[tuple[str, Relay]]:
 
 def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
     delivery = campaign.delivery
+    _check_certificate(campaign, relay, path)
     credentials = None
     if relay.username is not None:
         credentials = Credentials(
@@ -79,3 +82,23 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
         dsn=delivery.dsn,
         requiretls=delivery.requiretls,
     )
+
+
+def _check_certificate(campaign: Campaign, relay: Relay, path: str) -> None:
+    """Raises CampaignError where the roots, or the certificate with its key, cannot be used."""
+    settings = (("tls.authorities", campaign.tls.authorities), (f"{path}.certificate", relay.certificate))
+    for key, file in settings:
+        if file is None:
+            continue
+        try:
+            if key == "tls.authorities":
+                client_context(verify=True, authorities=file)
+            else:
+                client_context(verify=False, certificate=file, key=relay.key)
+        except OSError as error:
+            raise CampaignError(
+                f"{file} cannot be used: {error.strerror or error}",
+                file=campaign.file,
+                path=key,
+                hint="PEM is needed, a certificate with the key that belongs to it",
+            ) from None

@@ -66,7 +66,7 @@ def doctor(subject: str | None, options: Options) -> int:
     directory = _directory(file, options.state)
     findings = examination.machine_findings(directory, now=time.time())
     findings += asyncio.run(examine(campaign, recipient, directory, options))
-    _print(findings, subject or "this machine", options)
+    print_findings(findings, subject or "this machine", options)
     return exit_code(findings)
 
 
@@ -158,7 +158,8 @@ def _suppressed(recipient: str, campaign: Campaign | None, directory: Path | Non
         return None
     key = comparison_key(parse_address(recipient))
     names = {source.list for source in campaign.recipients} if campaign is not None else {None}
-    with Suppressions.open(directory) as suppressions:
+    name_of_campaign = campaign.campaign if campaign is not None else None
+    with Suppressions.open(directory, campaign=name_of_campaign) as suppressions:
         for name in sorted(names, key=str):
             entry = suppressions.check(key, name)
             if entry is not None:
@@ -166,7 +167,8 @@ def _suppressed(recipient: str, campaign: Campaign | None, directory: Path | Non
     return None
 
 
-def _print(findings: list[Finding], subject: str, options: Options) -> None:
+def print_findings(findings: list[Finding], subject: str, options: Options) -> None:
+    """The findings, worst first, or with `json` as one object."""
     counts = Counter(finding.level for finding in findings)
     if options.json:
         shown = {level.value: counts[level] for level in Level}
@@ -179,7 +181,7 @@ def _print(findings: list[Finding], subject: str, options: Options) -> None:
         for finding in findings:
             if finding.level is level and not (options.problems_only and level is Level.FINE):
                 _print_finding(console, finding)
-    console.print(f"{subject}: " + ", ".join(f"{counts[level]} {level.value}" for level in Level))
+    console.print(f"{safe(subject)}: " + ", ".join(f"{counts[level]} {level.value}" for level in Level))
 
 
 def _print_finding(console: Console, finding: Finding) -> None:

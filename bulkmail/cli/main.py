@@ -12,6 +12,7 @@ import typer
 
 from bulkmail.cli.bounces import bounces
 from bulkmail.cli.errors import reported
+from bulkmail.cli.events import events
 from bulkmail.cli.keys import keys
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ suppress = typer.Typer(help="Addresses that get no mail: add, remove, look up, i
 app.add_typer(suppress, name="suppress")
 app.add_typer(bounces, name="bounces")
 app.add_typer(keys, name="keys")
+app.add_typer(events, name="events")
 
 CampaignFile = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")]
 MaybeCampaign = Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Only runs of this campaign file.")]
@@ -40,8 +42,6 @@ State = Annotated[
 ]
 Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="One or more addresses.")]
 List = Annotated[str | None, typer.Option("--list", metavar="NAME", help="Only for this list. Default: for all mail.")]
-
-
 OfCampaign = Annotated[
     str | None, typer.Option("--campaign", metavar="NAME", help="For the sends of this campaign only. Default: all.")
 ]
@@ -253,6 +253,10 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Write a CSV of everybody who did not get the mail, and why; - for stdout."),
     ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option("--csv", metavar="FILE", help="Write the figures by site, list and day as CSV; - for stdout."),
+    ] = None,
     tls: Annotated[
         bool,
         typer.Option("--tls", help="What came of MTA-STS and DANE, of all runs; with --json as reports of RFC 8460."),
@@ -271,7 +275,7 @@ def report(
             return
         from bulkmail.cli import report as verb
 
-        verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered)
+        verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered, table_file=csv)
 
 
 @app.command()

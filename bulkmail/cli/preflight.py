@@ -24,15 +24,6 @@ REFUSED_BYTES = 25 * 1024 * 1024
 def content_findings(campaign: Campaign, specimen: Specimen | None) -> Iterator[Finding]:
     """What receivers and readers may mind about the message."""
     where = str(campaign.file)
-    content = campaign.content
-    if content.html is not None and content.text is None:
-        yield Finding(
-            level=Level.WARNING,
-            rule="content.no-text",
-            where=where,
-            what="content has html but no text",
-            remedy="add content.text: some people read only that, and filters count its absence",
-        )
     if campaign.kind == "marketing":
         yield from _unsubscribe_findings(campaign, where)
     if specimen is None:

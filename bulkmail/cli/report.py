@@ -1,7 +1,7 @@
 """`bulkmail report`: what became of a run, by outcome, site and reason, and who got no mail."""
 
-from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -11,36 +11,43 @@ from rich.text import Text
 from bulkmail.cli.hints import command
 from bulkmail.cli.output import local_time, out, print_json, table
 from bulkmail.cli.places import chosen_run, has_state, place
+from bulkmail.cli.rates import print_came_back, tallies_table, write_tallies
 from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
+from bulkmail.cli.split import ArmReport, arms_table, count_arms
 from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
+from bulkmail.cli.tally import Tally, came_back, events_of, tally
 from bulkmail.cli.undelivered import write_undelivered
 from bulkmail.errors import StateError
-from bulkmail.events.log import read_events
-from bulkmail.model.delivery import Event
-from bulkmail.store.directory import EVENTS, owner_of
+from bulkmail.policy.thresholds import Excess
+from bulkmail.store.directory import owner_of
 from bulkmail.store.runs import Run
 from bulkmail.store.view import StoreView
 
-SITES = 20
 REASONS = 20
-REJECTIONS = 5
 
 
 class SiteReport(Struct, kw_only=True):
-    """Attempts at one site; `milliseconds` is the mean time of a delivered message on the wire."""
+    """Attempts at one site, and what came back; `milliseconds` is the mean time of a delivered message on the wire."""
 
     site: str
-    delivered: int = 0
-    deferrals: int = 0
-    bounced: int = 0
-    milliseconds: float = 0.0
+    delivered: int
+    deferrals: int
+    bounced: int
+    milliseconds: float
+    bounced_later: int
+    complaints: int
+    unsubscribes: int
+    bounce_rate: float
+    complaint_rate: float
 
 
-class Intake(Struct):
-    """What the event log says of rows that were never taken in: the first few of them."""
+class CameBack(Struct):
+    """Messages that came back after the mail was taken: `event` is bounce, complaint, unsubscribe or resubscribe."""
 
-    rejected: list[Event] = []
+    event: str
+    reason: str
+    count: int
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -52,10 +59,23 @@ class Report(Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     sites: list[SiteReport]
     reasons: list[ReasonCount]
+    came_back: list[CameBack]
+    bounce_rate: float
+    complaint_rate: float
+    lists: list[Tally]
+    days: list[Tally]
+    too_much: list[Excess]
+    split: list[ArmReport]
 
 
 def report(
-    campaign: str | None, *, run_id: str | None, state: Path | None, json: bool, undelivered: str | None
+    campaign: str | None,
+    *,
+    run_id: str | None,
+    state: Path | None,
+    json: bool,
+    undelivered: str | None,
+    table_file: str | None = None,
 ) -> None:
     """Print the report, or write the CSV of those without mail. Raises CampaignError and StateError."""
     directory, name = place(campaign, state)
@@ -70,8 +90,11 @@ def report(
             return
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
-    intake = Intake()
-    sites = _sites(events_of(directory, run), intake)
+        tallies = tally(directory, run, view)
+    arms = count_arms(run, chain(events_of(directory, run), came_back(directory, run)))
+    if table_file is not None:
+        write_tallies(table_file, tallies)
+        return
     if json:
         counts = {key: value for key, value in msgspec.to_builtins(summary).items() if isinstance(value, int)}
         answer = Report(
@@ -79,8 +102,15 @@ def report(
             campaign=run.campaign,
             state=state_word(run, running=owner_of(directory) is not None),
             counts=counts,
-            sites=sites,
+            sites=[_site_report(each) for each in tallies.sites],
             reasons=reasons,
+            came_back=[CameBack(*each) for each in tallies.reasons],
+            bounce_rate=tallies.total.bounce_rate,
+            complaint_rate=tallies.total.complaint_rate,
+            lists=tallies.lists,
+            days=tallies.days,
+            too_much=tallies.excesses,
+            split=arms,
         )
         print_json(msgspec.to_builtins(answer))
         return
@@ -88,27 +118,27 @@ def report(
     console.print(Text.assemble(("run " + run.id, "bold"), f" {_standing(run, directory)}"))
     console.print()
     print_counts(console, summary)
-    if sites:
+    if arms:
         console.print()
-        console.print(_sites_table(sites, console.width))
+        console.print(arms_table(arms, console.width))
+    came = print_came_back(console, tallies)
+    for heading, each in (("site", tallies.sites), ("list", tallies.lists), ("day", tallies.days)):
+        # One list, or one day, is all there is: the counts above say it.
+        if each and (heading == "site" or len(each) > 1):
+            console.print()
+            console.print(tallies_table(heading, each, console.width, came_back=came))
     if reasons:
         console.print()
         console.print(reasons_table(reasons[:REASONS], console.width))
-    if intake.rejected:
+    if tallies.rejected:
         console.print()
-        rows = [(event.recipient or "", event.reason or "") for event in intake.rejected]
+        rows = [(event.recipient or "", event.reason or "") for event in tallies.rejected]
         console.print(table(("rejected row", "why"), rows, columns=console.width))
         if summary.rejected > len(rows):
             console.print(Text(f"  and {summary.rejected - len(rows):,} more", "dim"))
     console.print()
     words = ["report", campaign or run.campaign, "--run", run.id, "--undelivered", "FILE.csv"]
     console.print(f"everybody without the mail, as CSV: {command(*words, directory=directory)}")
-
-
-def events_of(directory: Path, run: Run) -> Iterator[Event]:
-    """The events of a run; none where its log is not there yet."""
-    path = directory / EVENTS / f"{run.id}.ndjson"
-    return read_events(path) if path.exists() else iter(())
 
 
 def _standing(run: Run, directory: Path) -> str:
@@ -119,43 +149,6 @@ def _standing(run: Run, directory: Path) -> str:
     return f"{begun}, process {pid} is sending" if pid else f"{begun}, stopped"
 
 
-def _sites(events: Iterator[Event], intake: Intake) -> list[SiteReport]:
-    """Sites by the number of attempts, and on the way the first rejected rows."""
-    sites: dict[str, SiteReport] = {}
-    for event in events:
-        if event.event == "rejected" and len(intake.rejected) < REJECTIONS:
-            intake.rejected.append(event)
-        if event.event not in ("attempt", "in_doubt") or event.site is None:
-            continue
-        site = sites.get(event.site)
-        if site is None:
-            site = sites[event.site] = SiteReport(site=event.site)
-        match event.disposition:
-            case "delivered":
-                site.delivered += 1
-                site.milliseconds += event.milliseconds or 0.0
-            case "deferred":
-                site.deferrals += 1
-            case "bounced" | "expired":
-                site.bounced += 1
-    for site in sites.values():
-        site.milliseconds = round(site.milliseconds / site.delivered, 1) if site.delivered else 0.0
-    return sorted(sites.values(), key=lambda site: (-(site.delivered + site.deferrals + site.bounced), site.site))
-
-
-def _sites_table(sites: list[SiteReport], columns: int) -> Text:
-    rows = [
-        (
-            site.site,
-            f"{site.delivered:,}",
-            Text(f"{site.deferrals:,}", "yellow" if site.deferrals else ""),
-            Text(f"{site.bounced:,}", "red" if site.bounced else ""),
-            f"{site.milliseconds:,.0f}" if site.delivered else "",
-        )
-        for site in sites[:SITES]
-    ]
-    head = ("site", "delivered", "deferrals", "bounced", "ms a message")
-    text = table(head, rows, columns=columns, numbers=(1, 2, 3, 4))
-    if len(sites) > SITES:
-        text.append(f"\n  and {len(sites) - SITES:,} more sites", "dim")
-    return text
+def _site_report(one: Tally) -> SiteReport:
+    values = {name: getattr(one, name) for name in SiteReport.__struct_fields__ if name != "site"}
+    return SiteReport(site=one.name, **values)

@@ -15,9 +15,11 @@ from msgspec import Struct
 
 from bulkmail.cli.display import Display, shown
 from bulkmail.cli.errors import FINISHED, STOPPED, readers_may_leave
+from bulkmail.cli.events import unposted
+from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
-from bulkmail.cli.rows import count_lines
+from bulkmail.cli.rows import count_rows
 from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.cli.summary import print_already_finished, print_summary
 from bulkmail.composition import Send, SendOptions, Taken
@@ -112,6 +114,10 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
                 gc.freeze()
                 stopper.ready(sending.stop, display)
                 summary = await sending.execute()
+            file = campaign.file or ""
+            push = command("events", "push", near(Path(file)), directory=directory, campaign=file)
+            for line in unposted(sending.webhooks.progress if sending.webhooks is not None else ()):
+                err().print(f"{line}; `{push}` goes on with it")
             maildir = sending.sandbox.maildir if sending.sandbox is not None else None
             return Sent(
                 summary=summary,
@@ -186,7 +192,7 @@ def _agreed(campaign: Campaign, latest: Run | None, wishes: Wishes) -> bool:
     if latest is not None and begun and not wishes.new_run and not exceeds(latest.settings, wishes.limit):
         # It has begun to send to all of these, or is over: nothing new is decided now.
         return True
-    rows = sum(count_lines(source.file) for source in campaign.recipients)
+    rows = sum(map(count_rows, campaign.recipients))
     if wishes.limit is not None:
         rows = min(rows, wishes.limit)
     if rows <= ASK_ABOVE:

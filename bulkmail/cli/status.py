@@ -1,5 +1,6 @@
 """`bulkmail status`: how the runs stand, whoever is sending them."""
 
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -8,9 +9,10 @@ from rich.text import Text
 
 from bulkmail.cli.output import COLOURS, local_time, out, print_json, span, table
 from bulkmail.cli.places import has_state, place
+from bulkmail.cli.tally import came_back
 from bulkmail.clock import SystemClock, rfc3339
 from bulkmail.errors import StateError
-from bulkmail.model.delivery import Disposition, Summary
+from bulkmail.model.delivery import CAME_BACK, Disposition, Summary
 from bulkmail.store.directory import owner_of
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView
@@ -37,6 +39,9 @@ class RunStatus(Struct, frozen=True, kw_only=True):
     expired: int
     in_doubt: int
     next_due: str | None
+    bounced_later: int = 0
+    complaints: int = 0
+    unsubscribes: int = 0
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -58,7 +63,10 @@ def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
         dues = {run.number: next_due(view, run) for run in runs}
         summaries = {run.number: summary_of(view, run) for run in runs}
     if json:
-        listed = [_status(run, summaries[run.number], dues[run.number], running=pid is not None) for run in runs]
+        listed = [
+            _status(run, summaries[run.number], dues[run.number], _came_back(directory, run), running=pid is not None)
+            for run in runs
+        ]
         print_json(msgspec.to_builtins(Status(directory=str(directory), sending_process=pid, runs=listed)))
         return
     console = out()
@@ -71,6 +79,12 @@ def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
     rows = [_row(run, summaries[run.number], dues[run.number], now, running=pid is not None) for run in runs]
     head = ("run", "state", "recipients", "delivered", "deferred", "bounced", "expired", "in doubt", "when")
     console.print(table(head, rows, columns=console.width, numbers=(2, 3, 4, 5, 6, 7)))
+    answered = [(run.id, back) for run in runs if (back := _came_back(directory, run))]
+    if answered:
+        console.print()
+        lines = [(run, *(f"{back[name]:,}" for name in CAME_BACK[:3])) for run, back in answered]
+        titles = ("came back of", "bounces", "complaints", "unsubscribes")
+        console.print(table(titles, lines, columns=console.width, numbers=(1, 2, 3)))
 
 
 def summary_of(view: StoreView, run: Run) -> Summary:
@@ -100,7 +114,11 @@ def next_due(view: StoreView, run: Run) -> float | None:
     return min((due for due in dues if due is not None), default=None)
 
 
-def _status(run: Run, summary: Summary, due: float | None, *, running: bool) -> RunStatus:
+def _came_back(directory: Path, run: Run) -> Counter[str]:
+    return Counter(event.event for event in came_back(directory, run))
+
+
+def _status(run: Run, summary: Summary, due: float | None, back: Counter[str], *, running: bool) -> RunStatus:
     return RunStatus(
         run=run.id,
         campaign=run.campaign,
@@ -117,6 +135,9 @@ def _status(run: Run, summary: Summary, due: float | None, *, running: bool) -> 
         expired=summary.expired,
         in_doubt=summary.in_doubt,
         next_due=None if due is None else rfc3339(max(due, SystemClock.time())),
+        bounced_later=back["bounce"],
+        complaints=back["complaint"],
+        unsubscribes=back["unsubscribe"],
     )
 
 

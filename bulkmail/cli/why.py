@@ -15,8 +15,9 @@ from bulkmail.cli.suppress import sentence
 from bulkmail.cli.trail import events_about, lane_events, site_of_domain
 from bulkmail.cli.words import REASONS, reason_words, stage_words
 from bulkmail.clock import SystemClock
+from bulkmail.engine.returns import feedback_log
 from bulkmail.errors import StateError
-from bulkmail.model.delivery import Disposition, Event
+from bulkmail.model.delivery import CAME_BACK, Disposition, Event
 from bulkmail.store.directory import EVENTS, owner_of
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.suppressions import Suppression, Suppressions
@@ -40,7 +41,8 @@ def why(address: str, campaign: str | None, *, state: Path | None) -> None:
     for run in runs:
         outcome = found.get(run.number)
         path = directory / EVENTS / f"{run.id}.ndjson"
-        events = [event for spelling in spellings for event in events_about(path, spelling)]
+        later = feedback_log(directory, run.id)
+        events = [event for log in (path, later) for spelling in spellings for event in events_about(log, spelling)]
         if outcome is None and not events:
             continue
         if told:
@@ -86,7 +88,8 @@ def _tell(
     sites = {event.site for event in events if event.site is not None and event.host is not None}
     if outcome is not None and not sites and (site := site_of_domain(path, domain)) is not None:
         sites = {site}
-    last = events[-1].time if outcome is not None and outcome.disposition.final and events else None
+    sent = [event for event in events if event.event not in CAME_BACK]
+    last = sent[-1].time if outcome is not None and outcome.disposition.final and sent else None
     lanes = [event for event in lane_events(path, sites) if last is None or event.time <= last]
     for event in sorted([*events, *lanes[-LANE_EVENTS:]], key=lambda event: event.time):
         console.print(Text.assemble((f"  {_clock(event.time)}  ", "dim"), *_sentence(event)))
@@ -111,6 +114,15 @@ def _sentence(event: Event) -> Iterable[str | tuple[str, str]]:
         case "suppressed":
             yield ("suppressed", COLOURS["suppressed"])
             yield ": on the suppression list; it was not tried"
+        case "bounce":
+            yield ("bounced later", COLOURS["bounced"])
+            yield f": {reason_words(event.reason)}{f': {safe(event.reply)}' if event.reply else ''}"
+        case "complaint":
+            yield ("complained", COLOURS["bounced"])
+            yield ": the recipient reported the mail as unwanted"
+        case "unsubscribe" | "resubscribe":
+            yield (f"{event.event}d", COLOURS["suppressed"])
+            yield f": {safe(event.reply)}" if event.reply else ""
         case "lane":
             because, _, what = (event.reply or "").rpartition("; ")
             yield ("all waited", "yellow")

@@ -11,7 +11,7 @@ from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_addr
 from bulkmail.config.document import quoted
 from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.ways import check_relays, check_routes, dns_name, folded_name, is_ip, relays_in_use
-from bulkmail.model.campaign import CampaignFile, Delivery
+from bulkmail.model.campaign import CampaignFile, Delivery, contents_of
 from bulkmail.model.delivery import EVENT_NAMES
 
 # VERP adds "+" and a token of 32 characters to the local part of the return path.
@@ -50,8 +50,7 @@ def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
     for path, places in (("limits", campaign.limits), ("tls", campaign.tls)):
         _check_places(path, places.sites, places.domains, findings)
     _check_feedback(campaign, findings)
-    if campaign.content.html is None and campaign.content.text is None:
-        findings.add("content", "html or text is needed")
+    _check_content(campaign, findings)
 
 
 def _check_sender(campaign: CampaignFile, findings: Findings) -> None:
@@ -133,6 +132,42 @@ def _check_one_line(path: str, text: str, findings: Findings) -> None:
         findings.add(path, "a line break in a header", hint="write it on one line, in quotes")
     else:
         findings.add(path, f"control character U+{ord(control[0]):04X}")
+
+
+def _check_content(campaign: CampaignFile, findings: Findings) -> None:
+    content = campaign.content
+    if all(page is None for page in (content.html, content.mjml, content.markdown, content.text)):
+        findings.add("content", "html or text is needed", hint="or mjml, or markdown")
+    for key, each in contents_of(campaign).items():
+        pages = [name for name in ("html", "mjml", "markdown") if getattr(each, name) is not None]
+        if len(pages) > 1:
+            findings.add(f"{key}.{pages[1]}", f"{pages[0]} makes the page already", hint="leave one of them out")
+    if campaign.languages is not None:
+        if not _variable(campaign.languages.by):
+            findings.add("languages.by", f"{quoted(campaign.languages.by)} is no name of a field")
+        if not campaign.languages.variants:
+            findings.add("languages.variants", "is empty", hint="add de: {subject: ..., content: {html: ...}}")
+    if len(campaign.split) == 1:
+        findings.add("split", "one arm is no test", hint="add another, such as plain: {}")
+    for index, source in enumerate(campaign.recipients):
+        path = f"recipients[{index}]"
+        if bool(source.file) == (source.sql is not None):
+            findings.add(path, "one of file and sql is needed")
+        if source.sql is not None:
+            if (source.sql.url is None) == (source.sql.url_env is None):
+                findings.add(
+                    f"{path}.sql", "one of url and url_env is needed", hint="url_env keeps a password out of the file"
+                )
+            if source.sql.url is not None and re.search(r"://[^/@]*:[^/@]+@", source.sql.url):
+                findings.add(
+                    f"{path}.sql.url", "has a password", hint="put the URL into an environment variable: url_env"
+                )
+            if not source.sql.query.strip():
+                findings.add(f"{path}.sql.query", "is empty")
+    if campaign.send_at is not None and not _variable(campaign.send_at):
+        findings.add("send_at", f"{quoted(campaign.send_at)} is no name of a field")
+    if campaign.tracking is not None and not re.match(r"https://[^/?#\s]+[^?#\s]*\Z", campaign.tracking.url):
+        findings.add("tracking.url", f"{quoted(campaign.tracking.url)} is no https URL without ? and #")
 
 
 def _check_unsubscribe(campaign: CampaignFile, findings: Findings) -> None:
@@ -258,7 +293,7 @@ def _is_address_literal(text: str) -> bool:
 def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
     for index, domain in enumerate(campaign.feedback.trusted_reporters):
         try:
-            parse_domain(domain)
+            parse_address(domain) if "@" in domain else parse_domain(domain)
         except AddressError as error:
             findings.add(f"feedback.trusted_reporters[{index}]", f"{quoted(domain)}: {error}")
     for index, hook in enumerate(campaign.webhooks):

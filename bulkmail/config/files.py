@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from bulkmail.config.document import quoted
 from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.ways import relay_path
-from bulkmail.model.campaign import CampaignFile, Relay
+from bulkmail.model.campaign import CONTENT_TEXTS, CampaignFile, Content, RecipientSource, Relay
 
-RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+SQLITE = "sqlite:///"
 
 
 def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings) -> CampaignFile:
@@ -49,10 +50,26 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
             changed.append(relay)
         return tuple(changed)
 
-    content = campaign.content
+    def with_content(content: Content, key: str) -> Content:
+        named = {kind: path for kind in CONTENT_TEXTS if (path := getattr(content, kind)) is not None}
+        return replace(
+            content,
+            **{kind: found(path, f"{key}.{kind}") for kind, path in named.items()},
+            inline=all_found(content.inline, f"{key}.inline"),
+            attachments=tuple(
+                # The files of each recipient's own are looked for when its row is known.
+                path if "{{" in path or "{%" in path else found(path, f"{key}.attachments[{index}]")
+                for index, path in enumerate(content.attachments)
+            ),
+        )
+
+    languages = campaign.languages
     recipients = []
     for index, source in enumerate(campaign.recipients):
         path = f"recipients[{index}].file"
+        if source.sql is not None or not source.file:
+            recipients.append(with_database(source, folder))
+            continue
         if not source.file.lower().endswith(RECIPIENT_SUFFIXES):
             findings.add(path, f"{quoted(source.file, 400)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
         recipients.append(replace(source, file=found(source.file, path)))
@@ -67,16 +84,22 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         webhooks=tuple(
             hook
             if hook.secret_file is None
-            else replace(hook, secret_file=found(hook.secret_file, f"webhooks[{index}].secret_file"))
+            else replace(hook, secret_file=secret(hook.secret_file, f"webhooks[{index}].secret_file"))
             for index, hook in enumerate(campaign.webhooks)
         ),
-        content=replace(
-            content,
-            html=None if content.html is None else found(content.html, "content.html"),
-            text=None if content.text is None else found(content.text, "content.text"),
-            inline=all_found(content.inline, "content.inline"),
-            attachments=all_found(content.attachments, "content.attachments"),
+        content=with_content(campaign.content, "content"),
+        languages=languages
+        and replace(
+            languages,
+            variants={
+                name: replace(variant, content=with_content(variant.content, f"languages.variants.{name}.content"))
+                for name, variant in languages.variants.items()
+            },
         ),
+        split={
+            name: replace(arm, content=with_content(arm.content, f"split.{name}.content"))
+            for name, arm in campaign.split.items()
+        },
         recipients=tuple(recipients),
         delivery=replace(
             campaign.delivery,
@@ -102,6 +125,15 @@ def exposure(absolute: str) -> str | None:
     if not stat.S_ISREG(mode) or not mode & 0o077:
         return None
     return f"may be read or written by others (mode {mode & 0o777:04o})"
+
+
+def with_database(source: RecipientSource, folder: Path) -> RecipientSource:
+    """The source with a database file beside the campaign found from wherever the command is called."""
+    query = source.sql
+    if query is None or query.url is None or not query.url.startswith(SQLITE) or query.url == SQLITE:
+        return source
+    absolute = os.path.abspath(folder / query.url.removeprefix(SQLITE))
+    return replace(source, sql=replace(query, url=SQLITE + absolute))
 
 
 _ABSENT = "does not exist"

@@ -1,14 +1,17 @@
-"""Read the password of a relay from where the campaign file says that it is; it is kept nowhere else."""
+"""Read the secrets of a campaign from where its file says that they are; they are kept nowhere else."""
 
 import os
 from pathlib import Path
 
+from msgspec import Struct
+
 from bulkmail.config.files import exposure
 from bulkmail.errors import CampaignError
-from bulkmail.model.campaign import Relay
+from bulkmail.model.campaign import Campaign, Relay, Webhook
 from bulkmail.smtp.saslprep import saslprep
 
 MAX_BYTES = 4096
+LEAST_SECRET = 16
 
 
 def password_of(relay: Relay, *, file: str | None, path: str) -> str | None:
@@ -40,6 +43,38 @@ def password_of(relay: Relay, *, file: str | None, path: str) -> str | None:
     except ValueError as error:
         raise CampaignError(f"{where} has {error}", file=file, path=key) from None
     return password
+
+
+class Target(Struct, frozen=True):
+    """A receiver of events with the secret that it shares with us."""
+
+    hook: Webhook
+    secret: bytes
+
+
+def webhook_targets(campaign: Campaign) -> tuple[Target, ...]:
+    """The receivers of the campaign's events. Raises CampaignError where a secret is not to be had."""
+    return tuple(
+        Target(hook, webhook_secret(hook, file=campaign.file, path=f"webhooks[{index}]"))
+        for index, hook in enumerate(campaign.webhooks)
+    )
+
+
+def webhook_secret(hook: Webhook, *, file: str | None, path: str) -> bytes:
+    """The secret that signs what is posted. Raises CampaignError, which never has it in it."""
+    if hook.secret_file is not None:
+        key, where = f"{path}.secret_file", hook.secret_file
+        secret = _first_line(where, file=file, path=key)
+    else:
+        key, where = f"{path}.secret_env", hook.secret_env or ""
+        secret = os.environ.get(where, "")
+    if len(secret) < LEAST_SECRET:
+        problem = (
+            "is not set" if not secret and hook.secret_file is None else f"has less than {LEAST_SECRET} characters"
+        )
+        hint = "make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        raise CampaignError(f"the secret in {where} {problem}", file=file, path=key, hint=hint)
+    return secret.encode()
 
 
 def _first_line(name: str, *, file: str | None, path: str) -> str:

@@ -6,13 +6,18 @@ from pathlib import Path
 
 from bulkmail.address import Address, AddressError, parse_mailbox, wire_address
 from bulkmail.content import headers
+from bulkmail.content.bodies import Attach, Reader, fields_of
+from bulkmail.content.environment import nearest
 from bulkmail.content.errors import ContentError
 from bulkmail.content.identity import return_address
 from bulkmail.content.layout import Layout
-from bulkmail.content.mime import Part, Skeleton, arrange, read_file, read_text, refer_to_inline
+from bulkmail.content.locales import DEFAULT_LOCALE, parsed_locale
+from bulkmail.content.mime import Skeleton
+from bulkmail.content.page import Page
 from bulkmail.content.program import Plan, Program
 from bulkmail.content.segments import Slot
 from bulkmail.content.template import BUILT_IN, Mode, Source, Template, TemplateFolder
+from bulkmail.content.variants import Chooser, Variation, variations
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
 from bulkmail.native.assembly import Assembler
@@ -24,37 +29,82 @@ MEMORY_MARGIN = 64 * 1024 * 1024
 WITHOUT_URL = BUILT_IN - {"unsubscribe_url"}
 
 
-def compile_content(campaign: Campaign, *, columns: Sequence[str] | None = None, compiled: bool = True) -> Program:
+def compile_content(
+    campaign: Campaign, *, columns: Sequence[str] | None = None, attach: Attach | None = None, compiled: bool = True
+) -> Program:
     """The campaign's content as a program. `columns`: the fields that recipients have, none or empty where unknown.
 
-    `compiled=False` leaves every template to Jinja2, which gives the same bytes, slower. Fails with CampaignError on
-    anything that no recipient's message could be made from, with file and line.
+    `attach` makes attachments in Python. `compiled=False` leaves every template to Jinja2, which gives the same bytes,
+    slower. Fails with CampaignError on anything that no recipient's message could be made from, with file and line.
     """
-    return Compiler(campaign, columns, compiled=compiled).program()
+    made = variations(campaign)
+    compilers = [Compiler(variation, columns, attach, compiled=compiled) for variation in made]
+    names = frozenset[str]().union(*(compiler.names for compiler in compilers)) - BUILT_IN
+    names |= frozenset(fields_of(attach))
+    if campaign.languages is not None:
+        if columns and campaign.languages.by not in columns:
+            raise CampaignError(
+                f"{campaign.languages.by} is no field of the recipients{nearest(campaign.languages.by, columns)}",
+                file=campaign.file,
+                path="languages.by",
+            )
+        names |= {campaign.languages.by}
+    fields = tuple(sorted(names))
+    plans = [compiler.plan(fields) for compiler in compilers]
+    return Program(plans, None if len(plans) == 1 else Chooser(campaign, made, fields))
 
 
 class Compiler:
-    """One campaign on its way to a program; used once."""
+    """One variation of a campaign on its way to a plan; used once."""
 
-    def __init__(self, campaign: Campaign, columns: Sequence[str] | None, *, compiled: bool) -> None:
-        self.campaign = campaign
-        self.templates = TemplateFolder(campaign_folder(campaign), compiled=compiled)
+    def __init__(
+        self, variation: Variation, columns: Sequence[str] | None, attach: Attach | None, *, compiled: bool
+    ) -> None:
+        self.campaign = campaign = variation.campaign
+        self.places = variation.places
+        folder = campaign_folder(campaign)
+        locale = campaign.content.locale or (variation.language if variation.language else DEFAULT_LOCALE)
+        self.templates = TemplateFolder(folder, locale=self.checked_locale(locale, variation), compiled=compiled)
         self.columns = columns or None
         self.sender = self.mailbox("from", campaign.from_)
         self.return_address = return_address(campaign)
         self.url = self.target("url")
         self.mailto = self.target("mailto")
         self.built_in = BUILT_IN if self.url else WITHOUT_URL
+        self.subject = self.header_template("subject", campaign.subject)
+        self.extra = self.extra_headers()
+        self.bodies = Reader(
+            campaign,
+            folder,
+            page=lambda sources: Page(campaign.content, sources, self.templates),
+            parse=lambda source: self.templates.parse(source, known=self.columns, built_in=self.built_in),
+            place=self.place,
+            domain=self.sender.domain,
+        ).bodies(attach)
+        self.in_headers = [self.subject, *self.extra.values()]
+        self.in_urls = [template for template in (self.url, self.mailto) if template]
+        self.all = [*self.in_headers, *self.in_urls, *self.bodies.templates]
 
-    def program(self) -> Program:
-        campaign = self.campaign
-        subject = self.header_template("subject", campaign.subject)
-        extra = self.extra_headers()
-        page, tree = self.tree()
-        in_headers = [subject, *extra.values()]
-        in_urls = [template for template in (self.url, self.mailto) if template]
-        templates = [*in_headers, *in_urls, *page]
-        fields = sorted(frozenset[str]().union(*(template.names for template in templates)) - BUILT_IN)
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset[str]().union(*(template.names for template in self.all))
+
+    def place(self, key: str) -> str:
+        """The key of the file that says what `key` is in this variation."""
+        head, bracket, rest = key.partition("[")
+        return f"{self.places.get(head, head)}{bracket}{rest}"
+
+    def checked_locale(self, name: str, variation: Variation) -> str:
+        try:
+            parsed_locale(name)
+        except ContentError as error:
+            if self.campaign.content.locale is None:
+                return DEFAULT_LOCALE  # a variant may be called as its field's values are: formal, kids
+            raise self.error("content.locale", str(error)) from None
+        return name
+
+    def plan(self, fields: tuple[str, ...]) -> Plan:
+        campaign, subject, extra, templates = self.campaign, self.subject, self.extra, self.all
         layout = Layout(fields, max_size=campaign.max_message_size)
         header = Assembler()
         write = HeaderWriter(header, layout)
@@ -74,7 +124,16 @@ class Compiler:
         for name, template in extra.items():
             write.template(name, template)
         write.text("MIME-Version: ", "1.0")
-        skeleton = Skeleton(token=layout.index["token"], write_template=layout.write)
+        tree = self.bodies.tree(layout)
+        skeleton = Skeleton(
+            token=layout.index["token"],
+            write_template=lambda out, part: (
+                layout.write_calendar(out, part.template)
+                if part.subtype == "calendar"
+                else layout.write(out, part.template)
+            ),
+            add=layout.add,
+        )
         skeleton.header(header, tree)
         body = Assembler(8 * campaign.max_message_size + MEMORY_MARGIN)
         skeleton.body(body, tree)
@@ -83,35 +142,35 @@ class Compiler:
         self.refuse_oversize(header.fixed_size + body.fixed_size)
         slots = [part for template in templates for part in template.parts if isinstance(part, Slot)]
         required = frozenset[str]().union(*(template.required for template in templates)) - BUILT_IN
-        return Program(
-            Plan(
-                fields=tuple(fields),
-                required=tuple(sorted(required)),
-                selective=tuple(
-                    (slot.name, slot.convert)
-                    for template in templates
-                    for slot in template.segments or ()
-                    if isinstance(slot, Slot) and slot.selective and slot.convert is not None
-                    if slot.name not in BUILT_IN
-                ),
-                in_headers=tuple(sorted(frozenset[str]().union(*(it.names for it in in_headers)) - BUILT_IN)),
-                uncertain=not all(template.flat for template in templates)
-                or any(template.names - BUILT_IN for template in in_urls),
-                header=header,
-                body=body,
-                steps=tuple(layout.steps),
-                slots=len(slots),
-                static_size=header.static_size + body.static_size,
-                campaign=campaign.campaign,
-                message_domain=self.sender.domain,
-                return_address=self.return_address,
-                max_size=campaign.max_message_size,
-                included=dict(self.templates.loader.digests) if self.templates.loader else {},
-            )
+        return Plan(
+            fields=fields,
+            required=tuple(sorted(required)),
+            selective=tuple(
+                (slot.name, slot.convert)
+                for template in templates
+                for slot in template.segments or ()
+                if isinstance(slot, Slot) and slot.selective and slot.convert is not None
+                if slot.name not in BUILT_IN
+            ),
+            in_headers=tuple(sorted(frozenset[str]().union(*(it.names for it in self.in_headers)) - BUILT_IN)),
+            uncertain=not all(template.flat for template in templates)
+            or any(template.names - BUILT_IN for template in self.in_urls)
+            or bool(self.bodies.paths or self.bodies.attach)
+            or any(text.subtype == "calendar" for text in self.bodies.texts),
+            header=header,
+            body=body,
+            steps=tuple(layout.steps),
+            slots=len(slots),
+            static_size=header.static_size + body.static_size,
+            campaign=campaign.campaign,
+            message_domain=self.sender.domain,
+            return_address=self.return_address,
+            max_size=campaign.max_message_size,
+            included=dict(self.templates.loader.digests) if self.templates.loader else {},
         )
 
     def error(self, key: str, message: str, *, hint: str | None = None) -> CampaignError:
-        return CampaignError(message, file=self.campaign.file, path=key, hint=hint)
+        return CampaignError(message, file=self.campaign.file, path=self.place(key), hint=hint)
 
     def mailbox(self, key: str, text: str) -> Address:
         try:
@@ -130,7 +189,7 @@ class Compiler:
             raise self.error(name.lower().replace("-", "_"), str(error)) from None
 
     def header_template(self, key: str, text: str) -> Template:
-        source = Source(text=text.strip(), mode=Mode.TEXT, file=self.campaign.file, path=key)
+        source = Source(text=text.strip(), mode=Mode.TEXT, file=self.campaign.file, path=self.place(key))
         template = self.templates.parse(source, known=self.columns, built_in=self.built_in)
         for part in template.parts:
             found = headers.control_problem(part) if isinstance(part, str) else None
@@ -172,29 +231,6 @@ class Compiler:
             if wrong is not None:
                 raise self.error(key, f"{wrong[0]!r} may not stand in a URL", hint="percent-encode it")
         return template
-
-    def tree(self) -> tuple[list[Template], Part]:
-        content = self.campaign.content
-        if content.html is None and content.text is None:
-            raise self.error("content", "there is neither html nor text")
-        if content.inline and content.html is None:
-            raise self.error("content.inline", "inline images need content.html")
-        images = [
-            read_file(path, key=f"content.inline[{number}]", content_domain=self.sender.domain)
-            for number, path in enumerate(content.inline)
-        ]
-        attachments = [
-            read_file(path, key=f"content.attachments[{number}]") for number, path in enumerate(content.attachments)
-        ]
-        html = text = None
-        if content.html is not None:
-            page = Source(text=read_text(content.html, key="content.html"), mode=Mode.HTML, file=content.html)
-            html = self.templates.parse(refer_to_inline(page, images), known=self.columns, built_in=self.built_in)
-        if content.text is not None:
-            plain = Source(text=read_text(content.text, key="content.text"), mode=Mode.TEXT, file=content.text)
-            text = self.templates.parse(plain, known=self.columns, built_in=self.built_in)
-        bodies = [template for template in (html, text) if template is not None]
-        return bodies, arrange(html, text, images, attachments)
 
     def list_id(self) -> str | None:
         campaign = self.campaign
@@ -271,7 +307,8 @@ class HeaderWriter:
 
 def campaign_folder(campaign: Campaign) -> Path | None:
     """The folder whose templates may be included: that of the campaign file, or else of its content."""
-    for file in (campaign.file, campaign.content.html, campaign.content.text):
+    content = campaign.content
+    for file in (campaign.file, content.html, content.mjml, content.markdown, content.text):
         if file:
             return Path(file).parent
     return None

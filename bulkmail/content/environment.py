@@ -4,6 +4,7 @@ A value that is null or absent is undefined at every level: false in a test, rep
 printed, so that a hole in the data never becomes a blank in a mail.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
@@ -34,6 +35,7 @@ BUDGET = "_budget"
 COUNTED = "_counted"
 LIMITED = "_limited"
 RANGE, NAMESPACE, JOINER = "_range", "_namespace", "_joiner"
+CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 PRINTABLE = (str, int, float, Decimal, date, list, tuple, Mapping, Undefined)
 _WORK_CHARACTERS = 6  # as a power of two
 
@@ -70,13 +72,19 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(("+", "*", "%", "**"))
 
     def __init__(
-        self, *, html: bool = False, url: bool = False, locale: str = DEFAULT_LOCALE, loader: BaseLoader | None = None
+        self,
+        *,
+        html: bool = False,
+        url: bool = False,
+        calendar: bool = False,
+        locale: str = DEFAULT_LOCALE,
+        loader: BaseLoader | None = None,
     ) -> None:
         super().__init__(
             autoescape=html,
             undefined=Absent,
             keep_trailing_newline=True,
-            finalize=percent_encode if url else printable,
+            finalize=percent_encode if url else calendar_text if calendar else printable,
             cache_size=-1,
             auto_reload=False,
             loader=loader,
@@ -88,7 +96,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         if url:
             self.filters["urlencode"] = lambda value: QuotedUrl(FILTERS["urlencode"](value))
         self.tests = test_table()
-        self.printing_html, self.printing_url, self.locale = html, url, locale
+        self.printing_html, self.printing_url, self.printing_calendar = html, url, calendar
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, LoopContext) and attribute in LOOP_ATTRIBUTES:
@@ -187,6 +195,16 @@ def printable(value: Any) -> Any:
     if not isinstance(value, PRINTABLE):
         raise ContentError("the template prints what is no data; macros are called with ( )")
     return value
+
+
+def calendar_text(value: Any) -> str:
+    """A value as TEXT of iCalendar (RFC 5545 §3.3.11)."""
+    text = str(printable(value))
+    text = text.replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,")
+    text = text.replace("\r\n", "\\n").replace("\n", "\\n").replace("\r", "\\n")
+    if CONTROLS.search(text):
+        raise ContentError("a value printed into a calendar has a control character")
+    return text
 
 
 def namespace(_: Any, **values: Any) -> Namespace:

@@ -39,7 +39,7 @@ class State(NamedTuple):
 
 TEXT = State()
 OPEN = {"<": State("name"), "</": State("name", "/")}
-_opening = re.compile(r"<(?:!--(?P<cond>\[if\b)?|(?P<decl>[!?])|(?P<tag>/?[A-Za-z][^\s/>]*))")
+_opening = re.compile(r"<(?:!--(?P<empty>-?>)|!--(?P<cond>\[if\b)?|(?P<decl>[!?])|(?P<tag>/?[A-Za-z][^\s/>]*))")
 _attribute = re.compile(r"""[^\s/>=]+""")
 _RAW = ("script", "style", "title", "textarea", "xmp", "noscript")
 
@@ -56,6 +56,8 @@ def feed(state: State, text: str) -> State:
                 if found is None:
                     return OPEN["</" if text.endswith("</") else "<"] if text.endswith(("<", "</")) else state
                 position = found.end()
+                if found["empty"]:
+                    continue
                 if found["tag"]:
                     state = State("name" if position == size else "tag", found["tag"].lower())
                 elif found["decl"] or found["cond"]:

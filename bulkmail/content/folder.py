@@ -6,8 +6,10 @@ from pathlib import Path, PurePosixPath
 
 from jinja2 import BaseLoader, Environment, TemplateNotFound
 
+from bulkmail.content.plain import plain_text
 from bulkmail.errors import CampaignError
 
+PAGES = (".html", ".htm", ".xhtml")
 MAX_TEMPLATE_BYTES = 4 * 1024 * 1024
 
 
@@ -55,3 +57,11 @@ class FolderLoader(BaseLoader):
             self._texts[template] = text
             self.digests[template] = blake2b(data, digest_size=16).hexdigest()
         return text, str(path), lambda: True
+
+
+class TextLoader(FolderLoader):
+    """The same, of which pages are given as their text."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
+        text, file, fresh = super().get_source(environment, template)
+        return plain_text(text) if PurePosixPath(template).suffix.lower() in PAGES else text, file, fresh

@@ -14,6 +14,7 @@ from msgspec import Struct
 from bulkmail.address import Address, AddressError, parse_address, parse_mailbox, wire_address
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
+from bulkmail.native import base32
 
 MAC_BYTES = 10
 TOKEN_LENGTH = 32
@@ -88,7 +89,7 @@ class Issuer:
         mac = self._mac.copy()
         mac.update(packed)
         seals = mac.digest()
-        return TokenPair(_text(packed + seals[:MAC_BYTES]), _text(packed + seals[MAC_BYTES:]))
+        return TokenPair(base32.encode(packed + seals[:MAC_BYTES]), base32.encode(packed + seals[MAC_BYTES:]))
 
 
 class Identity:
@@ -162,10 +163,6 @@ def _seal(mac: "blake2b", packed: bytes) -> bytes:
     mac = mac.copy()
     mac.update(packed)
     return mac.digest()
-
-
-def _text(data: bytes) -> str:
-    return base64.b32encode(data).decode("ascii").lower()
 
 
 def return_path(campaign: Campaign, token: str) -> str:

@@ -12,7 +12,7 @@ from jinja2 import nodes
 from markupsafe import escape
 
 from bulkmail.content import headers
-from bulkmail.content.environment import Budget, percent_encode, printable
+from bulkmail.content.environment import Budget
 from bulkmail.content.errors import ContentError, MissingField
 from bulkmail.content.expressions import LOOP_VALUES, Expressions, Function, Scope, Values
 from bulkmail.content.identity import TOKEN_LENGTH
@@ -69,6 +69,11 @@ class Layout(Frame):
         if any(isinstance(segment, Loop) for segment in all_segments(segments)):
             scope.budget = self.add(lambda values: Budget())
         Writer(out, template).segments(segments, scope, self)
+
+    def write_calendar(self, out: Output, template: Template) -> None:
+        """The same for iCalendar, whose lines have at most 75 octets (RFC 5545 §3.1)."""
+        text = self.text(template)
+        out.slot(self.add(lambda values: folded(text(values))))
 
     def by_jinja(self, template: Template) -> Step:
         used = [(name, self.index[name]) for name in sorted(template.names)]
@@ -146,11 +151,10 @@ class Writer:
 
     def printing(self, segment: Computed, scope: Scope) -> Step:
         function = self.function(segment.node, scope)
-        if self.environment.printing_url:
-            return lambda values: str(percent_encode(function(values)))
+        finalize: Callable[[Any], Any] = self.environment.finalize or str
         if self.environment.printing_html and not segment.data:
-            return lambda values: str(escape(printable(function(values))))
-        return lambda values: str(printable(function(values)))
+            return lambda values: str(escape(finalize(function(values))))
+        return lambda values: str(finalize(function(values)))
 
     def choice(self, choice: Choice, scope: Scope, frame: Frame) -> None:
         taken: list[int] = []
@@ -317,6 +321,21 @@ class Text:
                 raise MissingField(self.names[index])
             else:
                 texts.append(detail)
+
+
+def folded(text: str) -> str:
+    """iCalendar lines of at most 75 octets, cut between characters."""
+    lines = []
+    for line in text.splitlines():
+        data = line.encode()
+        while len(data) > 75:
+            cut = 75
+            while data[cut] & 0xC0 == 0x80:
+                cut -= 1
+            lines.append(data[:cut].decode())
+            data = b" " + data[cut:]
+        lines.append(data.decode())
+    return "\n".join((*lines, ""))
 
 
 def always_good(template: Template) -> bool:

@@ -5,10 +5,11 @@ Each boundary is `=_TOKEN_N`: "=_" occurs in no quoted-printable or base64 text,
 
 import base64
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from mimetypes import MimeTypes
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -39,10 +40,17 @@ class File(Struct, frozen=True, kw_only=True):
 
 
 class TextPart(Struct, frozen=True, kw_only=True):
-    """A body: `subtype` is html or plain."""
+    """A body: `subtype` is plain, html, x-amp-html or calendar; `parameters` of its Content-Type beside charset."""
 
     subtype: str
     template: Template
+    parameters: str = ""
+
+
+class OwnFiles(Struct, frozen=True, kw_only=True):
+    """Attachments that differ between recipients: `make` gives them from the values of a message."""
+
+    make: Callable[[list[Any]], Iterable[File]]
 
 
 class Multipart(Struct, frozen=True, kw_only=True):
@@ -53,7 +61,7 @@ class Multipart(Struct, frozen=True, kw_only=True):
     parts: "tuple[Part, ...]"
 
 
-Part = TextPart | File | Multipart
+Part = TextPart | File | Multipart | OwnFiles
 
 
 def read_text(path: str, *, key: str) -> str:
@@ -120,26 +128,28 @@ def refer_to_inline(html: Source, images: Sequence[File]) -> Source:
     return Source(text=text, mode=html.mode, file=html.file, path=html.path)
 
 
-def arrange(html: Template | None, text: Template | None, images: Sequence[File], attachments: Sequence[File]) -> Part:
+def arrange(bodies: Sequence[TextPart], images: Sequence[File], attachments: Sequence[File | OwnFiles]) -> Part:
     """mixed(alternative(text, related(html, images)), attachments), without the levels that would hold one part."""
-    bodies: list[Part] = []
-    if text is not None:
-        bodies.append(TextPart(subtype="plain", template=text))
-    if html is not None:
-        page: Part = TextPart(subtype="html", template=html)
-        bodies.append(Multipart(subtype="related", number=3, parts=(page, *images)) if images else page)
-    body = bodies[0] if len(bodies) == 1 else Multipart(subtype="alternative", number=2, parts=tuple(bodies))
+    pages: list[Part] = [
+        Multipart(subtype="related", number=3, parts=(body, *images)) if images and body.subtype == "html" else body
+        for body in bodies
+    ]
+    body = pages[0] if len(pages) == 1 else Multipart(subtype="alternative", number=2, parts=tuple(pages))
     return Multipart(subtype="mixed", number=1, parts=(body, *attachments)) if attachments else body
 
 
-WriteTemplate = Callable[[Assembler, Template], None]
+WriteTemplate = Callable[[Assembler, TextPart], None]
 
 
 class Skeleton(Struct, frozen=True, kw_only=True):
-    """Writes a tree into assemblers; `token` is the index of the boundary's slot, `write_template` fills a body."""
+    """Writes a tree into assemblers.
+
+    `token` is the index of the boundary's slot, `write_template` fills a body, `add` gives a step's result an index.
+    """
 
     token: int
     write_template: WriteTemplate
+    add: Callable[[Callable[[list[Any]], str]], int]
 
     def header(self, out: Assembler, part: Part) -> None:
         """The Content-* header lines of a part."""
@@ -149,21 +159,24 @@ class Skeleton(Struct, frozen=True, kw_only=True):
             out.copy_slot(self.token)
             out.copy(f'_{part.number}"\r\n'.encode())
         elif isinstance(part, TextPart):
-            out.copy(f"Content-Type: text/{part.subtype}; charset=utf-8\r\n".encode())
+            out.copy(f"Content-Type: text/{part.subtype}; charset=utf-8{part.parameters}\r\n".encode())
             out.copy(b"Content-Transfer-Encoding: quoted-printable\r\n")
-        else:
+        elif isinstance(part, File):
             out.copy(file_header(part))
 
     def body(self, out: Assembler, part: Part) -> None:
         """The content of a part; the line break before the next boundary is not part of it (RFC 2046 §5.1.1)."""
         if isinstance(part, TextPart):
             out.begin()
-            self.write_template(out, part.template)
+            self.write_template(out, part)
             out.end()
         elif isinstance(part, File):
             out.copy(base64_lines(part.data))
-        else:
+        elif isinstance(part, Multipart):
             for child in part.parts:
+                if isinstance(child, OwnFiles):
+                    out.copy_slot(self.add(self.own_files(child, part.number)))
+                    continue
                 self.boundary(out, part)
                 out.copy(b"\r\n")
                 self.header(out, child)
@@ -172,6 +185,20 @@ class Skeleton(Struct, frozen=True, kw_only=True):
                 out.copy(b"\r\n")
             self.boundary(out, part)
             out.copy(b"--")
+
+    def own_files(self, files: OwnFiles, number: int) -> Callable[[list[Any]], str]:
+        """The step that gives the parts of one recipient's own files, each from its boundary to its line break."""
+        token, make = self.token, files.make
+
+        def parts(values: list[Any]) -> str:
+            start = b"--=_%b_%d\r\n" % (values[token].encode(), number)
+            return b"".join(
+                piece
+                for file in make(values)
+                for piece in (start, file_header(file), b"\r\n", base64_lines(file.data), b"\r\n")
+            ).decode()
+
+        return parts
 
     def boundary(self, out: Assembler, part: Multipart) -> None:
         out.copy(b"--=_")
@@ -202,5 +229,4 @@ def is_utf8(data: bytes) -> bool:
 
 def base64_lines(data: bytes) -> bytes:
     """Lines of 76 columns, CRLF between them, none at the end (RFC 2045 §6.8)."""
-    text = base64.b64encode(data)
-    return b"\r\n".join(text[start : start + 76] for start in range(0, len(text), 76))
+    return base64.encodebytes(data).replace(b"\n", b"\r\n").removesuffix(b"\r\n")

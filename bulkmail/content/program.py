@@ -14,6 +14,8 @@ from bulkmail.content.errors import ContentError, MissingField
 from bulkmail.content.headers import control_problem, readable
 from bulkmail.content.layout import Step
 from bulkmail.content.segments import Convert
+from bulkmail.content.variants import Chooser
+from bulkmail.model.recipient import PlainRules
 from bulkmail.native.assembly import Assembler
 
 # The longest that a message of somebody unknown yet may have in their place.
@@ -74,12 +76,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 class Program:
     """A campaign's content, compiled. Immutable: any number of threads may render at once."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plans: Sequence[Plan], chooser: Chooser | None = None) -> None:
+        """`chooser` picks one of the plans, which all have the same fields; None for the only one."""
+        plan = plans[0]
         self.fields = plan.fields
-        self.included = plan.included
+        self.included = {name: digest for each in plans for name, digest in each.included.items()}
         self._plan = plan
-        self._header, self._body = plan.header, plan.body
-        self._steps = plan.steps
+        self._plans, self._chooser = plans, chooser
         self._width = len(plan.fields)
         self._message_domain, self._campaign = plan.message_domain, plan.campaign
         self._message_id = self._width + 3
@@ -116,10 +119,14 @@ class Program:
         ContentError.
         """
         values = self._values(recipient, row, token, date, link or token)
+        plan = self._plan if self._chooser is None else self._plans[self._chooser.choose(values, recipient)]
+        return self._rendered(plan, values)
+
+    def _rendered(self, plan: Plan, values: list[Any]) -> RenderedMessage:
         try:
-            for step in self._steps:
+            for step in plan.steps:
                 values.append(step(values))
-            return RenderedMessage(self._header.assemble(values), self._body.assemble(values), values[self._message_id])
+            return RenderedMessage(plan.header.assemble(values), plan.body.assemble(values), values[self._message_id])
         except KeyError as error:
             raise MissingField(self.fields[error.args[0]]) from None
         except OverflowError:
@@ -127,9 +134,35 @@ class Program:
         except UnicodeEncodeError:
             raise ContentError("a field has half a character (a lone surrogate)") from None
 
-    def problem(self, fields: Mapping[str, Any]) -> str | None:
-        """Why no message can be made of this row, as a sentence; None where all is well."""
+    @property
+    def plain_rules(self) -> PlainRules | None:
+        """What makes a row of texts good, with nothing for `problem` to find; None where only a rendering tells.
+
+        Texts with control characters are not meant: in a header they are a problem.
+        """
         plan = self._plan
+        room = plan.max_size - plan.static_size
+        if self._chooser is not None or plan.uncertain or plan.selective or room <= 0:
+            return None
+        return PlainRules(
+            fields=self.fields,
+            required=plan.required,
+            # As in `problem`; characters are never more than bytes.
+            max_bytes=room // (24 * plan.slots) if plan.slots else room,
+        )
+
+    def problem(self, fields: Mapping[str, Any]) -> str | None:
+        """Why no message can be made of this row, as a sentence; None where all is well.
+
+        A row is judged by all arms of an A/B test, whichever it is in: the arms differ in nothing but their content.
+        """
+        if self._chooser is None:
+            return self._problem(self._plan, fields)
+        values = [None if (value := fields.get(name)) == "" else value for name in self.fields]
+        problems = (self._problem(self._plans[number], fields) for number in self._chooser.all(values))
+        return next((problem for problem in problems if problem is not None), None)
+
+    def _problem(self, plan: Plan, fields: Mapping[str, Any]) -> str | None:
         for name in plan.required:
             if fields.get(name) in (None, ""):
                 return str(MissingField(name))
@@ -155,7 +188,8 @@ class Program:
             # 24: four bytes a character, six columns a byte.
             if certain and plan.static_size + plan.slots * longest * 24 <= plan.max_size:
                 return None
-            size = len(self.render(SAMPLE_ADDRESS, row, SAMPLE_TOKEN, SAMPLE_DATE).data)
+            values = self._values(SAMPLE_ADDRESS, row, SAMPLE_TOKEN, SAMPLE_DATE, SAMPLE_TOKEN)
+            size = len(self._rendered(plan, values).data)
         except ContentError as error:
             return unfit or str(error)
         if size > plan.max_size:

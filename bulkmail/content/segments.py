@@ -9,7 +9,7 @@ from jinja2 import nodes
 from markupsafe import escape
 from msgspec import Struct
 
-from bulkmail.content.environment import Absent, TemplateEnvironment, percent_encode, printable, walk
+from bulkmail.content.environment import Absent, TemplateEnvironment, calendar_text, percent_encode, walk
 from bulkmail.content.errors import ContentError
 from bulkmail.content.escaping import LINK, STYLE
 from bulkmail.content.expressions import Expressions, Scope, Unsupported
@@ -252,6 +252,8 @@ def literal(value: Any, environment: TemplateEnvironment) -> str:
     """A constant as it is printed."""
     if environment.printing_html:
         return str(escape(value))
+    if environment.printing_calendar:
+        return calendar_text(value)
     return percent_encode(value) if environment.printing_url else str(value)
 
 
@@ -274,7 +276,7 @@ def slot_of(node: nodes.Node, environment: TemplateEnvironment) -> Slot | None:
     if not isinstance(node, nodes.Name):
         return None
     slot = partial(Slot, name=node.name, line=node.lineno)
-    html, url = environment.printing_html, environment.printing_url
+    html, url = environment.printing_html, environment.printing_url or environment.printing_calendar
     if not filters and (not url or node.name == "token"):
         return slot(escape=html)
     if len(filters) == 1 and default is not None and not url:
@@ -317,7 +319,8 @@ class Chain:
 
     def __init__(self, name: str, filters: Sequence[Callable[[Any], Any]], environment: TemplateEnvironment) -> None:
         self.name, self.filters = name, filters
-        self.html, self.url = environment.printing_html, environment.printing_url
+        self.html = environment.printing_html
+        self.finalize = environment.finalize or str
 
     def __call__(self, value: Any) -> str:
         return self.text(self.filtered(value))
@@ -340,7 +343,7 @@ class Chain:
         return value
 
     def text(self, value: Any) -> str:
-        return percent_encode(value) if self.url else str(printable(value))
+        return str(self.finalize(value))
 
 
 def try_converters(segments: Segments) -> tuple[int, str] | None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from bulkmail.content.environment import BUDGET, Budget, TemplateEnvironment, nearest, walk
 from bulkmail.content.errors import ContentError
 from bulkmail.content.expressions import Unsupported
-from bulkmail.content.folder import FolderLoader
+from bulkmail.content.folder import FolderLoader, TextLoader
 from bulkmail.content.locales import DEFAULT_LOCALE
 from bulkmail.content.segments import Builder, Segment, Segments, Slot, all_segments, try_converters
 from bulkmail.content.vetting import REFERRING, CheckedEnvironment, names_in
@@ -26,11 +26,16 @@ SPECIAL = frozenset(("caller", "kwargs", "loop", "self", "super", "varargs"))
 
 
 class Mode(Enum):
-    """Where the text goes: what is printed is HTML-escaped, taken as it is, or percent-encoded."""
+    """Where the text goes: what is printed is HTML-escaped, taken as it is, percent-encoded, or iCalendar text.
+
+    `DERIVED` is text made of a page: what it includes are pages, of which it takes the text.
+    """
 
     HTML = "html"
     TEXT = "text"
     URL = "url"
+    CALENDAR = "calendar"
+    DERIVED = "derived"
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -106,15 +111,22 @@ class TemplateFolder:
     def __init__(self, folder: Path | None = None, *, locale: str = DEFAULT_LOCALE, compiled: bool = True) -> None:
         self.loader = FolderLoader(folder) if folder is not None else None
         self.compiled = compiled
+        texts = TextLoader(folder) if folder is not None else None
         self.environments = {
             mode: CheckedEnvironment(
                 html=mode is Mode.HTML,
                 url=mode is Mode.URL,
+                calendar=mode is Mode.CALENDAR,
                 locale=locale,
-                loader=None if mode is Mode.URL else self.loader,
+                loader=None if mode is Mode.URL else texts if mode is Mode.DERIVED else self.loader,
             )
             for mode in Mode
         }
+
+    def check(self, source: Source) -> None:
+        """Fails with CampaignError where the template's syntax is wrong or it has what templates may not have."""
+        with Reporting(source, "read"):
+            self.environments[Mode.TEXT].parse(source.text, None, source.file)
 
     def parse(
         self, source: Source, *, known: Sequence[str] | None = None, built_in: frozenset[str] = BUILT_IN
@@ -133,7 +145,8 @@ class Parser:
         self, folder: TemplateFolder, source: Source, known: Sequence[str] | None, built_in: frozenset[str]
     ) -> None:
         self.environment = folder.environments[source.mode]
-        self.loader = folder.loader if source.mode is not Mode.URL else None
+        loader = self.environment.loader
+        self.loader = loader if isinstance(loader, FolderLoader) else None
         self.compiled = folder.compiled
         self.source, self.known, self.built_in = source, known, built_in
         self.name = self.loader.name_of(source.file) if self.loader and source.file and not source.path else ""

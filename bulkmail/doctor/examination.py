@@ -9,16 +9,17 @@ from msgspec import Struct
 from bulkmail.address import parse_address, parse_mailbox, wire_address
 from bulkmail.dkim.signing import Signer
 from bulkmail.doctor.exchangers import examine_exchangers
-from bulkmail.doctor.finding import Finding, fine, unknown
+from bulkmail.doctor.finding import Finding, advice, fine, unknown
 from bulkmail.doctor.machine import examine_machine, look_at_machine
 from bulkmail.doctor.nameservers import examine_nameservers
-from bulkmail.doctor.recipient import examine_recipient
+from bulkmail.doctor.recipient import examine_recipient, suppression_finding
 from bulkmail.doctor.relays import examine_relays
 from bulkmail.doctor.reputation import BlockList, examine_reputation
 from bulkmail.doctor.scene import Scene
 from bulkmail.doctor.sender import Identity, examine_sender
 from bulkmail.doctor.signing import examine_signing
 from bulkmail.doctor.sources import examine_sources, public_addresses
+from bulkmail.engine.ways import Way, Ways
 from bulkmail.model.campaign import Campaign
 
 EXAMINATION_SECONDS = 30.0
@@ -42,11 +43,19 @@ async def examine_network(scene: Scene, wishes: Wishes) -> list[Finding]:
     findings = await _nameservers(scene)
     if _dead(findings):
         return findings
-    return findings + await _together(
-        sources=examine_sources(scene),
-        **({"port25": examine_exchangers(scene, wishes.probes)} if wishes.probes else {}),
-        **_lists(scene, wishes, ()),
-    )
+    rounds: dict[str, Awaitable[list[Finding]]] = {"sources": examine_sources(scene), **_lists(scene, wishes, ())}
+    if wishes.probes:
+        rounds["port25"] = examine_exchangers(scene, wishes.probes)
+    else:
+        findings.append(
+            advice(
+                "port25.untried",
+                "whether port 25 is open was not tried",
+                "no campaign and no --probe",
+                remedy="name a domain whose exchangers may be greeted: bulkmail doctor --probe example.org",
+            )
+        )
+    return findings + await _together(**rounds)
 
 
 async def examine_campaign(
@@ -83,12 +92,22 @@ async def examine_one(
     findings = await _nameservers(scene)
     if _dead(findings):
         return findings
-    return findings + await _together(
-        recipient=examine_recipient(
+    domain = address.rpartition("@")[2]
+    rounds = _lists(scene, wishes, (domain,))
+    ways = Ways(scene.campaign.delivery).of(domain) if scene.campaign is not None else None
+    if scene.campaign is not None and ways is not None:
+        findings += [suppression_finding(address, suppressed), _routed(domain, ways)]
+        rounds["relays"] = examine_relays(scene, scene.campaign, sender)
+    else:
+        rounds["recipient"] = examine_recipient(
             scene, address, suppressed=suppressed, sender=sender, probe_recipient=wishes.rcpt_probe
-        ),
-        **_lists(scene, wishes, (address.rpartition("@")[2],)),
-    )
+        )
+    return findings + await _together(**rounds)
+
+
+def _routed(domain: str, ways: tuple[Way, ...]) -> Finding:
+    hosts = ", ".join(host for way in ways for _, host in way.site.hosts)
+    return fine("recipient.routed", f"mail to {domain} goes as the campaign says, not by its MX", hosts)
 
 
 def identity_of(campaign: Campaign, signer: Signer) -> Identity:

@@ -9,6 +9,7 @@ from bulkmail.doctor import probe
 from bulkmail.doctor.exchangers import contact, judge
 from bulkmail.doctor.finding import Finding, fine, problem, unknown
 from bulkmail.doctor.lookups import TLSA
+from bulkmail.doctor.policies import examine_sts_policy
 from bulkmail.doctor.scene import Scene
 from bulkmail.policy.reach import forbidden_address
 from bulkmail.policy.route import MailHost, site_of
@@ -21,16 +22,7 @@ async def examine_recipient(
     scene: Scene, address: str, *, suppressed: str | None, sender: str, probe_recipient: bool
 ) -> list[Finding]:
     """`address` in wire form; `suppressed` says why it gets no mail; `sender` is the envelope sender of a probe."""
-    findings = [
-        problem(
-            "recipient.suppressed",
-            f"{address} is suppressed and gets no mail",
-            suppressed,
-            remedy=f"if that was a mistake: bulkmail suppress remove {address}",
-        )
-        if suppressed is not None
-        else fine("recipient.free", f"{address} is not suppressed")
-    ]
+    findings = [suppression_finding(address, suppressed)]
     domain = address.rpartition("@")[2]
     hosts = await _hosts(scene, domain, findings)
     if not hosts:
@@ -53,6 +45,18 @@ async def examine_recipient(
     if probe_recipient and not reached.unreached and not reached.refusal:
         findings.append(await _ask_for(scene, names[0], address, sender))
     return findings
+
+
+def suppression_finding(address: str, suppressed: str | None) -> Finding:
+    """Whether the address gets mail at all; `suppressed` says why not."""
+    if suppressed is None:
+        return fine("recipient.free", f"{address} is not suppressed")
+    return problem(
+        "recipient.suppressed",
+        f"{address} is suppressed and gets no mail",
+        suppressed,
+        remedy=f"if that was a mistake: bulkmail suppress remove {address}",
+    )
 
 
 async def _hosts(scene: Scene, domain: str, findings: list[Finding]) -> list[MailHost]:
@@ -140,6 +144,7 @@ async def _policies(scene: Scene, domain: str, names: list[str]) -> list[Finding
         )
     elif identity := announced_id(text.encode() for text in sts.records):
         findings.append(fine("sts.announced", f"{domain} announces an MTA-STS policy", f"id {identity}"))
+        findings += await examine_sts_policy(scene, domain, names)
     else:
         findings.append(fine("sts.none", f"{domain} announces no MTA-STS policy"))
     for name, found in zip(names, tlsa, strict=True):

@@ -222,7 +222,8 @@ def alignment(identity: Identity, records: dict[str, DmarcRecord | None], record
 
 async def _domain_findings(scene: Scene, identity: Identity) -> list[Finding]:
     findings = []
-    for key, domain in dict.fromkeys((("return_path", identity.bounce_domain), ("from", identity.author))):
+    named = {identity.bounce_domain: "return_path", identity.author: "from"}
+    for domain, key in named.items():
         exchangers, addresses = await asyncio.gather(scene.lookups.ask(domain, MX), scene.lookups.addresses(domain))
         null = [mx.host for mx in exchangers.records] == ["."]
         if Status.FAILED in (exchangers.status, addresses.status) and not exchangers.records:

@@ -94,7 +94,7 @@ def _bindable(source: EgressSource) -> list[Finding]:
 
 async def _identity(scene: Scene, ip: str, ehlo: str) -> list[Finding]:
     pointer, greeted = await asyncio.gather(scene.lookups.names_of(ip), scene.lookups.addresses(ehlo))
-    findings = [*await _pointer_findings(scene, ip, ehlo, pointer), *_greeting_findings(ip, ehlo, greeted)]
+    findings = [*await _pointer_findings(scene, ip, ehlo, pointer), *greeting_findings(ip, ehlo, greeted)]
     if not findings:
         findings.append(fine("source.identity", f"{ip} is {ehlo}, forwards and backwards", ", ".join(pointer.records)))
     return findings
@@ -141,7 +141,8 @@ async def _pointer_findings(scene: Scene, ip: str, ehlo: str, pointer: Lookup[st
     return []
 
 
-def _greeting_findings(ip: str, ehlo: str, greeted: Lookup[str]) -> list[Finding]:
+def greeting_findings(ip: str, ehlo: str, greeted: Lookup[str]) -> list[Finding]:
+    """Whether the name that `ip` greets with is a full one and leads to it."""
     mend = f"give {ehlo} an address record {ip}, or set ehlo in delivery.sources to the PTR name"
     if "." not in ehlo.strip("."):
         return [problem("ehlo.name", "the name to greet with is no full domain name", f"EHLO {ehlo}", remedy=mend)]

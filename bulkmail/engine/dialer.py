@@ -14,7 +14,8 @@ from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Reply, Stage
-from bulkmail.net.connection import Connection, HandshakeError, connect
+from bulkmail.net.connection import Connection, HandshakeError
+from bulkmail.net.opening import connect
 from bulkmail.net.owner import Owner
 from bulkmail.net.reach import no_route
 from bulkmail.net.timeouts import Timeouts
@@ -36,6 +37,7 @@ DEAD_SECONDS = 60.0
 NO_TLS_SECONDS = 3600.0
 # How long a host that closes over EHLO is greeted with HELO; and where that may be, for HELO offers no TLS.
 NO_EHLO_SECONDS = 3600.0
+MOST_REMEMBERED = 100_000
 HELO_ALLOWED = ("none", "opportunistic")
 
 
@@ -191,7 +193,7 @@ class Dialer:
             encrypted=transport.implicit_tls,
             credentials=transport.credentials,
             requiretls=transport.requiretls,
-            helo=tls in HELO_ALLOWED and self._without_ehlo.get(address, 0.0) > self._clock.monotonic(),
+            helo=tls in HELO_ALLOWED and self._without_ehlo.get(address, 0.0) > now,
         )
 
         def make() -> Connection:
@@ -241,7 +243,7 @@ class Dialer:
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
                 _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
                 return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
-            if _closed_over_ehlo(found) and tls in HELO_ALLOWED and address not in self._without_ehlo:
+            if _closed_over_ehlo(found) and tls in HELO_ALLOWED and self._without_ehlo.get(address, 0.0) <= now:
                 _remember(self._without_ehlo, address, self._clock.monotonic(), NO_EHLO_SECONDS)
                 return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
@@ -311,5 +313,5 @@ def _remember(until: dict[Name, float], name: Name, now: float, seconds: float) 
     """`name` for `seconds`. What is over stands in front and goes, for all of a dict are remembered equally long."""
     until.pop(name, None)
     until[name] = now + seconds
-    while until[first := next(iter(until))] <= now:
+    while until[first := next(iter(until))] <= now or len(until) > MOST_REMEMBERED:
         del until[first]

@@ -83,7 +83,7 @@ class Incoming:
             # Where one mailbox is for all that comes back, a mail to unsubscribe is known by its subject.
             if self.unsubscribing.apply(Wish(token=token, way="mail")) is not None:
                 return Taken(kind="unsubscribe", effect=Effect.SUPPRESSED.value, why="asked for by mail")
-        applied = self._desk.apply(read.report)
+        applied = self._desk.apply(read.report, mail.data)
         if applied.effect is Effect.NONE and (applied.kind is Kind.NONE or _lost(applied)):
             return self._keep(mail, applied.kind.value, applied.why, applied)
         return Taken(kind=applied.kind.value, effect=applied.effect.value, why=applied.why, applied=applied)

@@ -6,7 +6,7 @@ intake goes on behind the last one. Memory is bounded by INGEST_ROWS, and 64 bit
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
@@ -15,8 +15,9 @@ from bulkmail.content.program import Program
 from bulkmail.engine.statistics import Statistics
 from bulkmail.events.log import EventLog
 from bulkmail.model.delivery import Disposition, Event, Reason
-from bulkmail.model.recipient import Recipient, RejectedRow
+from bulkmail.model.recipient import PlainBatch, Recipient, RejectedRow
 from bulkmail.native.hashset import AddressSet
+from bulkmail.native.rows import group
 from bulkmail.store.chunks import NewChunk
 from bulkmail.store.runs import IntakeProgress, Run
 from bulkmail.store.store import Store
@@ -28,6 +29,8 @@ CHUNK_RECIPIENTS = 1_000
 OWN_CHUNK_RECIPIENTS = 50
 
 Row = Recipient | RejectedRow
+Batch = PlainBatch | Sequence[Row]
+Groups = dict[str, tuple[list[str], list[bytes]]]
 
 
 class Intake:
@@ -58,19 +61,20 @@ class Intake:
         self._seen = AddressSet()
         self._rows = 0
         self._since_ingest = 0
-        self._groups: defaultdict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)
+        self._groups: defaultdict[str, Groups] = defaultdict(dict)
         self._events: list[Event] = []
         self._publish = publish
         self._durable: list[Event] = []
 
     async def run(
-        self, batches: AsyncIterator[Sequence[Row]], thread: Executor, *, limit: int | None, stop: Callable[[], bool]
+        self, batches: AsyncIterator[Batch], thread: Executor, *, limit: int | None, stop: Callable[[], bool]
     ) -> bool:
         """Take all rows in; False where `stop` said so before the end. Raises CampaignError, StateError."""
         loop = asyncio.get_running_loop()
         async for batch in batches:
-            rows = batch if limit is None else batch[: limit - self._rows]
-            await loop.run_in_executor(thread, self.take, rows)
+            if limit is not None and len(batch) > limit - self._rows:
+                batch = _first(batch, limit - self._rows)
+            await loop.run_in_executor(thread, self.take, batch)
             self._publish_durable()
             if stop():
                 await self._finish(thread)
@@ -80,8 +84,24 @@ class Intake:
         await self._finish(thread)
         return True
 
-    def take(self, rows: Sequence[Row]) -> None:
+    def take(self, batch: Batch) -> None:
         """Take some rows in. Rows that an earlier intake of this run stored only mark their addresses as seen."""
+        if isinstance(batch, PlainBatch):
+            self._take_plain(batch)
+        else:
+            self._take(batch)
+        fresh = self._rows - max(self._run.watermark, self._statistics.rows)
+        if fresh > 0:
+            self._statistics.rows += fresh
+            self._since_ingest += fresh
+        if self._since_ingest >= INGEST_ROWS:
+            self._ingest()
+
+    def finish(self) -> None:
+        """Store what is left."""
+        self._ingest()
+
+    def _take(self, rows: Sequence[Row]) -> None:
         for row in rows:
             self._rows += 1
             replayed = self._rows <= self._run.watermark
@@ -108,22 +128,34 @@ class Intake:
                 continue
             list_name = row.list or ""
             if self._suppressions.contains(key, row.list):
-                self._statistics.suppressed_at_intake += 1
-                self._note("suppressed", wire_address(address), Reason.SUPPRESSED.label, Disposition.SUPPRESSED.label)
+                self._suppressed(wire_address(address))
                 continue
-            self._groups[list_name, address.domain].append(
-                (wire_address(address), self._program.encode_row(row.fields))
-            )
-        fresh = self._rows - max(self._run.watermark, self._statistics.rows)
-        if fresh > 0:
-            self._statistics.rows += fresh
-            self._since_ingest += fresh
-        if self._since_ingest >= INGEST_ROWS:
-            self._ingest()
+            addresses, rows_kept = self._groups[list_name].setdefault(address.domain, ([], []))
+            addresses.append(wire_address(address))
+            rows_kept.append(self._program.encode_row(row.fields))
 
-    def finish(self) -> None:
-        """Store what is left."""
-        self._ingest()
+    def _take_plain(self, batch: PlainBatch) -> None:
+        """The same for rows that are good beyond doubt."""
+        behind = self._run.watermark - self._rows
+        if 0 < behind < len(batch):
+            replayed, batch = batch.split(behind)
+            self._take_plain(replayed)
+        self._rows += len(batch)
+        wanted = self._seen.add_many(batch.keys)
+        if self._rows > self._run.watermark:
+            if not all(wanted):
+                for position, fresh in enumerate(wanted):
+                    if not fresh:
+                        where = f"{batch.source}:{batch.lines[position]}"
+                        self._statistics.duplicates += 1
+                        self._note("duplicate", batch.addresses[position], f"{where}: the address stands further up")
+            suppressed = self._suppressions.contains_many(batch.keys, batch.list)
+            if any(suppressed):
+                for position, unwanted in enumerate(suppressed):
+                    if unwanted and wanted[position]:
+                        wanted[position] = False
+                        self._suppressed(batch.addresses[position])
+            group(batch.addresses, batch.rows, wanted, self._groups[batch.list or ""])
 
     async def _finish(self, thread: Executor) -> None:
         await asyncio.get_running_loop().run_in_executor(thread, self.finish)
@@ -133,6 +165,10 @@ class Intake:
         if self._durable:
             events, self._durable = self._durable, []
             self._publish(events)
+
+    def _suppressed(self, address: str) -> None:
+        self._statistics.suppressed_at_intake += 1
+        self._note("suppressed", address, Reason.SUPPRESSED.label, Disposition.SUPPRESSED.label)
 
     def _reject(self, address: str, reason: str) -> None:
         self._statistics.rejected += 1
@@ -174,30 +210,35 @@ class Intake:
         self._durable += events
 
 
-def build_chunks(groups: dict[tuple[str, str], list[tuple[str, bytes]]]) -> list[NewChunk]:
-    """Chunks of at most CHUNK_RECIPIENTS from (list, domain) groups; small groups of a list share mixed chunks.
+def build_chunks(groups: Mapping[str, Groups]) -> list[NewChunk]:
+    """Chunks of at most CHUNK_RECIPIENTS, by list and domain; small groups of a list share mixed chunks.
 
     Thousands of domains with a few recipients each would otherwise be thousands of chunks.
     """
     chunks: list[NewChunk] = []
-    tails: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
-    for (list_name, domain), rows in sorted(groups.items()):
-        if len(rows) < OWN_CHUNK_RECIPIENTS:
-            tails[list_name].extend(rows)
-        else:
-            chunks.extend(_cut(domain, list_name, rows))
-    for list_name, rows in sorted(tails.items()):
-        chunks.extend(_cut("", list_name, rows))
+    for list_name, domains in sorted(groups.items()):
+        tail: tuple[list[str], list[bytes]] = ([], [])
+        for domain, (addresses, rows) in sorted(domains.items()):
+            if len(addresses) < OWN_CHUNK_RECIPIENTS:
+                tail[0].extend(addresses)
+                tail[1].extend(rows)
+            else:
+                chunks.extend(_cut(domain, list_name, addresses, rows))
+        chunks.extend(_cut("", list_name, *tail))
     return chunks
 
 
-def _cut(destination: str, list_name: str, rows: list[tuple[str, bytes]]) -> list[NewChunk]:
+def _cut(destination: str, list_name: str, addresses: list[str], rows: list[bytes]) -> list[NewChunk]:
     return [
         NewChunk(
             destination=destination,
             list_name=list_name or None,
-            addresses=[address for address, _ in part],
-            rows=[row for _, row in part],
+            addresses=addresses[start : start + CHUNK_RECIPIENTS],
+            rows=rows[start : start + CHUNK_RECIPIENTS],
         )
-        for part in (rows[start : start + CHUNK_RECIPIENTS] for start in range(0, len(rows), CHUNK_RECIPIENTS))
+        for start in range(0, len(addresses), CHUNK_RECIPIENTS)
     ]
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    return batch.split(count)[0] if isinstance(batch, PlainBatch) else batch[:count]

@@ -18,7 +18,7 @@ from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
 from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
-from bulkmail.engine.intake import Intake, Row
+from bulkmail.engine.intake import Batch, Intake
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.pool import Budget, Pool, Rooms
 from bulkmail.engine.recorder import Recorder
@@ -26,16 +26,15 @@ from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.ways import Way, Ways
+from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import Work
-from bulkmail.errors import DiskFull, StateError
+from bulkmail.errors import StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
-from bulkmail.model.delivery import Event, Reason, Stage, Summary
+from bulkmail.model.delivery import Event, Summary
 from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
-from bulkmail.policy.route import Site
 from bulkmail.policy.rules import RuleBook
-from bulkmail.policy.window import Window
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
@@ -106,8 +105,6 @@ class Node:
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._pools: dict[Exchange, Pool] = {}
-        self._windows: dict[str, Window] = {}
-        self._anomalies = store.anomalies()
         self._domain_rates = {
             domain.lower(): float(limits.messages)
             for domain, limits in campaign.limits.domains.items()
@@ -126,6 +123,7 @@ class Node:
             store_thread=store_thread,
             soft_bounces=campaign.feedback.soft_bounces,
         )
+        self._windows = Windows(store, self._recorder, store_thread, on_crash=self._crashed)
         own_names = [source.ehlo for source in sources if source.ehlo]
         self._router = Router(campaign, resolver, ways, own_names=own_names, rng=rng, encryption=encryption)
         self._courier = Courier(
@@ -169,7 +167,7 @@ class Node:
         """`subscriber` gets every event once it is durable."""
         self._recorder.subscriber = subscriber
 
-    async def run(self, batches: AsyncIterator[Sequence[Row]] | None) -> Summary:
+    async def run(self, batches: AsyncIterator[Batch] | None) -> Summary:
         """Take recipients in (unless that is done already), send, and return how the run stands.
 
         Raises StateError when the state directory failed; everything recorded before is safe then.
@@ -233,7 +231,7 @@ class Node:
 
     # Beneath.
 
-    async def _work(self, batches: AsyncIterator[Sequence[Row]] | None) -> bool:
+    async def _work(self, batches: AsyncIterator[Batch] | None) -> bool:
         """Intake, then sending; True when the run is finished."""
         if self._run.state is RunState.INTAKE:
             if batches is None:
@@ -340,31 +338,8 @@ class Node:
             limits,
             Pacer(campaign.delivery.retry, self._options.pacing),
             now=self._clock.monotonic(),
-            window=self._window_of(way.site, window),
+            window=self._windows.of(way.site, window),
         )
-
-    def _window_of(self, site: Site, most: int) -> Window:
-        """The site's window, as far as it was grown; with what an earlier run has learned of it."""
-        if most == 1:
-            return Window()
-        window = self._windows.get(site.name)
-        if window is None:
-            window = self._windows[site.name] = Window(most, anomaly=self._anomalies.get(site.name, ""))
-            window.on_anomaly = lambda what: self._keep_anomaly(site.name, what)
-        return window
-
-    def _keep_anomaly(self, site: str, what: str) -> None:
-        explanation = f"one transaction at a time from now on: {what}"
-        self._recorder.lane_event(
-            reason=Reason.PROTOCOL, stage=Stage.NONE, reply=None, explanation=explanation, site=site
-        )
-        self._anomalies[site] = what
-        kept = asyncio.get_running_loop().run_in_executor(self._store_thread, self._store.keep_anomaly, site, what)
-        kept.add_done_callback(self._kept)
-
-    def _kept(self, done: asyncio.Future[None]) -> None:
-        if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, DiskFull):
-            self._crashed(error)
 
     def _put(self, exchange: Exchange, work: Iterable[Work]) -> None:
         exchange.put(work)

@@ -10,16 +10,19 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from bulkmail.model.campaign import Campaign
+from bulkmail.content.bodies import is_template
+from bulkmail.content.variants import Arms, arms
+from bulkmail.model.campaign import CONTENT_TEXTS, Campaign, contents_of
 
 LIMIT = "--limit"
 
 
 class Pins(Struct, frozen=True):
-    """Digests by the name of what they pin, such as `subject` or `content.html`."""
+    """Digests by the name of what they pin, such as `subject` or `content.html`; and the arms of an A/B test."""
 
     content: dict[str, str]
     recipients: dict[str, str]
+    split: tuple[tuple[str, int], ...] = ()
 
     @property
     def content_hash(self) -> str:
@@ -52,22 +55,43 @@ def pin(campaign: Campaign, files: Mapping[str, str], *, limit: int | None) -> P
             ("unsubscribe", "unsubscribe"),
         )
     }
-    content |= {key: value for key, value in files.items() if key.startswith("content.")}
+    content |= variants_pinned(campaign)
+    content |= {key: value for key, value in files.items() if not key.startswith("recipients[")}
     recipients = {key: value for key, value in files.items() if key.startswith("recipients[")}
     for position, source in enumerate(campaign.recipients):
         recipients[f"recipients[{position}]"] = digest(msgspec.json.encode((source.address, source.list)))
+        if source.sql is not None:
+            # What it answers is the run's own snapshot; where the database is may change.
+            recipients[f"recipients[{position}].sql"] = digest(source.sql.query.encode())
     if limit is not None:
         recipients[LIMIT] = str(limit)
-    return Pins(content=content, recipients=recipients)
+    return Pins(content=content, recipients=recipients, split=tuple(arms(campaign)))
+
+
+def variants_pinned(campaign: Campaign) -> dict[str, str]:
+    """What is said beside files, where it is said: a run that was begun before there was such a key has none of it."""
+    said: dict[str, object] = {name: getattr(campaign, name) for name in ("send_at", "sender_address", "tracking")}
+    if campaign.languages is not None:
+        said["languages.by"] = campaign.languages.by
+        said |= {f"languages.{name}.subject": each.subject for name, each in campaign.languages.variants.items()}
+    said |= {f"split.{name}": (arm.weight, arm.subject) for name, arm in campaign.split.items()}
+    for key, content in contents_of(campaign).items():
+        said |= {f"{key}.{name}": getattr(content, name) for name in ("preheader", "locale", "inline_css")}
+        said |= {f"{key}.attachments[{n}]": path for n, path in enumerate(content.attachments) if is_template(path)}
+    return {name: digest(msgspec.json.encode(value)) for name, value in said.items() if value is not None}
 
 
 def named_files(campaign: Campaign) -> dict[str, str]:
     """Every file whose content a run is pinned to, by its key in the campaign file."""
-    content = campaign.content
-    files = {f"content.{name}": path for name, path in (("html", content.html), ("text", content.text)) if path}
-    files |= {f"content.inline[{position}]": path for position, path in enumerate(content.inline)}
-    files |= {f"content.attachments[{position}]": path for position, path in enumerate(content.attachments)}
-    files |= {f"recipients[{position}].file": source.file for position, source in enumerate(campaign.recipients)}
+    files: dict[str, str] = {}
+    for key, content in contents_of(campaign).items():
+        files |= {f"{key}.{name}": path for name in CONTENT_TEXTS if (path := getattr(content, name))}
+        files |= {f"{key}.inline[{n}]": path for n, path in enumerate(content.inline)}
+        files |= {
+            f"{key}.attachments[{n}]": path for n, path in enumerate(content.attachments) if not is_template(path)
+        }
+    listed = [(position, source.file) for position, source in enumerate(campaign.recipients) if source.sql is None]
+    files |= {f"recipients[{position}].file": file for position, file in listed}
     return files
 
 
@@ -78,6 +102,11 @@ def changes(old: bytes, new: Pins) -> list[str]:
     for then, now in ((before.content, new.content), (before.recipients, new.recipients)):
         changed |= {name for name in then.keys() | now.keys() if then.get(name) != now.get(name)}
     return sorted(changed)
+
+
+def split_of(settings: bytes) -> Arms:
+    """The arms that a run was begun with; none where it is no A/B test."""
+    return msgspec.json.decode(settings, type=Pins).split
 
 
 def exceeds(old: bytes, limit: int | None) -> bool:

@@ -1,6 +1,7 @@
 """After a crash: publish what the journal knew and the event log lacks, and settle what is in doubt."""
 
 from collections import defaultdict
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -14,6 +15,9 @@ from bulkmail.store.runs import Run
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppression, Suppressions
 from bulkmail.store.view import RecipientOutcome
+
+# Of an event log, so much of the end is searched for the sites of the domains that were being sent to.
+RECENT_BYTES = 8 << 20
 
 
 class Recovered(Struct, frozen=True):
@@ -40,7 +44,12 @@ def publish_recovered(store: Store, suppressions: Suppressions) -> Recovered:
                 (event.recipient, event.attempt, event.disposition)
                 for event in read_events(store.events_path(run), start)
             }
-            missing = [event for found in outcomes if _key(event := _event(run, found)) not in known]
+            sites = _recent_sites(store.events_path(run), log.offset)
+            missing = [
+                event
+                for found in outcomes
+                if _key(event := _event(run, found, sites.get(found.destination))) not in known
+            ]
             log.append(missing)
             log.sync()
             suppressions.add_many(entry for found in outcomes if (entry := _suppression(run, found)) is not None)
@@ -63,14 +72,62 @@ def settle_doubts(store: Store, run: Run, policy: InDoubtPolicy, clock: Clock) -
     if policy == "hold":
         return len(store.doubts(run.number))
     disposition = Disposition.DEFERRED if policy == "resend" else Disposition.DELIVERED
+    if disposition is Disposition.DELIVERED:
+        _publish_assumed(store, run, now)
     return store.settle_doubts(run.number, disposition, time=now, due=now)
+
+
+def _publish_assumed(store: Store, run: Run, now: float) -> None:
+    """Say of each doubt that it counts as delivered: before it does, so that a crash in between loses no event."""
+    doubts = store.doubts(run.number)
+    if not doubts:
+        return
+    path = store.events_path(run)
+    log = EventLog(path)
+    try:
+        sites = _recent_sites(path, log.offset)
+        names = {doubt.address for doubt in doubts}
+        said = {_key(event) for event in read_events(path) if event.recipient in names}
+        events = [
+            Event(
+                time=rfc3339(now),
+                event="in_doubt",
+                run=run.id,
+                recipient=doubt.address,
+                attempt=doubt.attempt or None,
+                disposition=Disposition.DELIVERED.label,
+                reply="the process ended before the reply came; delivery.in_doubt has it assumed delivered",
+                stage=Stage.MESSAGE.label,
+                reason=Reason.CONNECTION_LOST.label,
+                site=sites.get(doubt.address.rpartition("@")[2].lower()),
+            )
+            for doubt in doubts
+        ]
+        log.append([event for event in events if _key(event) not in said])
+        log.sync()
+    finally:
+        log.close()
+
+
+def _recent_sites(path: Path, end: int) -> dict[str, str]:
+    """The site of each domain that the last attempts before byte `end` of a log were made at: the journal has none."""
+    start = max(0, end - RECENT_BYTES)
+    if start:
+        with open(path, "rb") as file:
+            file.seek(start)
+            start += len(file.readline())
+    return {
+        event.recipient.rpartition("@")[2].lower(): event.site
+        for event in read_events(path, start)
+        if event.recipient is not None and event.site is not None
+    }
 
 
 def _key(event: Event) -> tuple[str | None, int | None, str | None]:
     return event.recipient, event.attempt, event.disposition
 
 
-def _event(run: Run, found: RecipientOutcome) -> Event:
+def _event(run: Run, found: RecipientOutcome, site: str | None) -> Event:
     # Every message has its reply as its outcome, unless it is in doubt.
     in_doubt = found.disposition is Disposition.IN_DOUBT or (found.stage is Stage.MESSAGE and not found.code)
     return Event(
@@ -84,6 +141,8 @@ def _event(run: Run, found: RecipientOutcome) -> Event:
         reply=found.text or None,
         stage=found.stage.label if found.stage else None,
         reason=found.reason.label if found.reason else None,
+        # What the DNS decided was decided at no site.
+        site=site if found.stage is not Stage.DNS else found.destination,
     )
 
 

@@ -23,7 +23,7 @@ from bulkmail.store.database import Database
 from bulkmail.store.directory import DATABASE, EVENTS
 from bulkmail.store.keys import accept_seconds, read_keys
 from bulkmail.store.runs import Run, find_run
-from bulkmail.store.settings import FeedbackSettings, feedback_settings
+from bulkmail.store.settings import FeedbackSettings, feedback_settings, trusted_reporters
 from bulkmail.store.suppressions import Suppressions
 from bulkmail.store.view import RecipientOutcome, StoreView
 
@@ -143,6 +143,10 @@ class Returns:
     def settings(self, campaign: str) -> FeedbackSettings:
         """What the campaign said of feedback when it was last sent."""
         return feedback_settings(self._database, campaign)
+
+    def trusted_reporters(self) -> frozenset[str]:
+        """Whom any campaign that was sent from here believes."""
+        return trusted_reporters(self._database)
 
     def stamp(self) -> str:
         return rfc3339(self.clock.time())

@@ -5,13 +5,18 @@ from collections.abc import Callable, Iterable
 from msgspec import structs
 
 from bulkmail.clock import Clock, rfc3339
+from bulkmail.errors import StateError
 from bulkmail.store.assurance import TlsSessions
 
 REASON_LENGTH = 200
+MOST_COUNTS = 100_000
 
 
 class Tally:
-    """Counts in memory until `flush` hands them to `write`; what a crash loses is at most what came since."""
+    """Counts in memory until `flush` hands them to `write`; what a crash loses is at most what came since.
+
+    Where they cannot be written (a full disk) they wait for the next time: no mail is held up for them.
+    """
 
     def __init__(self, write: Callable[[list[TlsSessions]], None], *, clock: Clock) -> None:
         self._write = write
@@ -36,7 +41,7 @@ class Tally:
             known = self._counts.get(key)
             if known is not None:
                 self._counts[key] = structs.replace(known, sessions=known.sessions + 1)
-            else:
+            elif len(self._counts) < MOST_COUNTS:
                 self._counts[key] = TlsSessions(
                     day=day,
                     domain=domain,
@@ -51,5 +56,12 @@ class Tally:
     def flush(self) -> None:
         """Write what was counted since the last time. Called on the thread that `write` belongs to."""
         counts, self._counts = self._counts, {}
-        if counts:
+        if not counts:
+            return
+        try:
             self._write(list(counts.values()))
+        except StateError:
+            for key, one in self._counts.items():
+                before = counts.get(key)
+                counts[key] = one if before is None else structs.replace(one, sessions=before.sessions + one.sessions)
+            self._counts = counts

@@ -24,19 +24,73 @@ Notify = Literal["never", "success", "failure", "delay"]
 WindowSize = Annotated[int, Meta(ge=1, le=64)]
 
 
+CONTENT_TEXTS = ("html", "mjml", "markdown", "text", "amp", "calendar")  # keys of Content that name one file each
+
+
 class Content(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Template and file paths; relative to the campaign file in YAML, absolute here. At least one of html and text."""
+    """Template and file paths; relative to the campaign file in YAML, absolute here.
+
+    One of html, mjml and markdown makes the page; where text is left out, it is made from that. A path of
+    `attachments` may be a template, for a file of each recipient's own.
+    """
 
     html: str | None = None
+    mjml: str | None = None
+    markdown: str | None = None
     text: str | None = None
+    amp: str | None = None
+    calendar: str | None = None
+    preheader: str | None = None
+    locale: str | None = None
+    inline_css: bool | None = None
     inline: tuple[str, ...] = ()
     attachments: tuple[str, ...] = ()
 
 
-class RecipientSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One list: `.csv .csv.gz .jsonl .jsonl.gz`; `address` names the address column, found by name if left out."""
+class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is different for some recipients: what is left out is as for all."""
 
-    file: str
+    subject: str | None = None
+    content: Content = Content()
+
+
+class Languages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Variants by the value of the field `by`; a row whose value names none gets the campaign's own content."""
+
+    by: str
+    variants: dict[str, Variant]
+
+
+class SplitArm(Variant, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One arm of an A/B test, for `weight` parts of the recipients."""
+
+    weight: Positive = 1
+
+
+class Tracking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signed redirect links and a picture that is fetched on opening; `url` is where `bulkmail serve` answers."""
+
+    url: str
+    links: bool = False
+    opens: bool = False
+
+
+class SqlQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A query over a database of SQLAlchemy's: its URL, or the environment variable that has it."""
+
+    query: str
+    url: str | None = None
+    url_env: str | None = None
+
+
+class RecipientSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One list: a file (`.csv .tsv .jsonl`, each also with `.gz`; `.parquet`) or a query.
+
+    `address` names the address column, found by name if left out.
+    """
+
+    file: str = ""
+    sql: SqlQuery | None = None
     address: str | None = None
     list: Name | None = None
 
@@ -188,7 +242,8 @@ class SoftBounces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows from answers and from what comes back; `rules` is a TOML file of rules that go before our own.
 
-    `soft_bounces: null` counts none. `trusted_reporters` are the DKIM domains whose complaints are believed.
+    `soft_bounces: null` counts none. `trusted_reporters` are senders, or domains of senders, whose signed
+    complaints are believed without a token of ours.
     """
 
     rules: str | None = None
@@ -227,6 +282,11 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     content: Content
     recipients: tuple[RecipientSource, ...] = ()
     unsubscribe: Unsubscribe | None = None
+    languages: Languages | None = None
+    split: dict[Name, SplitArm] = {}
+    send_at: str | None = None
+    sender_address: str | None = None
+    tracking: Tracking | None = None
     dkim: tuple[DkimKey, ...] = ()
     delivery: Delivery = Delivery()
     dns: Dns = Dns()
@@ -236,6 +296,15 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     webhooks: tuple[Webhook, ...] = ()
     max_message_size: ByteCount = field(default_factory=lambda: ByteCount(25 * 1024 * 1024))
     sandbox: SandboxSettings = SandboxSettings()
+
+
+def contents_of(campaign: CampaignFile) -> dict[str, Content]:
+    """The campaign's own content and those of its variants, by their keys in the file."""
+    contents = {"content": campaign.content}
+    if campaign.languages is not None:
+        for name, variant in campaign.languages.variants.items():
+            contents[f"languages.variants.{name}.content"] = variant.content
+    return contents | {f"split.{name}.content": arm.content for name, arm in campaign.split.items()}
 
 
 class Campaign(CampaignFile, frozen=True, kw_only=True):

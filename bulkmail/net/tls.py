@@ -128,7 +128,8 @@ def client_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certificate is not None:
-        context.load_cert_chain(certificate, key)
+        # A key under a pass phrase is an error, not a question on the terminal.
+        context.load_cert_chain(certificate, key, password="")
     return context
 
 

@@ -4,9 +4,8 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -26,16 +25,72 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 @contextmanager
-def reading(path: str) -> Iterator[Iterator[bytes]]:
-    """The lines of a file with their line ends. Raises CampaignError, also in the middle of the iteration.
-
-    A line longer than MAX_LINE_BYTES arrives in pieces, of which only the last ends in a line feed.
-    """
+def reading(path: str) -> Iterator["Lines"]:
+    """The lines of a file with their line ends. Raises CampaignError, also in the middle of the iteration."""
     try:
         with _opened(path) as stream:
-            yield _lines(stream, path)
+            yield Lines(stream, path)
     except OSError as error:
         raise CampaignError(f"cannot be read: {error.strerror or error}", file=path) from None
+
+
+class Lines:
+    """An iterator of lines, which also shows the block that they are cut from: `block` from offset `at` on.
+
+    `taken` counts the lines given so far; who takes lines out of the block moves `at` and `taken`. A line longer than
+    MAX_LINE_BYTES arrives in pieces, of which only the last ends in a line feed.
+    """
+
+    def __init__(self, stream: BinaryIO, path: str) -> None:
+        self._path = path
+        self.block = b""
+        self.at = 0
+        self.taken = 0
+        with self._errors():
+            self._read = _utf8_reader(stream, path)
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> bytes:
+        end = self.block.find(b"\n", self.at)
+        while end < 0:
+            if len(self.block) - self.at >= MAX_LINE_BYTES:
+                end = self.at + MAX_LINE_BYTES - 1
+                break
+            searched = len(self.block) - self.at
+            if not self.fill():
+                if not self.block:
+                    raise StopIteration
+                end = len(self.block) - 1
+                break
+            end = self.block.find(b"\n", searched)
+        line = self.block[self.at : end + 1]
+        self.at = end + 1
+        self.taken += 1
+        return line
+
+    def fill(self) -> bool:
+        """Read more behind what is left of the block; False at the end of the file."""
+        with self._errors():
+            more = self._read(_BUFFER_BYTES)
+        self.block = self.block[self.at :] + more
+        self.at = 0
+        return bool(more)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except EOFError:
+            raise self._error("the gzip data ends too early", hint="copy it again") from None
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise self._error(f"the gzip data is damaged: {error}") from None
+        except UnicodeDecodeError as error:
+            raise self._error(f"is not valid UTF-16: {error.reason}") from None
+
+    def _error(self, text: str, hint: str | None = None) -> CampaignError:
+        return CampaignError(text, file=self._path, line=self.taken + 1, hint=hint)
 
 
 def _opened(path: str) -> BinaryIO:
@@ -54,30 +109,18 @@ def _opened(path: str) -> BinaryIO:
     return open(path, "rb", buffering=_BUFFER_BYTES)
 
 
-def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
-    count = 0
-    try:
-        for line in _pieces(stream, path):
-            count += 1
-            yield line
-    except EOFError:
-        raise CampaignError("the gzip data ends too early", file=path, line=count + 1, hint="copy it again") from None
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise CampaignError(f"the gzip data is damaged: {error}", file=path, line=count + 1) from None
-    except UnicodeDecodeError as error:
-        raise CampaignError(f"is not valid UTF-16: {error.reason}", file=path, line=count + 1) from None
-
-
-def _pieces(stream: BinaryIO, path: str) -> Iterator[bytes]:
-    head = cast(io.BufferedReader, stream).peek(_BUFFER_BYTES)
+def _utf8_reader(stream: BinaryIO, path: str) -> Callable[[int], bytes]:
+    """What reads the stream's bytes as UTF-8, some at a time, b"" at the end."""
+    buffered = cast(io.BufferedReader, stream)
+    head = buffered.peek(_BUFFER_BYTES)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        stream = cast(BinaryIO, io.BufferedReader(_Utf8(stream), _BUFFER_BYTES))
-        head = cast(io.BufferedReader, stream).peek(_BUFFER_BYTES)
+        buffered = io.BufferedReader(_Utf8(stream), _BUFFER_BYTES)
+        head = buffered.peek(_BUFFER_BYTES)
     elif head.startswith(codecs.BOM_UTF8):
-        stream.read(len(codecs.BOM_UTF8))
+        buffered.read(len(codecs.BOM_UTF8))
     if b"\n" not in head and b"\r" in head.rstrip(b"\r"):
         raise CampaignError("the lines end in bare carriage returns", file=path, hint="save it with line feeds")
-    return iter(partial(stream.readline, MAX_LINE_BYTES), b"")
+    return buffered.read1
 
 
 class _Utf8(io.RawIOBase):
@@ -127,16 +170,23 @@ def refuse_foreign_encoding(path: str) -> None:
     """
     probed, first = 0, None
     with reading(path) as lines:
-        for number, line in enumerate(lines, 1):
-            probed += len(line)
-            if probed > MAX_PROBED_BYTES:
+        while probed <= MAX_PROBED_BYTES:
+            whole = lines.block.rfind(b"\n") + 1
+            if lines.at < whole and lines.block.isascii():
+                # Nothing to see in any line of the block.
+                lines.taken += lines.block.count(b"\n", lines.at)
+                probed += whole - lines.at
+                lines.at = whole
+            line = next(lines, None)
+            if line is None:
                 break
+            probed += len(line)
             if line.isascii():
                 continue
             try:
                 line.decode()
             except UnicodeDecodeError as error:
-                first = first or (number, line[error.start])
+                first = first or (lines.taken, line[error.start])
             else:
                 return
     if first is not None:

@@ -6,6 +6,7 @@ Bytes that are not UTF-8 refuse the row they stand in: nothing is guessed, nothi
 """
 
 import csv
+from array import array
 from collections import deque
 from collections.abc import Iterator
 
@@ -14,13 +15,15 @@ from msgspec import Struct
 from bulkmail.address import AddressError, parse_address
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import RecipientSource
-from bulkmail.model.recipient import Recipient, RejectedRow
+from bulkmail.model.recipient import PlainBatch, PlainRules, Recipient, RejectedRow
+from bulkmail.native.rows import PlainRows
 from bulkmail.recipients.columns import ColumnError, address_column, template_name
-from bulkmail.recipients.lines import MAX_LINE_BYTES, decoded, reading
+from bulkmail.recipients.lines import MAX_LINE_BYTES, Lines, decoded, reading
 
 SEPARATORS = ",;\t|"
 
 MAX_SHOWN_ADDRESS = 320
+MAX_PLAIN_COLUMNS = 256
 
 
 class Layout(Struct, frozen=True):
@@ -58,33 +61,78 @@ def read_layout(source: RecipientSource) -> Layout:
 
 def read_rows(source: RecipientSource, layout: Layout) -> Iterator[Recipient | RejectedRow]:
     """Every row below the header that is not blank, in order."""
+    with reading(source.file) as lines:
+        yield from _recipients(_Rows(lines, layout.separator, skip=layout.lines), source, layout)
+
+
+def read_batches(
+    source: RecipientSource, layout: Layout, rules: PlainRules, most: int
+) -> Iterator[PlainBatch | list[Recipient | RejectedRow]]:
+    """The same in batches of up to `most`, with those rows that follow the rules beyond doubt taken natively.
+
+    The general way reads what the native one leaves, row by row, and the native one goes on behind it.
+    """
+    plain = _plain_rows(layout, rules)
+    with reading(source.file) as lines:
+        rows = _Rows(lines, layout.separator, skip=layout.lines)
+        others = _recipients(rows, source, layout)
+        gathered: list[Recipient | RejectedRow] = []
+        while True:
+            for batch in rows.plain_batches(plain, source, most):
+                if gathered:
+                    yield gathered
+                    gathered = []
+                yield batch
+            row = next(others, None)
+            if row is None:
+                break
+            gathered.append(row)
+            if len(gathered) == most:
+                yield gathered
+                gathered = []
+        if gathered:
+            yield gathered
+
+
+def can_be_plain(layout: Layout, rules: PlainRules) -> bool:
+    """Whether `read_batches` is of use: the separator is a byte, and there are not too many columns and fields."""
+    few = len(layout.names) <= MAX_PLAIN_COLUMNS and len(rules.fields) <= MAX_PLAIN_COLUMNS
+    return few and layout.separator.isascii() and layout.separator != " "
+
+
+def _plain_rows(layout: Layout, rules: PlainRules) -> PlainRows:
+    columns = [layout.names.index(name) if name in layout.names else -1 for name in rules.fields]
+    required = [name in rules.required for name in rules.fields]
+    separator = layout.separator.encode()
+    return PlainRows(separator, len(layout.names), layout.address, columns, required, rules.max_bytes)
+
+
+def _recipients(rows: "_Rows", source: RecipientSource, layout: Layout) -> Iterator[Recipient | RejectedRow]:
     file, list_name, names, address_index = source.file, source.list, layout.names, layout.address
     width, all_named = len(names), all(names)
-    with reading(file) as lines:
-        rows = _Rows(lines, layout.separator, skip=layout.lines)
-        for row in rows:
-            line = rows.first_line
-            if rows.spoilt or len(row) != width:
-                if not any(row) and not rows.spoilt:
-                    continue
-                address = row[address_index].strip()[:MAX_SHOWN_ADDRESS] if len(row) > address_index else ""
-                if len(row) != width:
-                    rows.keep_first_line_only()
-                problem = rows.take_problem() or _wrong_width(len(row), width)
-                yield RejectedRow(address=address, reason=problem, source=file, line=line)
+    for row in rows:
+        line = rows.first_line
+        if rows.spoilt or len(row) != width:
+            if not any(row) and not rows.spoilt:
                 continue
-            address = row[address_index].strip()
-            try:
-                parse_address(address)
-            except AddressError as error:
-                if any(row):
-                    yield RejectedRow(address=address[:MAX_SHOWN_ADDRESS], reason=str(error), source=file, line=line)
-                continue
-            if all_named and all(row):
-                fields = dict(zip(names, row))  # noqa: B905  (the lengths are equal, and strict= costs 0.1 us)
-            else:
-                fields = {name: cell for name, cell in zip(names, row) if cell and name}  # noqa: B905
-            yield Recipient(address=address, fields=fields, source=file, line=line, list=list_name)
+            address = row[address_index].strip()[:MAX_SHOWN_ADDRESS] if len(row) > address_index else ""
+            if len(row) != width:
+                rows.keep_first_line_only()
+            problem = rows.take_problem() or _wrong_width(len(row), width)
+            yield RejectedRow(address=address, reason=problem, source=file, line=line)
+            continue
+        address = row[address_index].strip()
+        try:
+            parse_address(address)
+        except AddressError as error:
+            if any(row):
+                yield RejectedRow(address=address[:MAX_SHOWN_ADDRESS], reason=str(error), source=file, line=line)
+            continue
+        if all_named and all(row):
+            fields = dict(zip(names, row))  # noqa: B905  (the lengths are equal, and strict= costs 0.1 us)
+        else:
+            fields = {name: cell for name, cell in zip(names, row) if cell and name}  # noqa: B905
+        yield Recipient(address=address, fields=fields, source=file, line=line, list=list_name)
 
 
 def _wrong_width(found: int, wanted: int) -> str:
@@ -107,7 +155,7 @@ def _find_separator(lines: Iterator[bytes]) -> tuple[str, int]:
 class _Rows:
     """csv.reader over lines that can be handed to it again."""
 
-    def __init__(self, lines: Iterator[bytes], separator: str, *, skip: int) -> None:
+    def __init__(self, lines: Lines, separator: str, *, skip: int) -> None:
         self._lines = lines
         self._separator = separator
         self._current: list[str] = []
@@ -136,6 +184,25 @@ class _Rows:
                 self.keep_first_line_only()
                 yield []
             else:
+                return
+
+    def plain_batches(self, plain: PlainRows, source: RecipientSource, most: int) -> Iterator[PlainBatch]:
+        """The plain rows that come next, up to the first row that is not; to be asked for between rows."""
+        lines = self._lines
+        while not self._again:
+            batch = PlainBatch(addresses=[], keys=[], rows=[], lines=array("I"), source=source.file, list=source.list)
+            while True:
+                line = self.lines_read + 1
+                lines.at, after = plain.take(
+                    lines.block, lines.at, line, most - len(batch), batch.addresses, batch.keys, batch.rows, batch.lines
+                )
+                self.lines_read += after - line
+                lines.taken += after - line
+                if len(batch) == most or lines.block.find(b"\n", lines.at) >= 0 or not lines.fill():
+                    break
+            if batch.addresses:
+                yield batch
+            if len(batch) < most:
                 return
 
     def keep_first_line_only(self) -> None:

@@ -75,13 +75,17 @@ class Authority:
         self.key_digest = hashlib.sha256(spki).digest()
         self.context_of = lru_cache(maxsize=2000)(self._context_of)
 
-    def issue(self, hosts: Sequence[str], *, days: int = 30) -> tuple[bytes, bytes]:
-        """Certificate, with the authority's behind it, and key as PEM; with `days` below 0 it has expired."""
+    def issue(self, hosts: Sequence[str], *, days: int = 30, client: bool = False) -> tuple[bytes, bytes]:
+        """Certificate, with the authority's behind it, and key as PEM; with `days` below 0 it has expired.
+
+        It is a server's, or a `client`'s.
+        """
+        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         certificate = (
             self._builder(x509.Name([]), self._host_key.public_key(), days=days)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         key = self._host_key.private_bytes(

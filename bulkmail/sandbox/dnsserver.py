@@ -46,7 +46,10 @@ MX, A, TXT, PTR, CNAME, SOA, TLSA = (
 
 
 class Responder:
-    """Queries in, answers out; no sockets. `key_digest` is what TLSA records say of the exchangers' key."""
+    """Queries in, answers out; no sockets.
+
+    `key_digest` is what TLSA records say of the exchangers' key; without it (no TLS) nobody publishes a policy.
+    """
 
     def __init__(self, zone: Zone, counts: Counts, clock: Clock) -> None:
         self._zone, self._counts, self._clock = zone, counts, clock
@@ -148,7 +151,7 @@ class Responder:
         self, response: dns.message.Message, asked: dns.name.Name, name: str, rdtype: dns.rdatatype.RdataType
     ) -> None:
         """The announcement of a policy, and the address of the web server that has it."""
-        policy = self._zone.sts_policy(name.partition(".")[2])
+        policy = self._zone.sts_policy(name.partition(".")[2]) if self.key_digest else None
         if policy is None:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif rdtype == TXT:
@@ -159,7 +162,7 @@ class Responder:
 
     def _tlsa(self, response: dns.message.Message, asked: dns.name.Name, name: str) -> None:
         port, _, host = name.partition("._tcp.")
-        group = self._zone.group_of(host) if port == "_25" else None
+        group = self._zone.group_of(host) if port == "_25" and self.key_digest else None
         if group is None or not group.dane or self._zone.exchanger_address(host) is None:
             response.set_rcode(dns.rcode.NXDOMAIN)
             return self._negative(response, asked)

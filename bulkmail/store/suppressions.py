@@ -246,6 +246,23 @@ class Suppressions:
             return any(entry_name(scope, one) in known for scope in scopes for one in keys)
         return entry_name(ALL, key) in known or (list_name is not None and entry_name(list_name, key) in known)
 
+    def contains_many(self, keys: Sequence[bytes], list_name: str | None = None) -> list[bool]:
+        """`contains` for each key, encoded."""
+        known = self._set
+        if known is None:
+            known = self._load()
+        if not known:
+            return [False] * len(keys)
+        if self._wide:
+            return [self.contains(key.decode(), list_name) for key in keys]
+        prefix = entry_name(ALL, "")
+        found = known.contains_many([prefix + key for key in keys])
+        if list_name is not None:
+            prefix = entry_name(list_name, "")
+            of_list = known.contains_many([prefix + key for key in keys])
+            found = [one or other for one, other in zip(found, of_list, strict=True)]
+        return found
+
     def load(self) -> None:
         """Read all into memory now (seconds for millions), rather than at the first look-up."""
         if self._set is None:

@@ -44,6 +44,14 @@ class Doubt(Struct, frozen=True, gc=False):
     attempt: int
 
 
+class ListCounts(Struct):
+    """Recipients of one list that are final with or without the mail."""
+
+    delivered: int = 0
+    bounced: int = 0
+    expired: int = 0
+
+
 class StoreView:
     """What is known now: queue.db, and over it the outcomes in `live` columns that are not folded yet, by chunk.
 
@@ -164,6 +172,32 @@ class StoreView:
                 for index, given in enumerate(chunks.decode_addresses(blob, size, what))
                 if given.encode().lower() == line
             ]
+        return found
+
+    def counts_by_list(self, run: int) -> dict[str | None, ListCounts]:
+        """How many of each list are delivered, bounced and expired; None for recipients of no list."""
+        found: dict[str | None, ListCounts] = {}
+        for number, name, delivered, bounced, expired in self._database.stream(
+            "SELECT number, list, delivered, bounced, expired FROM chunk WHERE run = ?", (run,)
+        ):
+            counts = found.setdefault(name, ListCounts())
+            live = self._live.get(number)
+            if live is not None:
+                now = live.counts()
+                delivered, bounced, expired = (
+                    now[each] for each in (Disposition.DELIVERED, Disposition.BOUNCED, Disposition.EXPIRED)
+                )
+            counts.delivered += delivered
+            counts.bounced += bounced
+            counts.expired += expired
+        return found
+
+    def lists_of(self, run: int, addresses: Collection[str]) -> dict[str, str | None]:
+        """The list of each of the addresses in the run. Reads every chunk: a second for a million recipients."""
+        wanted = frozenset(addresses)
+        found: dict[str, str | None] = {}
+        for number, name in self._database.rows("SELECT number, list FROM chunk WHERE run = ?", (run,)):
+            found |= dict.fromkeys(wanted.intersection(chunks.read_addresses(self._database, number)), name)
         return found
 
     def doubts(self, run: int) -> list[Doubt]:

@@ -252,7 +252,11 @@ REPLACED = [
     ("subject: Hi", "subject: ' '", "c.yaml:3: subject: is empty"),
     ("subject: Hi", "subject: |\n  a\n  b", f"c.yaml:3: subject: {LINE_BREAK}"),
     ("subject: Hi", 'subject: "a\\tb"', "c.yaml:3: subject: control character U+0009"),
-    ("{text: spring/body.txt}", "{inline: [spring/logo.png]}", "c.yaml:4: content: html or text is needed"),
+    (
+        "{text: spring/body.txt}",
+        "{inline: [spring/logo.png]}",
+        "c.yaml:4: content: html or text is needed; or mjml, or markdown",
+    ),
 ]
 
 

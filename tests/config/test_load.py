@@ -111,7 +111,8 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, dkim, delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
+    "unsubscribe, languages, split, send_at, sender_address, tracking, dkim, "
+    "delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
 UNDER = [
@@ -269,12 +270,12 @@ REPLACED = [
     ),
     Case(
         "recipients:\n  - file:x.csv",
-        ['6: recipients[0]: a mapping with the keys file, address, list is needed, found "file:x.csv"'],
+        ['6: recipients[0]: a mapping with the keys file, sql, address, list is needed, found "file:x.csv"'],
         "recipients: [{file: spring/recipients.csv}]",
     ),
     Case(
         "content:",
-        ["4: content: a mapping with the keys html, text, inline, attachments is needed, found nothing"],
+        ["4: content: a mapping with the keys html, mjml, markdown, text, amp, calendar, ... is needed, found nothing"],
         "content: {text: spring/body.txt}",
     ),
 ]

@@ -13,12 +13,17 @@ MakeCampaign = Callable[..., Campaign]
 
 @pytest.fixture
 def make_campaign(tmp_path: Path) -> MakeCampaign:
-    """A campaign over files with the given contents; `text` and `html` are template texts, or bytes."""
+    """A campaign over files with the given contents; `text` and `html` are template texts, or bytes.
+
+    `files` has others of the content's by their key (`mjml`), `given` has what the content says besides.
+    """
 
     def make(
         *,
         html: str | bytes | None = None,
         text: str | bytes | None = None,
+        files: dict[str, str] | None = None,
+        given: dict[str, Any] | None = None,
         inline: dict[str, bytes] | None = None,
         attachments: dict[str, bytes] | None = None,
         **settings: Any,
@@ -28,9 +33,12 @@ def make_campaign(tmp_path: Path) -> MakeCampaign:
             path.write_bytes(data.encode() if isinstance(data, str) else data)
             return str(path)
 
-        if html is None and text is None:
+        others = {kind: written(f"body.{kind}", body) for kind, body in (files or {}).items()}
+        if html is None and text is None and not others:
             text = "Hello\n"
         content = Content(
+            **others,
+            **(given or {}),
             html=written("body.html", html) if html is not None else None,
             text=written("body.txt", text) if text is not None else None,
             inline=tuple(written(name, data) for name, data in (inline or {}).items()),

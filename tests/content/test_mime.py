@@ -35,9 +35,13 @@ def shape(part: Any) -> Any:
     ("settings", "expected"),
     [
         ({"text": "x"}, "text/plain"),
-        ({"html": "x"}, "text/html"),
+        ({"html": "x"}, {"alternative": ["text/plain", "text/html"]}),
+        ({"files": {"markdown": "x"}}, {"alternative": ["text/plain", "text/html"]}),
         ({"text": "x", "html": "y"}, {"alternative": ["text/plain", "text/html"]}),
-        ({"html": "y", "inline": {"a.png": PNG}}, {"related": ["text/html", "image/png"]}),
+        (
+            {"html": "y", "inline": {"a.png": PNG}},
+            {"alternative": ["text/plain", {"related": ["text/html", "image/png"]}]},
+        ),
         (
             {"text": "x", "html": "y", "inline": {"a.png": PNG, "b.gif": PNG}, "attachments": {"c.pdf": b"%PDF"}},
             {
@@ -80,7 +84,8 @@ def test_references_to_inline_images_become_content_ids(make_campaign: MakeCampa
         '<img src="https://x.example/logo.png"><img src="other.png"><a href="logo.png">logo.png</a>'
     )
     message = message_of(make_campaign(html=html, inline={"logo.png": PNG}))
-    page, image = message.iter_parts()
+    _, related = message.iter_parts()
+    page, image = related.iter_parts()
     cid = f"cid:{image['Content-ID'][1:-1]}"
     text = page.get_content()
     assert text.count(cid) == 6

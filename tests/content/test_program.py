@@ -248,7 +248,9 @@ def test_values_in_urls_are_percent_encoded_and_reach_the_body_escaped(make_camp
     message = parse(render(compile_content(campaign), {"name": "a/b?&<\u00e9"}))
     expected = f"https://garden.example/u/{TOKEN}/a%2Fb%3F%26%3C%C3%A9?a=a/b%3F%26%3C%C3%A9&b=1"
     assert message["List-Unsubscribe"] == f"<{expected}>"
-    assert message.get_content() == f"<a href='{expected.replace('&', '&amp;')}'>\r\n"
+    page = message.get_body(("html",))
+    assert page is not None
+    assert page.get_content() == f"<a href='{expected.replace('&', '&amp;')}'>\r\n"
 
 
 def test_unsubscribe_headers_follow_rfc_8058(make_campaign: MakeCampaign) -> None:

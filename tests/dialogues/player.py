@@ -31,7 +31,8 @@ from bulkmail.clock import SystemClock
 from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
-from bulkmail.net.connection import Connection, HandshakeError, connect
+from bulkmail.net.connection import Connection, HandshakeError
+from bulkmail.net.opening import connect
 from bulkmail.net.owner import Left, Result
 from bulkmail.net.timeouts import Timeouts
 from bulkmail.net.tls import client_context

@@ -1,5 +1,7 @@
 """A sound set-up yields nothing; each thing that can be wrong yields its own finding."""
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,12 @@ import dns.flags
 import dns.rcode
 import pytest
 
+from bulkmail.dkim.signing import load_keys
+from bulkmail.dns.lookup import Lookup, Status
+from bulkmail.doctor import examination, nameservers
 from bulkmail.doctor.finding import Level
+from bulkmail.doctor.signing import verified
+from bulkmail.doctor.sources import greeting_findings
 from tests.dkim.material import rsa_key
 from tests.dns.server import failing, records
 from tests.doctor.town import EHLO, MX, PTR, SOURCE, Town, bad
@@ -96,10 +103,46 @@ def nothing_aligned(town: Town) -> None:
 
 
 def key_for_all_to_read(town: Town) -> None:
-    town.changes["dkim"] = [{"domain": "acme.example", "selector": "s1", "key": "missing.pem"}]
+    (town.folder / "key.pem").write_text("no key")
+
+
+def weak_key(town: Town) -> None:
+    town._write_key(1024)
+    town.publish(load_keys([town.key]).records()[0][1])
+
+
+def two_records(town: Town) -> None:
+    record = load_keys([town.key]).records()[0][1]
+    name = "s1._domainkey.acme.example"
+    lines = (f'{name} 60 TXT "{record[:200]}" "{record[200:]}"', f'{name} 60 TXT "v=DKIM1; p="')
+    town.dns.on("TXT", name, records(*lines))
+
+
+def over_udp_alone(town: Town) -> None:
+    complete = records(". 60 SOA a. b. 1 2 3 4 5", flags=dns.flags.AD)
+    town.dns.on("SOA", ".", lambda query, tcp: [] if tcp else complete(query, tcp))
+
+
+def bounces_lost(town: Town) -> None:
+    town.changes["return_path"] = "bounces@lost.acme.example"
+
+
+def no_rows(town: Town) -> None:
+    (town.folder / "body.txt").write_text("x")
+    town.changes["subject"] = "Hello {{ nobody_has_this }}"
 
 
 BROKEN: list[tuple[str, Spoil, Level]] = [
+    ("dns.tcp", over_udp_alone, Level.PROBLEM),
+    ("ipv4.absent", source(address="::1"), Level.PROBLEM),
+    ("source.private", lambda town: town.delivery.update(allow_private_mx=False), Level.UNKNOWN),
+    ("port25.unknown", silent("MX", "acme.example"), Level.UNKNOWN),
+    ("from.unknown", silent("MX", "acme.example"), Level.UNKNOWN),
+    ("return-path.no-mail", bounces_lost, Level.PROBLEM),
+    ("dkim.weak", weak_key, Level.ADVICE),
+    ("dkim.several", two_records, Level.ADVICE),
+    ("dkim.key", key_for_all_to_read, Level.PROBLEM),
+    ("campaign.sample", no_rows, Level.PROBLEM),
     ("dns.refuses", silent("SOA", "."), Level.PROBLEM),
     ("dns.validation", has(". 60 SOA a. b. 1 2 3 4 5"), Level.ADVICE),
     ("ptr.missing", lacks("PTR", PTR), Level.PROBLEM),
@@ -122,7 +165,7 @@ BROKEN: list[tuple[str, Spoil, Level]] = [
     ("spf.unknown", silent("TXT", "acme.example"), Level.UNKNOWN),
     (
         "spf.lookups",
-        txt("acme.example", "v=spf1 " + "a:mail.acme.example " * 0 + "-mx " * 8 + f"a:{EHLO} -all"),
+        txt("acme.example", "v=spf1 " + "-mx " * 8 + f"a:{EHLO} -all"),
         Level.ADVICE,
     ),
     ("dmarc.missing", lacks("TXT", "_dmarc.acme.example"), Level.PROBLEM),
@@ -240,3 +283,61 @@ def test_a_password_that_the_relay_repeats_is_not_shown(tmp_path: Path) -> None:
             assert not [finding for finding in findings if "opensesame" in repr(finding)]
 
     run(scene())
+
+
+def test_from_and_return_path_of_one_domain_are_told_once(tmp_path: Path) -> None:
+    found = findings_of(tmp_path, has("acme.example 60 MX 0 ."))
+    assert [id for id in found if id.endswith(".no-mail")] == ["from.no-mail"]
+
+
+def test_a_slow_server_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nameservers, "SLOW_SECONDS", 0.0)
+    assert findings_of(tmp_path, nothing) == {"dns.slow": Level.ADVICE}
+
+
+def test_an_examination_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "EXAMINATION_SECONDS", 0.0)
+    assert findings_of(tmp_path, nothing) == {"examination.timeout": Level.UNKNOWN}
+
+
+def test_a_certificate_about_to_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulkmail.doctor.relays.EXPIRES_SOON_SECONDS", 40 * 86400.0)
+    assert findings_of(tmp_path, relay()) == {"relay.expires": Level.ADVICE}
+
+
+def test_a_message_changed_after_signing_does_not_verify(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town(tmp_path) as town:
+            signer = load_keys([town.key])
+            header, body = b"From: a@acme.example\r\nTo: b@c.example\r\n", b"Hello\r\n"
+            signature = signer.sign(header, body, now=int(time.time()))
+            ((name, record),) = signer.records()
+            assert verified(signature + header + b"\r\n" + body, name, record, 0)
+            assert not verified(signature + header + b"\r\n" + b"Bye\r\n", name, record, 0)
+            assert not verified(signature + header + b"\r\n" + body, "other", record, 0)
+
+    run(scene())
+
+
+def test_every_finding_is_in_the_documentation() -> None:
+    root = Path(__file__).parents[2]
+    sources = [*(root / "bulkmail/doctor").glob("*.py"), root / "bulkmail/cli/doctor.py"]
+    ids = {found for file in sources for found in re.findall(r'^\s*"([a-z0-9]+\.[a-z0-9-]+)",', file.read_text(), re.M)}
+    ids |= {
+        found
+        for file in sources
+        for found in re.findall(
+            r'(?:problem|unknown|advice|fine|make|\))\(\s*"([a-z0-9-]+\.[a-z0-9-]+)"', file.read_text()
+        )
+    }
+    documented = set(re.findall(r"`([a-z0-9-]+\.[a-z0-9-]+)`", (root / "docs/doctor.md").read_text()))
+    assert len(ids) > 80
+    assert ids <= documented, ids - documented
+    composed = {"from.no-mail", "return-path.no-mail", "from.unknown", "return-path.unknown"}
+    keys = {"dns.servers", "delivery.sources", "delivery.tls"}
+    assert documented - ids <= composed | keys
+
+
+def test_a_name_to_greet_with_is_a_full_one() -> None:
+    (found,) = greeting_findings("192.0.2.1", "localhost", Lookup(status=Status.FOUND, records=("192.0.2.1",)))
+    assert (found.id, found.level) == ("ehlo.name", Level.PROBLEM)

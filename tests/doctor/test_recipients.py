@@ -5,12 +5,16 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
+from bulkmail.doctor import policies
 from bulkmail.doctor.finding import Finding, Level
+from bulkmail.sandbox.certificate import server_context
 from bulkmail.store.suppressions import Suppression, Suppressions
 from tests.dns.server import failing
 from tests.doctor.test_campaigns import Spoil, has, lacks, nothing, says, silent
-from tests.doctor.town import MX, Town, bad
+from tests.doctor.town import MX, Town, bad, pair
 from tests.engine.scene import run
+from tests.http.server import HttpsServer
+from tests.http.server import says as answers
 
 SOMEONE = "someone@acme.example"
 
@@ -36,7 +40,6 @@ def test_a_recipient_who_can_be_reached_yields_site_and_addresses(tmp_path: Path
     findings = look(
         tmp_path,
         has(
-            '_mta-sts.acme.example 60 TXT "v=STSv1; id=20260101"',
             f"_25._tcp.{MX} 60 TLSA 3 1 1 " + "ab" * 32,
         ),
     )
@@ -44,7 +47,7 @@ def test_a_recipient_who_can_be_reached_yields_site_and_addresses(tmp_path: Path
     said = {finding.id: f"{finding.what} {finding.evidence}" for finding in findings}
     assert "mx.acme.example" in said["recipient.site"]
     assert "127.0.7.1" in said["exchanger.addresses"]
-    assert "20260101" in said["sts.announced"]
+    assert "sts.none" in said
     assert "3 1 1 abab" in said["tlsa.found"]
     assert "TLSv1.3" in said["exchanger.answers"]
     assert "rcpt.accepted" not in said
@@ -122,3 +125,34 @@ def test_a_list_that_is_gone_is_not_taken_for_a_clean_bill(tmp_path: Path) -> No
     assert bad(look(tmp_path, nothing, zones=("gone.example",))) == {"list.unusable": Level.UNKNOWN}
     spoil = lambda town: town.dns.on("A", "2.0.0.127.gone.example", failing(dns.rcode.REFUSED))  # noqa: E731
     assert bad(look(tmp_path, spoil, zones=("gone.example",))) == {"list.unusable": Level.UNKNOWN}
+
+
+def test_mail_that_goes_by_a_relay_is_examined_at_the_relay(tmp_path: Path) -> None:
+    findings = look(tmp_path, lambda town: town.relayed())
+    assert bad(findings) == {}
+    said = {finding.id: finding.evidence for finding in findings}
+    assert "relay.example" in said["recipient.routed"] and "relay.ready" in said and "recipient.site" not in said
+
+
+@pytest.mark.parametrize(
+    ("expected", "body", "level"),
+    [
+        ("sts.policy", "version: STSv1\nmode: enforce\nmx: *.acme.example\nmax_age: 86400\n", Level.FINE),
+        ("sts.barred", "version: STSv1\nmode: enforce\nmx: mx.other.example\nmax_age: 86400\n", Level.PROBLEM),
+        ("sts.policy", "version: STSv1\nmode: testing\nmx: mx.other.example\nmax_age: 86400\n", Level.FINE),
+        ("sts.unfetched", "no policy", Level.UNKNOWN),
+    ],
+)
+def test_an_announced_policy_is_fetched_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: str, body: str, level: Level
+) -> None:
+    async def scene() -> list[Finding]:
+        async with Town(tmp_path) as town, HttpsServer(server_context(*pair())) as web:
+            web.scripts["mta-sts.acme.example/.well-known/mta-sts.txt"] = answers(body.encode())
+            monkeypatch.setattr(policies, "HTTPS_PORT", web.port)
+            has('_mta-sts.acme.example 60 TXT "v=STSv1; id=20260101"', "mta-sts.acme.example 60 A 127.0.0.1")(town)
+            return await town.examine(SOMEONE)
+
+    findings = run(scene())
+    assert "sts.announced" in {finding.id for finding in findings}
+    assert [finding.level for finding in findings if finding.id == expected] == [level], findings

@@ -109,3 +109,26 @@ def test_the_events_of_a_killed_process_are_complete_when_the_next_begins_to_sen
     doubts = [place for place, line in enumerate(lines) if line["event"] == "in_doubt"]
     assert all(place < begun for place in doubts)
     assert examine(tmp_path, receiver, summary).problems == []
+
+
+def test_what_recovery_says_has_its_site_and_what_is_assumed_delivered_is_said(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    campaign = campaign_of(tmp_path, receiver, 1000, "assume_delivered", messages="1000/s")
+    process = start(campaign, tmp_path / "state")
+    log = tmp_path / "state/events/trial-1.ndjson"
+    # Late enough that the log tells of the site.
+    assert wait_until(process, lambda: log.exists() and log.read_bytes().count(b'"site":"google"') > 50)
+    process.kill()
+    finish(process)
+    code, summary = finish(start(campaign, tmp_path / "state"))
+    assert code == 0
+    assert examine(tmp_path, receiver, summary, "assume_delivered").problems == []
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    doubted = {line["recipient"] for line in lines if line["disposition"] == "in_doubt"}
+    assumed = [line for line in lines if line["event"] == "in_doubt" and line["disposition"] == "delivered"]
+    assert sorted(line["recipient"] for line in assumed) == sorted(doubted)
+    assert all("assumed delivered" in line["reply"] for line in assumed)
+    google = [line for line in lines if (line["recipient"] or "").endswith("@gmail.com")]
+    without = [line for line in google if line["event"] in ("attempt", "in_doubt") and line["site"] != "google"]
+    assert without == []

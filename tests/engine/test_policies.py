@@ -331,6 +331,27 @@ def test_records_that_nobody_can_use_still_demand_tls(tmp_path: Path, authority:
     play(tmp_path, authority, main)
 
 
+@pytest.mark.parametrize("base", ["real.shop.example", HOST])
+def test_records_stand_at_the_end_of_the_aliases_or_at_the_name_itself(
+    tmp_path: Path, authority: Authority, base: str
+) -> None:
+    async def main(town: Town) -> None:
+        # RFC 7672 §2.2.2; the certificate is for the name that is asked for, where the records stand.
+        await town.exchanger(server_context(*authority.issue([base])))
+        town.sign()
+        server = town.internet.dns
+        anchor = sha256(ssl.PEM_cert_to_DER_cert(authority.certificate.decode())).hexdigest()
+        alias, end = f"{HOST} 300 CNAME real.shop.example.", f"real.shop.example 300 A {town.mx.address}"
+        server.on("A", HOST, records(alias, end, flags=AD))
+        server.on("AAAA", HOST, records(alias, flags=AD, soa=60))
+        name = f"_{town.internet.port}._tcp.{base}"
+        server.on("TLSA", name, records(f"{name} 300 TLSA 2 0 1 {anchor}", flags=AD))
+        summary, events = await town.send()
+        assert (summary.delivered, proofs(events)) == (5, {"dane"})
+
+    play(tmp_path, authority, main)
+
+
 @pytest.mark.parametrize("unsigned", ["MX", "A", "TLSA"])
 def test_what_dnssec_does_not_prove_is_not_believed(tmp_path: Path, authority: Authority, unsigned: str) -> None:
     async def main(town: Town) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from bulkmail.clock import SystemClock
 from bulkmail.dns.answers import DnsOutcome, HostAddresses, MailHosts, MxHost
 from bulkmail.engine.exchange import Exchange
-from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, build_chunks
+from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, Groups, build_chunks
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.pinning import changes, pin
 from bulkmail.engine.recorder import Recorder
@@ -105,7 +105,10 @@ def test_chunks_hold_every_recipient_once_by_list_and_are_not_too_large(sizes: d
         (name, domain): [(f"{name}{n}@{domain}", b"%d" % n) for n in range(size)]
         for (name, domain), size in sizes.items()
     }
-    chunks = build_chunks(groups)
+    by_list: dict[str, Groups] = {}
+    for (name, domain), entries in groups.items():
+        by_list.setdefault(name, {})[domain] = [one for one, _ in entries], [row for _, row in entries]
+    chunks = build_chunks(by_list)
     assert sorted(
         (chunk.list_name or "", address, row)
         for chunk in chunks
