@@ -16,13 +16,13 @@ from bulkmail.clock import SystemClock
 from bulkmail.engine.incoming import Box, Incoming, Mail, Taken, read_mail
 from bulkmail.errors import CampaignError
 from bulkmail.feedback.mime import MESSAGE_LIMIT
-from bulkmail.mailbox import Fetched, Mailbox, MailboxError, MailboxPlace, open_mailbox, parse_place
+from bulkmail.mailbox import Fetched, ImapMailbox, Mailbox, MailboxError, MailboxPlace, open_mailbox, parse_place
 from bulkmail.store.locate import state_from_here
 
 PASSWORD_VARIABLE = "BULKMAIL_MAILBOX_PASSWORD"
 POLL_SECONDS = 60.0
 # IDLE is ended and begun anew, as RFC 2177 asks, and sooner, to see that the connection still lives.
-IDLE_SECONDS = 300.0
+IDLE_SECONDS = 60.0
 RETRY_SECONDS = (1.0, 5.0, 15.0, 60.0)
 
 
@@ -80,17 +80,14 @@ class Fetching:
                 self._sleep(delay)
 
     def _watch(self, mailbox: Mailbox) -> None:
-        idles = getattr(mailbox, "idles", False)
         while not self._stopping:
             self._empty(mailbox)
             mailbox.commit()
-            if not idles:
+            if not isinstance(mailbox, ImapMailbox) or not mailbox.idles:
                 self._sleep(POLL_SECONDS)
                 return
-            began = time.monotonic()
-            while not self._stopping and time.monotonic() - began < IDLE_SECONDS:
-                if mailbox.wait(1.0):
-                    break
+            # Whether there was news or not: one look more is cheap, and a message forgotten is not.
+            mailbox.wait(IDLE_SECONDS, lambda: self._stopping)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

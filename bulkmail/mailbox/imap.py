@@ -1,7 +1,8 @@
 """An IMAP4 folder over TLS (RFC 9051, RFC 3501): fetched by UID, emptied by UID, watched with IDLE (RFC 2177)."""
 
 import ssl
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from imapclient import IMAPClient
@@ -95,16 +96,20 @@ class ImapMailbox:
     def commit(self) -> None:
         """IMAP removes at once."""
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, stopping: Callable[[], bool]) -> bool:
+        """News may also be told by the answers before and after: what is told anywhere counts."""
         with self._errors():
-            if not self._idles:
-                return False
+            until = time.monotonic() + seconds
+            news = _tells_of_mail(self._client.noop()[1])
+            if news:
+                return True
             self._client.idle()
             try:
-                answers = self._client.idle_check(timeout=seconds)
+                while not news and not stopping() and time.monotonic() < until:
+                    news = _tells_of_mail(self._client.idle_check(timeout=1.0))
             finally:
-                self._client.idle_done()
-            return any(isinstance(answer, tuple) and b"EXISTS" in answer for answer in answers)
+                told = self._client.idle_done()[1]
+            return news or _tells_of_mail(told)
 
     @property
     def idles(self) -> bool:
@@ -127,3 +132,7 @@ class ImapMailbox:
             ) from None
         except (IMAPClientError, OSError, ValueError) as error:
             raise MailboxError(f"{self._place}: {error}") from None
+
+
+def _tells_of_mail(answers: Sequence[object]) -> bool:
+    return any(isinstance(answer, tuple) and b"EXISTS" in answer for answer in answers)

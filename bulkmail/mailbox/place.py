@@ -56,9 +56,6 @@ class Mailbox(Protocol):
     def commit(self) -> None:
         """What was removed is gone for good."""
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for news so long at the most; True where there may be some."""
-
     def close(self) -> None:
         """Let go, whatever state it is in."""
 

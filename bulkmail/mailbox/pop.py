@@ -2,7 +2,6 @@
 
 import poplib
 import ssl
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -72,10 +71,6 @@ class PopMailbox:
         with self._errors():
             self._open = False
             self._client.quit()
-
-    def wait(self, seconds: float) -> bool:
-        time.sleep(seconds)
-        return False
 
     def close(self) -> None:
         """Without QUIT: what was marked for deletion stays."""
