@@ -20,8 +20,8 @@ LIMIT = "--limit"
 class Pins(Struct, frozen=True):
     """Digests by the name of what they pin, such as `subject` or `content.html`; and the arms of an A/B test."""
 
-    content: dict[str, str]
-    recipients: dict[str, str]
+    content: dict[str, str] = {}
+    recipients: dict[str, str] = {}
     split: tuple[tuple[str, int], ...] = ()
 
     @property
