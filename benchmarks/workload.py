@@ -55,7 +55,7 @@ def write_campaign(
     window: int = 1,
     tls: bool = False,
 ) -> Path:
-    """A campaign file that sends to the sink without limits but `connections`; page and text have about `bytes_wanted`."""
+    """A campaign that sends to the sink without limits but `connections`; page and text are about `bytes_wanted`."""
     folder.mkdir(parents=True, exist_ok=True)
     body = PARAGRAPH * 3
     while len(body) < bytes_wanted * 0.47:
