@@ -15,6 +15,7 @@ from bulkmail.content.layout import Layout
 from bulkmail.content.locales import DEFAULT_LOCALE, parsed_locale
 from bulkmail.content.mime import Skeleton
 from bulkmail.content.page import Page
+from bulkmail.content.plain import PIECE
 from bulkmail.content.program import Plan, Program
 from bulkmail.content.segments import Slot
 from bulkmail.content.template import BUILT_IN, Mode, Source, Template, TemplateFolder
@@ -237,6 +238,9 @@ class Compiler:
             if complaint is not None:
                 raise self.error("headers", complaint)
             seen.add(name.lower())
+            # What stands in place of a field is percent-encoded by whoever writes the template.
+            if unlisted := headers.list_problem(name, PIECE.sub("x", text.strip())):
+                raise self.error(key, unlisted)
             templates[name] = self.header_template(key, text)
         return templates
 
