@@ -175,7 +175,10 @@ def _explain(answer: str, stage_name: str, *, rules: Path | None, json: bool, st
     print(f"rule      {found_rule.rule}: {found_rule.because}")
     print(f"reason    {found_rule.reason}: {reason_words(found_rule.reason)}")
     print(f"class     {found_rule.klass}")
-    print(f"recipient {found_rule.disposition}{', gets no more mail' if found_rule.suppress else ''}")
+    later = (
+        ", gets no more mail" if found_rule.suppress else ", a soft bounce if it ends so" if found_rule.counts else ""
+    )
+    print(f"recipient {found_rule.disposition}{later}")
     print(f"about     {found_rule.subject}; the lane: {found_rule.lane}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bulkmail.clock import Clock
+from bulkmail.engine.clicks import Clicks
 from bulkmail.engine.feedback import Applied, Effect, FeedbackDesk
 from bulkmail.engine.returns import Returns
 from bulkmail.engine.unsubscribing import Unsubscribing, Wish
@@ -58,6 +59,7 @@ class Incoming:
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.returns = Returns(directory, clock)
         self.unsubscribing = Unsubscribing(self.returns)
+        self.clicks = Clicks(self.returns)
         self._desk = FeedbackDesk(directory, clock, returns=self.returns)
         self._quarantine = Quarantine(directory)
 
