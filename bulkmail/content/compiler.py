@@ -60,6 +60,12 @@ def compile_content(
                 path="languages.by",
             )
         names |= {campaign.languages.by}
+    if campaign.send_at is not None and columns and campaign.send_at not in columns:
+        raise CampaignError(
+            f"{campaign.send_at} is no field of the recipients{nearest(campaign.send_at, columns)}",
+            file=campaign.file,
+            path="send_at",
+        )
     fields = tuple(sorted(names))
     plans = [compiler.plan(fields) for compiler in compilers]
     return Program(plans, None if len(plans) == 1 else Chooser(campaign, made, fields))
@@ -187,6 +193,7 @@ class Compiler:
             message_domain=self.sender.domain,
             return_address=self.return_address,
             max_size=campaign.max_message_size,
+            send_at=campaign.send_at,
             lacks=lacking(campaign, self.bodies.texts, self.templates),
             included=dict(self.templates.loader.digests) if self.templates.loader else {},
         )
