@@ -88,9 +88,11 @@ class Suppressions:
         return cls(Database(directory / DATABASE), campaign=campaign, clock=clock)
 
     @classmethod
-    def open_readonly(cls, directory: Path, *, clock: Clock = SystemClock) -> "Suppressions":
+    def open_readonly(
+        cls, directory: Path, *, campaign: str | None = None, clock: Clock = SystemClock
+    ) -> "Suppressions":
         """Those of `directory`, to be looked at alone."""
-        return cls(Database(directory / DATABASE, readonly=True), clock=clock)
+        return cls(Database(directory / DATABASE, readonly=True), campaign=campaign, clock=clock)
 
     def __enter__(self) -> "Suppressions":
         return self
