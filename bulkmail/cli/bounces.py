@@ -35,6 +35,47 @@ def read(
 
 
 @bounces.command()
+def fetch(
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="imaps://user@host/FOLDER or pop3s://user@host, with a :PORT if need be."),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="The state directory.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C: with IDLE, else once a minute.")] = False,
+    password_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The variable with the password [BULKMAIL_MAILBOX_PASSWORD].")
+    ] = None,
+    password_file: Annotated[Path | None, typer.Option(metavar="FILE", help="A file with the password.")] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="FILE.pem", help="Trust these certificates, not the system's.")
+    ] = None,
+    move_to: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Move what is taken in there (IMAP) instead of deleting it.")
+    ] = None,
+) -> None:
+    """Empty a mailbox of bounces: what is taken in for good is deleted there, what is not understood kept here.
+
+    It may be stopped at any time: a message that was not deleted is read again, and has its effect once.
+    """
+    with reported():
+        from bulkmail.cli import fetch as verb
+
+        verb.fetch(
+            verb.Wishes(
+                url=url,
+                state=state,
+                password_env=password_env,
+                password_file=password_file,
+                ca_file=ca_file,
+                move_to=move_to,
+                watch=watch,
+                json=json,
+            )
+        )
+
+
+@bounces.command()
 def explain(
     answer: Annotated[str, typer.Argument(metavar="ANSWER", help='Such as "550 5.7.1 ...".')],
     stage: Annotated[str, typer.Option(help="What it answers: connect, greeting, mail, rcpt, data, message.")] = "rcpt",
@@ -134,7 +175,10 @@ def _explain(answer: str, stage_name: str, *, rules: Path | None, json: bool, st
     print(f"rule      {found_rule.rule}: {found_rule.because}")
     print(f"reason    {found_rule.reason}: {reason_words(found_rule.reason)}")
     print(f"class     {found_rule.klass}")
-    print(f"recipient {found_rule.disposition}{', gets no more mail' if found_rule.suppress else ''}")
+    later = (
+        ", gets no more mail" if found_rule.suppress else ", a soft bounce if it ends so" if found_rule.counts else ""
+    )
+    print(f"recipient {found_rule.disposition}{later}")
     print(f"about     {found_rule.subject}; the lane: {found_rule.lane}")
 
 

@@ -86,7 +86,7 @@ def report(
         if undelivered is not None:
             # Closed before its database is, also when the reader of a pipe has left.
             with closing(not_delivered(view, run.number)) as outcomes:
-                write_undelivered(undelivered, events_of(directory, run), outcomes)
+                write_undelivered(undelivered, events_of(directory, run), outcomes, came_back(directory, run))
             return
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
@@ -121,12 +121,12 @@ def report(
     if arms:
         console.print()
         console.print(arms_table(arms, console.width))
-    came = print_came_back(console, tallies)
+    anything = print_came_back(console, tallies)
     for heading, each in (("site", tallies.sites), ("list", tallies.lists), ("day", tallies.days)):
         # One list, or one day, is all there is: the counts above say it.
         if each and (heading == "site" or len(each) > 1):
             console.print()
-            console.print(tallies_table(heading, each, console.width, came_back=came))
+            console.print(tallies_table(heading, each, console.width, came_back=anything))
     if reasons:
         console.print()
         console.print(reasons_table(reasons[:REASONS], console.width))

@@ -10,13 +10,16 @@ from bulkmail.content.bodies import Attach, Reader, fields_of
 from bulkmail.content.environment import nearest
 from bulkmail.content.errors import ContentError
 from bulkmail.content.identity import return_address
+from bulkmail.content.lawful import lacking
 from bulkmail.content.layout import Layout
 from bulkmail.content.locales import DEFAULT_LOCALE, parsed_locale
 from bulkmail.content.mime import Skeleton
 from bulkmail.content.page import Page
+from bulkmail.content.plain import PIECE
 from bulkmail.content.program import Plan, Program
 from bulkmail.content.segments import Slot
 from bulkmail.content.template import BUILT_IN, Mode, Source, Template, TemplateFolder
+from bulkmail.content.tracking import LinkSeal, Tracker
 from bulkmail.content.variants import Chooser, Variation, variations
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
@@ -26,19 +29,28 @@ LIST_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")  # RFC 2919 §3, with
 MAILTO_SUBJECT = "?subject=unsubscribe%20{{ token }}"
 # Beside eight times the largest message, which is what its text can need: for what each value needs at the most.
 MEMORY_MARGIN = 64 * 1024 * 1024
+UNSEALED = bytes(16)  # the secret of links that are looked at and not sent
 WITHOUT_URL = BUILT_IN - {"unsubscribe_url"}
 
 
 def compile_content(
-    campaign: Campaign, *, columns: Sequence[str] | None = None, attach: Attach | None = None, compiled: bool = True
+    campaign: Campaign,
+    *,
+    columns: Sequence[str] | None = None,
+    attach: Attach | None = None,
+    compiled: bool = True,
+    seal: LinkSeal | None = None,
 ) -> Program:
     """The campaign's content as a program. `columns`: the fields that recipients have, none or empty where unknown.
 
     `attach` makes attachments in Python. `compiled=False` leaves every template to Jinja2, which gives the same bytes,
-    slower. Fails with CampaignError on anything that no recipient's message could be made from, with file and line.
+    slower. `seal` signs the links of a campaign with `tracking`; without one they are signed for looks only.
+
+    Fails with CampaignError on anything that no recipient's message could be made from, with file and line.
     """
     made = variations(campaign)
-    compilers = [Compiler(variation, columns, attach, compiled=compiled) for variation in made]
+    seal = seal or LinkSeal(UNSEALED)
+    compilers = [Compiler(variation, columns, attach, compiled=compiled, seal=seal) for variation in made]
     names = frozenset[str]().union(*(compiler.names for compiler in compilers)) - BUILT_IN
     names |= frozenset(fields_of(attach))
     if campaign.languages is not None:
@@ -49,6 +61,12 @@ def compile_content(
                 path="languages.by",
             )
         names |= {campaign.languages.by}
+    if campaign.send_at is not None and columns and campaign.send_at not in columns:
+        raise CampaignError(
+            f"{campaign.send_at} is no field of the recipients{nearest(campaign.send_at, columns)}",
+            file=campaign.file,
+            path="send_at",
+        )
     fields = tuple(sorted(names))
     plans = [compiler.plan(fields) for compiler in compilers]
     return Program(plans, None if len(plans) == 1 else Chooser(campaign, made, fields))
@@ -58,13 +76,23 @@ class Compiler:
     """One variation of a campaign on its way to a plan; used once."""
 
     def __init__(
-        self, variation: Variation, columns: Sequence[str] | None, attach: Attach | None, *, compiled: bool
+        self,
+        variation: Variation,
+        columns: Sequence[str] | None,
+        attach: Attach | None,
+        *,
+        compiled: bool,
+        seal: LinkSeal,
     ) -> None:
         self.campaign = campaign = variation.campaign
         self.places = variation.places
         folder = campaign_folder(campaign)
         locale = campaign.content.locale or (variation.language if variation.language else DEFAULT_LOCALE)
         self.templates = TemplateFolder(folder, locale=self.checked_locale(locale, variation), compiled=compiled)
+        self.templates.say("sender_address", campaign.sender_address or "")
+        tracker = Tracker(campaign.tracking, seal) if campaign.tracking is not None else None
+        if tracker is not None:
+            self.templates.track(tracker)
         self.columns = columns or None
         self.sender = self.mailbox("from", campaign.from_)
         self.return_address = return_address(campaign)
@@ -76,9 +104,10 @@ class Compiler:
         self.bodies = Reader(
             campaign,
             folder,
-            page=lambda sources: Page(campaign.content, sources, self.templates),
+            page=lambda sources: Page(campaign.content, sources, self.check, tracker),
             parse=lambda source: self.templates.parse(source, known=self.columns, built_in=self.built_in),
             place=self.place,
+            refer=self.templates.refer,
             domain=self.sender.domain,
         ).bodies(attach)
         self.in_headers = [self.subject, *self.extra.values()]
@@ -88,6 +117,9 @@ class Compiler:
     @property
     def names(self) -> frozenset[str]:
         return frozenset[str]().union(*(template.names for template in self.all))
+
+    def check(self, source: Source) -> None:
+        self.templates.check(source, known=self.columns, built_in=self.built_in)
 
     def place(self, key: str) -> str:
         """The key of the file that says what `key` is in this variation."""
@@ -166,6 +198,8 @@ class Compiler:
             message_domain=self.sender.domain,
             return_address=self.return_address,
             max_size=campaign.max_message_size,
+            send_at=campaign.send_at,
+            lacks=lacking(campaign, self.bodies.texts, self.templates),
             included=dict(self.templates.loader.digests) if self.templates.loader else {},
         )
 
@@ -208,6 +242,9 @@ class Compiler:
             if complaint is not None:
                 raise self.error("headers", complaint)
             seen.add(name.lower())
+            # What stands in place of a field is percent-encoded by whoever writes the template.
+            if unlisted := headers.list_problem(name, PIECE.sub("x", text.strip())):
+                raise self.error(key, unlisted)
             templates[name] = self.header_template(key, text)
         return templates
 

@@ -105,8 +105,11 @@ def changes(old: bytes, new: Pins) -> list[str]:
 
 
 def split_of(settings: bytes) -> Arms:
-    """The arms that a run was begun with; none where it is no A/B test."""
-    return msgspec.json.decode(settings, type=Pins).split
+    """The arms that a run was begun with; none where it is no A/B test, or its pins are not ours."""
+    try:
+        return msgspec.json.decode(settings, type=Pins).split
+    except msgspec.DecodeError:
+        return ()
 
 
 def exceeds(old: bytes, limit: int | None) -> bool:

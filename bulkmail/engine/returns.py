@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bulkmail.address import AddressError, comparison_key, parse_address
 from bulkmail.clock import Clock, rfc3339
-from bulkmail.content.identity import WEEK_SECONDS, Identity, Opened, Position, Purpose
+from bulkmail.content.identity import WEEK_SECONDS, Identity, Opened, Position, Purpose, TokenKey
 from bulkmail.errors import StateError
 from bulkmail.events.log import EventLog, read_events
 from bulkmail.model.delivery import Event
@@ -105,6 +105,10 @@ class Returns:
         if issued is not None and self.clock.time() > issued + WEEK_SECONDS + self._accept_seconds:
             return None
         return found
+
+    def token_keys(self) -> tuple[TokenKey, ...]:
+        """The keys of the state directory as they are now."""
+        return read_keys(self._database)
 
     def reader(self, position: Position) -> Reader | None:
         """Whom the mail at a place was made for; None if nobody of that run is there."""

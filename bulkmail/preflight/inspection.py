@@ -64,6 +64,7 @@ def inspect(campaign: Campaign, directory: Path, means: Means) -> Inspection:
     findings += list_.findings()
     findings += hygiene.suppressed_findings(result.tally.suppressed, result.tally.rows)
     findings += sender.campaign_findings(campaign)
+    findings += _unlawful(campaign, program)
     findings += samples.findings()
     findings += departure_findings(campaign)
     findings += _delivery_findings(campaign)
@@ -91,6 +92,21 @@ def inspect(campaign: Campaign, directory: Path, means: Means) -> Inspection:
     rules = {finding.rule for finding in findings}
     result.receivers = judged(rules, kind=campaign.kind, looked_up=looked_up)
     return result
+
+
+def _unlawful(campaign: Campaign, program: Program) -> list[Finding]:
+    """What a send to real people refuses."""
+    if campaign.delivery.route == "sandbox" or campaign.delivery.allow_private_mx:
+        return []
+    return [
+        found(
+            "marketing.address" if "postal" in sentence else "marketing.unsubscribe",
+            sentence.partition(": ")[0],
+            where=f"{campaign.file}: {key}",
+            remedy=sentence.partition(": ")[2],
+        )
+        for key, sentence in program.lacks
+    ]
 
 
 def _read(campaign: Campaign, program: Program, directory: Path, samples: Samples, list_: hygiene.Hygiene) -> Tally:

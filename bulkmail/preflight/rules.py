@@ -106,6 +106,8 @@ RULES: dict[str, Rule] = {
     "sender.list-id": Rule(_N, "marketing without List-Id"),
     "headers.priority": Rule(_W, "marketing that claims to be urgent"),
     "headers.precedence": Rule(_W, "headers that make mail look like an automatic answer"),
+    "marketing.unsubscribe": Rule(_E, "marketing that a send refuses, for it shows no way out"),
+    "marketing.address": Rule(_E, "marketing that a send refuses, for it shows no postal address"),
     "unsubscribe.missing": Rule(_W, "marketing without unsubscribe"),
     "unsubscribe.one-click": Rule(_W, "marketing without one-click unsubscribe (RFC 8058)"),
     "unsubscribe.anonymous": Rule(_W, "an unsubscribe link that is the same for everybody"),

@@ -115,6 +115,49 @@ HARD = {
         "following addresses.\nThis is a permanent error; I've given up. Sorry it didn't work out.\n\n"
         f"<{ANNA}>:\nSorry, no mailbox here by that name. (#5.1.1)\n\n--- Below this line is a copy of the message.{_RETURNED}"
     ),
+    "exchange-2003-german": plain(
+        "Ihre Nachricht hat einige oder alle Empfänger nicht erreicht.\n\n      Betreff:\tFrühling\n\n"
+        f"Folgende(r) Empfänger kann/können nicht erreicht werden:\n\n      {ANNA} am 01.03.2027 10:00\n"
+        "            Das E-Mail-Konto ist in der Organisation nicht vorhanden.\n            <mx.house.example #5.1.1>\n",
+        sender="Systemadministrator <postmaster@house.example>",
+        Subject="Unzustellbar: Frühling",
+    ),
+    "exchange-2003-french": plain(
+        "Votre message n'est pas parvenu à certains des destinataires.\n\n      Objet :\tPrintemps\n\n"
+        f"Impossible de contacter le(s) destinataire(s) suivant(s) :\n\n      {ANNA} le 01/03/2027 10:00\n"
+        "            Le compte de messagerie n'existe pas dans l'organisation.\n            <mx.house.example #5.1.1>\n",
+        sender="Administrateur système <postmaster@house.example>",
+        Subject="Non remis : Printemps",
+    ),
+    "exchange-2003-spanish": plain(
+        "El mensaje no llegó a algunos o a todos los destinatarios.\n\n      Asunto:\tPrimavera\n\n"
+        f"No se pudo localizar a los destinatarios siguientes:\n\n      {ANNA} el 01/03/2027 10:00\n"
+        "            La cuenta de correo electrónico no existe en la organización.\n            <mx.house.example #5.1.1>\n",
+        sender="Administrador del sistema <postmaster@house.example>",
+        Subject="No se puede entregar: Primavera",
+    ),
+    "mail.ru": plain(
+        "Это письмо создано автоматически\nсервером, отвечать на него не нужно.\n\nК сожалению, Ваше письмо не может быть\n"
+        f"доставлено одному или нескольким получателям:\n\n**********************\n\n{ANNA}\nSMTP error from remote mail "
+        f"server after RCPT TO:<{ANNA}>:\nhost mx.house.example [192.0.2.7]: 550 5.1.1 User unknown\n",
+        sender="mailer-daemon@corp.house.example",
+        Subject="Mail failure.",
+    ),
+    "mdaemon": plain(
+        "The attached message had PERMANENT fatal delivery errors!\n\nAfter one or more unsuccessful delivery attempts the "
+        "attached message has\nbeen removed from the mail queue on this server.\n\n--> Session Transcript:\n"
+        f" RCPT To:<{ANNA}>\n<-- 550 5.1.1 User unknown\n",
+        sender="MDaemon at mx.garden.example <MDaemon@mx.garden.example>",
+        Subject="Permanent Delivery Failure",
+    ),
+    "gmail-html": plain(
+        "<html><body><h2>Address not found</h2><p>Your message wasn't delivered to <b>anna@house.example</b> because the "
+        "address couldn't be found.</p><p>The response was:</p><p>550 5.1.1 The email account that you tried to reach does "
+        "not exist.</p></body></html>",
+        sender="Mail Delivery Subsystem <mailer-daemon@googlemail.com>",
+        Subject="Delivery Status Notification (Failure)",
+        Content_Type="text/html; charset=utf-8",
+    ),
 }
 
 # Nobody is found, or the reason is another one: the recipient is right, and nobody is called missing.

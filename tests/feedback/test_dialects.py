@@ -36,5 +36,7 @@ def test_what_a_program_or_a_person_answers_has_no_effect(name: str) -> None:
 
 
 def test_the_token_of_a_quoted_message_is_found() -> None:
-    for name, data in dialects.HARD.items():
+    quoting = [(name, data) for name, data in dialects.HARD.items() if b"Message-ID" in data]
+    assert len(quoting) > 5
+    for name, data in quoting:
         assert TOKEN in understand(data).tokens, name

@@ -14,6 +14,7 @@ from tests.preflight.faulty import FAULTS, make_key, plant, read_fault, sound_ca
 
 # What follows from a fault and is no fault of its own.
 CONSEQUENCES = {
+    "marketing.address": {"sender.postal-address"},
     "recipients.none": {"recipients.rejected"},
     "dkim.missing": {"dmarc.dkim-unaligned"},
     "dkim.alignment": {"dmarc.dkim-unaligned", "dkim.unpublished"},
@@ -22,9 +23,6 @@ CONSEQUENCES = {
     "source.address": {"spf.fail"},
     "images.only": {"sender.postal-address"},
     "text.empty": {"unsubscribe.invisible", "sender.postal-address", "text.different"},
-    "images.heavy": set(),
-    "size.clipped": set(),
-    "words.unrendered": set(),
 }
 
 
