@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from bulkmail.preflight.signatures import dkim_findings
-from bulkmail.preflight.specimen import Specimen
 from bulkmail.config.load import load_campaign
 from bulkmail.dkim.signing import load_keys
+from bulkmail.preflight.signatures import dkim_findings
+from bulkmail.preflight.specimen import Specimen
 from bulkmail.sandbox.sandbox import Sandbox
 
 
