@@ -74,19 +74,21 @@ class Bodies(Struct, frozen=True, kw_only=True):
 
     def named_file(self, layout: Layout, path: Template) -> Callable[[Values], list[File]]:
         text = layout.text(path)
-        folder = self.folder.resolve() if self.folder is not None else Path.cwd()
+        folder = (self.folder or Path.cwd()).resolve()
+        # Below the folders that the template itself names: no row leads to the list of recipients, or to a key.
+        room = folder / own_folder(path.source.text)
 
         def make(values: Values) -> list[File]:
-            return [self.read(folder, text(values))]
+            return [self.read(folder, room, text(values))]
 
         return make
 
-    def read(self, folder: Path, name: str) -> File:
-        """A file below the folder, whatever the row says. Fails with ContentError."""
+    def read(self, folder: Path, room: Path, name: str) -> File:
+        """A file below `room`, whatever the row says. Fails with ContentError."""
         problem = "a NUL" if "\0" in name else None
         path = folder if problem else (folder / name).resolve()
-        if problem or not path.is_relative_to(folder) or path == folder:
-            raise ContentError(f"attachment {name[-80:]!r} is not in the campaign's folder")
+        if problem or not path.is_relative_to(room.resolve()) or not path.is_relative_to(folder):
+            raise ContentError(f"attachment {name[-80:]!r} is not in the folder {room.name} of the campaign")
         try:
             size = os.stat(path).st_size
             if size > self.max_size:
@@ -122,7 +124,10 @@ class Bodies(Struct, frozen=True, kw_only=True):
 
 
 class Reader:
-    """Reads one variation's content. `parse` makes a template of a source, `place` is the key of the file for one."""
+    """Reads one variation's content. `parse` makes a template of a source, `place` is the key of the file for one.
+
+    `refer` is told how pages come by the Content-IDs of inline images.
+    """
 
     def __init__(
         self,
@@ -132,10 +137,12 @@ class Reader:
         page: Callable[[dict[str, Source]], Page],
         parse: Callable[[Source], Template],
         place: Callable[[str], str],
+        refer: Callable[[Callable[[str, str | None], str]], None],
         domain: str,
     ) -> None:
         self.campaign, self.content = campaign, campaign.content
         self.folder, self.page, self.parse, self.place, self.domain = folder, page, parse, place, domain
+        self.refer = refer
 
     def bodies(self, attach: Attach | None) -> Bodies:
         content = self.content
@@ -151,8 +158,9 @@ class Reader:
             read_file(path, key=self.place(f"content.inline[{number}]"), content_domain=self.domain)
             for number, path in enumerate(content.inline)
         ]
+        self.refer(lambda text, file: refer_to_inline(Source(text=text, mode=Mode.HTML, file=file), images).text)
         # The page first: what is wrong with it would be wrong with the text made of it too.
-        page_template = None if html is None else self.parse(refer_to_inline(page.finished(html), images))
+        page_template = None if html is None else self.parse(page.finished(html))
         texts = []
         if text is not None:
             texts.append(TextPart(subtype="plain", template=self.plain(text)))
@@ -169,6 +177,12 @@ class Reader:
             key = f"content.attachments[{number}]"
             if is_template(name):
                 source = Source(text=name, mode=Mode.TEXT, file=self.campaign.file, path=self.place(key))
+                if not own_folder(name):
+                    raise self.error(
+                        key,
+                        f"{name} could name any file",
+                        hint="keep such files in a folder: invoices/{{ number }}.pdf",
+                    )
                 paths.append(self.parse(source))
             else:
                 files.append(read_file(name, key=self.place(key)))
@@ -215,6 +229,11 @@ class Reader:
 def is_template(path: str) -> bool:
     """Whether the path differs between recipients."""
     return "{{" in path or "{%" in path
+
+
+def own_folder(path: str) -> str:
+    """The folder that a template of a path names for everybody; "" where there is none."""
+    return re.split(r"\{[{%#]", path)[0].rpartition("/")[0].strip()
 
 
 def fields_of(attach: Attach | None) -> Sequence[str]:

@@ -15,6 +15,7 @@ from bulkmail.content.layout import Layout
 from bulkmail.content.locales import DEFAULT_LOCALE, parsed_locale
 from bulkmail.content.mime import Skeleton
 from bulkmail.content.page import Page
+from bulkmail.content.plain import PIECE
 from bulkmail.content.program import Plan, Program
 from bulkmail.content.segments import Slot
 from bulkmail.content.template import BUILT_IN, Mode, Source, Template, TemplateFolder
@@ -103,9 +104,10 @@ class Compiler:
         self.bodies = Reader(
             campaign,
             folder,
-            page=lambda sources: Page(campaign.content, sources, self.templates, tracker),
+            page=lambda sources: Page(campaign.content, sources, self.check, tracker),
             parse=lambda source: self.templates.parse(source, known=self.columns, built_in=self.built_in),
             place=self.place,
+            refer=self.templates.refer,
             domain=self.sender.domain,
         ).bodies(attach)
         self.in_headers = [self.subject, *self.extra.values()]
@@ -115,6 +117,9 @@ class Compiler:
     @property
     def names(self) -> frozenset[str]:
         return frozenset[str]().union(*(template.names for template in self.all))
+
+    def check(self, source: Source) -> None:
+        self.templates.check(source, known=self.columns, built_in=self.built_in)
 
     def place(self, key: str) -> str:
         """The key of the file that says what `key` is in this variation."""
@@ -237,6 +242,9 @@ class Compiler:
             if complaint is not None:
                 raise self.error("headers", complaint)
             seen.add(name.lower())
+            # What stands in place of a field is percent-encoded by whoever writes the template.
+            if unlisted := headers.list_problem(name, PIECE.sub("x", text.strip())):
+                raise self.error(key, unlisted)
             templates[name] = self.header_template(key, text)
         return templates
 

@@ -1,6 +1,6 @@
 """One template: segments where it is that simple, otherwise Jinja2 at every rendering. Both ways give the same text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -128,15 +128,20 @@ class TemplateFolder:
         """Lead the links of pages through redirects."""
         self.environments[Mode.HTML].track(tracker)
 
+    def refer(self, refer: Callable[[str, str | None], str]) -> None:
+        """Have pages, and what they include, refer to inline images by Content-ID."""
+        self.environments[Mode.HTML].refer = refer
+
     def say(self, name: str, text: str) -> None:
         """Give all templates a value that is the same for all recipients."""
         for environment in self.environments.values():
             environment.globals[name] = text
 
-    def check(self, source: Source) -> None:
-        """Fails with CampaignError where the template's syntax is wrong or it has what templates may not have."""
-        with Reporting(source, "read"):
-            self.environments[Mode.TEXT].parse(source.text, None, source.file)
+    def check(self, source: Source, *, known: Sequence[str] | None, built_in: frozenset[str]) -> None:
+        """Fails with CampaignError on what `parse` would, in a source that is made a page only later."""
+        plain = Source(text=source.text, mode=Mode.TEXT, file=source.file)
+        parser = Parser(self, plain, known, built_in)
+        parser.names_of(parser.parsed(plain, parser.name), plain, parser.name, (parser.name,), frozenset())
 
     def parse(
         self, source: Source, *, known: Sequence[str] | None = None, built_in: frozenset[str] = BUILT_IN
