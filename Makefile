@@ -1,13 +1,14 @@
 # make send   builds bulkmail in .venv and sends campaigns/spring.yaml in the sandbox
 # make test   the whole test suite          make lint   ruff and mypy
 # make bench  the micro-benchmarks          make dist   wheel and sdist in dist/
+# make test-peers   tests against Postfix, Exim, OpenSMTPD and Dovecot, which it installs (as root, Debian)
 # make bench-compare   bulkmail beside its rivals (make bench-peers installs those, as root)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
-.PHONY: send test test-sts lint bench bench-peers bench-compare dist clean toolchain
+.PHONY: send test test-sts peers test-peers lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -18,6 +19,12 @@ test: $(VENV)/.dev
 # A campaign of 5,000 to domains with MTA-STS enforced, every message verified.
 test-sts: $(VENV)/.dev
 	BULKMAIL_STS_RECIPIENTS=5000 $(BIN)/python -m pytest tests/campaigns/test_sts_campaign.py
+
+peers:
+	tests/peers/install.sh
+
+test-peers: $(VENV)/.dev peers
+	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

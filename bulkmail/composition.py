@@ -22,7 +22,9 @@ from bulkmail.config.rules import read_rules, state_rules
 from bulkmail.config.secrets import Target, webhook_targets
 from bulkmail.content.bodies import Attach
 from bulkmail.content.compiler import compile_content
+from bulkmail.content.identity import TokenKey
 from bulkmail.content.program import Program
+from bulkmail.content.tracking import LinkSeal
 from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.dialer import Transport
@@ -30,10 +32,10 @@ from bulkmail.engine.intake import Batch
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
-from bulkmail.engine.sources import columns_of, file_batches, iterable_batches
+from bulkmail.engine.sources import columns_of, drop_snapshots, file_batches, iterable_batches, snapshots
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.ways import Ways
-from bulkmail.errors import RunConflict
+from bulkmail.errors import CampaignError, RunConflict
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
@@ -163,8 +165,17 @@ class Send:
             if self._recipients is not None:
                 batches = iterable_batches(self._recipients)
             else:
-                batches = file_batches(self.campaign.recipients, self._program.plain_rules, self._thread)
-        return await self._node.run(batches)
+                listed = await self._in_thread(snapshots, self.campaign.recipients, self.directory, self.run.id)
+                batches = file_batches(listed, self._program.plain_rules, self._thread)
+        summary = await self._node.run(batches)
+        if self.options.limit is None:
+            await self._in_thread(self._drop_snapshots)
+        return summary
+
+    def _drop_snapshots(self) -> None:
+        run = self.store.latest_run(self.campaign.campaign)
+        if run is not None and run.state is not RunState.INTAKE:
+            drop_snapshots(self.campaign.recipients, self.directory, run.id)
 
     def stop(self) -> None:
         """Begin nothing new; `execute` returns once the replies are in."""
@@ -211,7 +222,12 @@ class Send:
         await self._in_thread(store.keep_feedback_settings, campaign.campaign, settings)
         if self.options.turbo:
             signer.accelerate()
+        refuse_unlawful(campaign, program)
         self.run = found if found is not None else await self._in_thread(self._create, pins)
+        if campaign.tracking is not None:
+            # Its links are signed with what only the state directory knows.
+            seal = LinkSeal(sealing_key(store.token_keys, self.run.created).secret)
+            program = self._program = compile_for(campaign, self._recipients, self.options.attach, seal)
         if self.taken is Taken.RESUMED:
             self.doubts = await self._in_thread(settle_doubts, store, self.run, campaign.delivery.in_doubt, self._clock)
         if campaign.delivery.route == "sandbox":
@@ -350,11 +366,35 @@ class Send:
         self._thread.shutdown()
 
 
-def compile_for(campaign: Campaign, recipients: object | None = None, attach: Attach | None = None) -> Program:
+def refuse_unlawful(campaign: Campaign, program: Program) -> None:
+    """Marketing mail to real people shows a way out and who sends it, or is not sent. Raises CampaignError."""
+    if campaign.delivery.route == "sandbox" or campaign.delivery.allow_private_mx:
+        return  # neither reaches real people: the other is for test networks
+    for key, sentence in program.lacks:
+        raise CampaignError(
+            sentence,
+            file=campaign.file,
+            path=key,
+            hint="kind: transactional is for what is waited for, such as bills",
+        )
+
+
+def sealing_key(keys: Sequence[TokenKey], began: float) -> TokenKey:
+    """The newest key of the time when a run began, so that what is sent again later is the same."""
+    known = sorted(keys, key=lambda key: key.number)
+    return next((key for key in reversed(known) if key.created <= began), known[0])
+
+
+def compile_for(
+    campaign: Campaign,
+    recipients: object | None = None,
+    attach: Attach | None = None,
+    seal: LinkSeal | None = None,
+) -> Program:
     """The campaign's content, checked against the columns of its recipients where those are known."""
     columns = columns_of(campaign.recipients) if recipients is None else None
     with placing_errors(campaign.file):
-        return compile_content(campaign, columns=columns, attach=attach)
+        return compile_content(campaign, columns=columns, attach=attach, seal=seal)
 
 
 def fingerprints(campaign: Campaign) -> dict[str, str]:

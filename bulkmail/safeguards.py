@@ -8,7 +8,7 @@ from typing import Any
 from bulkmail.clock import Clock
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.encryption import Encryption
-from bulkmail.engine.sts import StsPolicies
+from bulkmail.engine.sts import FETCHES_AT_ONCE, StsPolicies
 from bulkmail.engine.tally import Tally
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
@@ -34,6 +34,7 @@ async def open_encryption(
     settings = campaign.tls
     memory = await in_store(lambda: TlsMemory.open(directory, INTERNET if sandbox is None else SANDBOX))
     stack.push_async_callback(in_store, memory.close)
+    await in_store(memory.prune, clock.time())
     tally = Tally(memory.add, clock=clock)
     stack.push_async_callback(in_store, tally.flush)
     authorities = settings.authorities
@@ -61,7 +62,7 @@ async def open_encryption(
             return (await resolver.addresses(host)).addresses
 
         allow_private = delivery.allow_private_mx or sandbox is not None
-        client = HttpClient(look_up, allow_private=allow_private, context=context)
+        client = HttpClient(look_up, allow_private=allow_private, context=context, connections=FETCHES_AT_ONCE)
         stack.push_async_callback(client.close)
         policies = StsPolicies(
             resolver,

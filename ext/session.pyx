@@ -89,8 +89,9 @@ cdef class Transactions:
 
     `pipelining` and `size` are what EHLO offered; `chunking` asks for BDAT where that was offered (only with
     pipelining), with `window` transactions in flight (at most 64); `max_messages` ends the connection after so many.
-    `proven` counts transactions by BDAT that filled the window and whose replies were right; `anomaly` is the first
-    reply that a server which keeps its replies in order would not give.
+    `dismissed`: the last reply was 421, by which the server says that it does nothing more. `proven` counts
+    transactions by BDAT that filled the window and whose replies were right; `anomaly` is the first reply that a server
+    which keeps its replies in order would not give.
     """
 
     cdef readonly bint pipelining
@@ -104,9 +105,9 @@ cdef class Transactions:
     cdef readonly bint chunking
     cdef readonly str anomaly
     cdef readonly bint closing
+    cdef readonly bint dismissed
     cdef readonly str error
     cdef bint dirty
-    cdef bint dismissed  # the last reply was 421: the server has said that it does nothing more
     cdef readonly bint quitting
     cdef list out
     cdef list begun

@@ -26,6 +26,7 @@ LAYERS = {
     "http": 3,
     "store": 3,
     "events": 3,
+    "mailbox": 3,
     "engine": 4,
     "library": 5,
     "composition": 5,

@@ -70,5 +70,5 @@ def dry_run(file: str, *, json: bool, state: Path | None, limit: int | None) -> 
 def _tally(campaign: Campaign, program: Program, directory: Path, limit: int | None) -> Tally:
     if not has_state(directory):
         return tally(campaign, program, limit=limit)
-    with Suppressions.open_readonly(directory) as suppressions:
+    with Suppressions.open_readonly(directory, campaign=campaign.campaign) as suppressions:
         return tally(campaign, program, suppressed=suppressions.contains, limit=limit)

@@ -28,6 +28,14 @@ def content_findings(campaign: Campaign, specimen: Specimen | None) -> Iterator[
         yield from _unsubscribe_findings(campaign, where)
     if specimen is None:
         return
+    for key, sentence in specimen.lacks:
+        yield Finding(
+            level=Level.WARNING if campaign.delivery.route == "sandbox" else Level.ERROR,
+            rule=f"marketing.{'address' if 'postal' in sentence else 'unsubscribe'}",
+            where=f"{where}: {key}",
+            what=sentence.partition(": ")[0],
+            remedy=sentence.partition(": ")[2],
+        )
     size = len(specimen.message)
     if size > REFUSED_BYTES:
         yield Finding(

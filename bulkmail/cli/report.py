@@ -1,6 +1,7 @@
 """`bulkmail report`: what became of a run, by outcome, site and reason, and who got no mail."""
 
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
 from bulkmail.cli.split import ArmReport, arms_table, count_arms
 from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
-from bulkmail.cli.tally import Tally, events_of, tally
+from bulkmail.cli.tally import Tally, came_back, events_of, tally
 from bulkmail.cli.undelivered import write_undelivered
 from bulkmail.errors import StateError
 from bulkmail.policy.thresholds import Excess
@@ -85,12 +86,12 @@ def report(
         if undelivered is not None:
             # Closed before its database is, also when the reader of a pipe has left.
             with closing(not_delivered(view, run.number)) as outcomes:
-                write_undelivered(undelivered, events_of(directory, run), outcomes)
+                write_undelivered(undelivered, events_of(directory, run), outcomes, came_back(directory, run))
             return
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
         tallies = tally(directory, run, view)
-    arms = count_arms(run, events_of(directory, run))
+    arms = count_arms(run, chain(events_of(directory, run), came_back(directory, run)))
     if table_file is not None:
         write_tallies(table_file, tallies)
         return
@@ -120,12 +121,12 @@ def report(
     if arms:
         console.print()
         console.print(arms_table(arms, console.width))
-    came = print_came_back(console, tallies)
+    anything = print_came_back(console, tallies)
     for heading, each in (("site", tallies.sites), ("list", tallies.lists), ("day", tallies.days)):
         # One list, or one day, is all there is: the counts above say it.
         if each and (heading == "site" or len(each) > 1):
             console.print()
-            console.print(tallies_table(heading, each, console.width, came_back=came))
+            console.print(tallies_table(heading, each, console.width, came_back=anything))
     if reasons:
         console.print()
         console.print(reasons_table(reasons[:REASONS], console.width))

@@ -7,13 +7,15 @@ from msgspec import Struct
 
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
 from bulkmail.content.program import Program
-from bulkmail.model.campaign import Campaign
+from bulkmail.model.campaign import Campaign, RecipientSource
 from bulkmail.model.recipient import Recipient, RejectedRow
 from bulkmail.native.hashset import AddressSet
+from bulkmail.recipients.parquet import count_parquet
 from bulkmail.recipients.source import open_source
 
 # Of rejected rows, so many are kept to be shown.
 SHOWN = 20
+UNKNOWN_ROWS = 1_000_000
 _BLOCK = 1 << 20
 
 
@@ -89,6 +91,13 @@ def wire_form(recipient: Recipient) -> str:
     return wire_address(parse_address(recipient.address))
 
 
+def count_rows(source: RecipientSource) -> int:
+    """About as many as there are, quickly had; of a query, as many as make a send worth asking about."""
+    if source.sql is not None:
+        return UNKNOWN_ROWS
+    return count_parquet(source) if source.file.endswith(".parquet") else count_lines(source.file)
+
+
 def count_lines(path: str) -> int:
     """Lines of a list below the first, which is near the number of its rows and quickly had."""
     lines = 0
@@ -99,4 +108,4 @@ def count_lines(path: str) -> int:
             last = block
     if last and not last.endswith(b"\n"):
         lines += 1
-    return max(lines - (".csv" in path.lower()), 0)
+    return max(lines - path.lower().removesuffix(".gz").endswith((".csv", ".tsv")), 0)

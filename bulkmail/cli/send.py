@@ -19,7 +19,7 @@ from bulkmail.cli.events import unposted
 from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
-from bulkmail.cli.rows import count_lines
+from bulkmail.cli.rows import count_rows
 from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.cli.summary import print_already_finished, print_summary
 from bulkmail.composition import Send, SendOptions, Taken
@@ -192,7 +192,7 @@ def _agreed(campaign: Campaign, latest: Run | None, wishes: Wishes) -> bool:
     if latest is not None and begun and not wishes.new_run and not exceeds(latest.settings, wishes.limit):
         # It has begun to send to all of these, or is over: nothing new is decided now.
         return True
-    rows = sum(count_lines(source.file) for source in campaign.recipients)
+    rows = sum(map(count_rows, campaign.recipients))
     if wishes.limit is not None:
         rows = min(rows, wishes.limit)
     if rows <= ASK_ABOVE:

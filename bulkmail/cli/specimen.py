@@ -19,11 +19,15 @@ from bulkmail.sandbox.keys import with_demo_keys
 
 
 class Specimen(Struct, frozen=True, kw_only=True):
-    """An envelope and the bytes after DATA, before dots are doubled. The token in it leads nowhere."""
+    """An envelope and the bytes after DATA, before dots are doubled. The token in it leads nowhere.
+
+    `lacks` is what marketing mail must show and this does not.
+    """
 
     sender: str
     recipient: str
     message: bytes
+    lacks: tuple[tuple[str, str], ...] = ()
 
     @property
     def wire(self) -> bytes:
@@ -45,6 +49,7 @@ def make_specimen(program: Program, signer: Signer, recipient: Recipient, *, now
         sender=program.envelope_sender(SAMPLE_TOKEN),
         recipient=address,
         message=b"".join((signature, rendered.header, b"\r\n", rendered.body)),
+        lacks=program.lacks,
     )
 
 

@@ -8,10 +8,10 @@ from rich.text import Text
 from bulkmail.cli.output import table
 from bulkmail.content.variants import arm_of
 from bulkmail.engine.pinning import split_of
-from bulkmail.model.delivery import Event
+from bulkmail.model.delivery import TRACKED, Event
 from bulkmail.store.runs import Run
 
-CAME_BACK = ("complaint", "unsubscribe", "click", "open")
+COUNTED = ("complaint", "unsubscribe", *TRACKED)
 
 
 class ArmReport(Struct, kw_only=True):
@@ -40,7 +40,7 @@ def count_arms(run: Run, events: Iterable[Event]) -> list[ArmReport]:
         if event.event in ("attempt", "in_doubt"):
             arm.delivered += event.disposition == "delivered"
             arm.bounced += event.disposition in ("bounced", "expired")
-        elif event.event in CAME_BACK and (event.event, event.recipient) not in seen:
+        elif event.event in COUNTED and (event.event, event.recipient) not in seen:
             seen.add((event.event, event.recipient))
             arm.complaints += event.event == "complaint"
             arm.unsubscribes += event.event == "unsubscribe"

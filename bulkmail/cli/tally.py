@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bulkmail.events.log import read_events
-from bulkmail.model.delivery import Event
+from bulkmail.model.delivery import TRACKED, Event
 from bulkmail.policy.thresholds import Excess, excess
 from bulkmail.store.directory import EVENTS
 from bulkmail.store.runs import Run
@@ -101,7 +101,7 @@ def came_back(directory: Path, run: Run) -> Iterator[Event]:
 
 def tally(directory: Path, run: Run, view: StoreView) -> Tallies:
     """Reads both logs once."""
-    answers = list(came_back(directory, run))
+    answers = [event for event in came_back(directory, run) if event.event not in TRACKED]
     names = {event.recipient for event in answers if event.recipient is not None}
     total = Tally(name="*")
     sites, days = _Named(), _Named()

@@ -16,21 +16,26 @@ HEADER = ("address", "disposition", "attempts", "reason", "stage", "code", "repl
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_undelivered(target: str, events: Iterable[Event], outcomes: Iterable[RecipientOutcome]) -> None:
-    """Write to the file `target`, or to standard output where it is `-`. Raises CampaignError."""
+def write_undelivered(
+    target: str, events: Iterable[Event], outcomes: Iterable[RecipientOutcome], later: Iterable[Event] = ()
+) -> None:
+    """Write to the file `target`, or to standard output where it is `-`. Raises CampaignError.
+
+    `later` has what came back: whose mail was taken and bounced then is among those without it.
+    """
     if target == "-":
-        _write(sys.stdout, events, outcomes)
+        _write(sys.stdout, events, outcomes, later)
         return
     try:
         with open(target, "w", encoding="utf-8", newline="") as file:
-            count = _write(file, events, outcomes)
+            count = _write(file, events, outcomes, later)
     except OSError as error:
         raise CampaignError(f"cannot be written: {error.strerror}", file=target) from None
     err().print(f"{target}: {count:,} recipients without the mail")
 
 
-def _write(file: TextIO, events: Iterable[Event], outcomes: Iterable[RecipientOutcome]) -> int:
-    """First the rows that were never taken in, in the order of the lists, then the others."""
+def _write(file: TextIO, events: Iterable[Event], outcomes: Iterable[RecipientOutcome], later: Iterable[Event]) -> int:
+    """First the rows that were never taken in, in the order of the lists, then the others, last what came back."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(HEADER)
     count = 0
@@ -54,6 +59,20 @@ def _write(file: TextIO, events: Iterable[Event], outcomes: Iterable[RecipientOu
             rfc3339(outcome.time) if outcome.time else "",
         )
         writer.writerow([cell(value) for value in row])
+    for event in later:
+        if event.event == "bounce":
+            count += 1
+            row = (
+                event.recipient or "",
+                "bounced_later",
+                str(event.attempt or ""),
+                event.reason or "",
+                event.stage or "",
+                str(event.code or ""),
+                event.reply or "",
+                event.time,
+            )
+            writer.writerow([cell(value) for value in row])
     return count
 
 

@@ -17,7 +17,7 @@ from bulkmail.cli.words import REASONS, reason_words, stage_words
 from bulkmail.clock import SystemClock
 from bulkmail.engine.returns import feedback_log
 from bulkmail.errors import StateError
-from bulkmail.model.delivery import CAME_BACK, Disposition, Event
+from bulkmail.model.delivery import CAME_BACK, TRACKED, Disposition, Event
 from bulkmail.store.directory import EVENTS, owner_of
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.suppressions import Suppression, Suppressions
@@ -88,7 +88,7 @@ def _tell(
     sites = {event.site for event in events if event.site is not None and event.host is not None}
     if outcome is not None and not sites and (site := site_of_domain(path, domain)) is not None:
         sites = {site}
-    sent = [event for event in events if event.event not in CAME_BACK]
+    sent = [event for event in events if event.event not in (*CAME_BACK, *TRACKED)]
     last = sent[-1].time if outcome is not None and outcome.disposition.final and sent else None
     lanes = [event for event in lane_events(path, sites) if last is None or event.time <= last]
     for event in sorted([*events, *lanes[-LANE_EVENTS:]], key=lambda event: event.time):
@@ -108,6 +108,10 @@ def _sentence(event: Event) -> Iterable[str | tuple[str, str]]:
         case "rejected":
             yield ("rejected", COLOURS["rejected"])
             yield f": {safe(event.reason or '')}"
+        case "click":
+            yield f"followed a link to {safe(event.reason or '')}"
+        case "open":
+            yield "opened the message"
         case "duplicate":
             yield ("duplicate", COLOURS["duplicates"])
             yield f": {safe(event.reason or '')}"

@@ -149,6 +149,21 @@ def _check_content(campaign: CampaignFile, findings: Findings) -> None:
             findings.add("languages.variants", "is empty", hint="add de: {subject: ..., content: {html: ...}}")
     if len(campaign.split) == 1:
         findings.add("split", "one arm is no test", hint="add another, such as plain: {}")
+    for index, source in enumerate(campaign.recipients):
+        path = f"recipients[{index}]"
+        if bool(source.file) == (source.sql is not None):
+            findings.add(path, "one of file and sql is needed")
+        if source.sql is not None:
+            if (source.sql.url is None) == (source.sql.url_env is None):
+                findings.add(
+                    f"{path}.sql", "one of url and url_env is needed", hint="url_env keeps a password out of the file"
+                )
+            if source.sql.url is not None and re.search(r"://[^/@]*:[^/@]+@", source.sql.url):
+                findings.add(
+                    f"{path}.sql.url", "has a password", hint="put the URL into an environment variable: url_env"
+                )
+            if not source.sql.query.strip():
+                findings.add(f"{path}.sql.query", "is empty")
     if campaign.send_at is not None and not _variable(campaign.send_at):
         findings.add("send_at", f"{quoted(campaign.send_at)} is no name of a field")
     if campaign.tracking is not None and not re.match(r"https://[^/?#\s]+[^?#\s]*\Z", campaign.tracking.url):
@@ -278,7 +293,7 @@ def _is_address_literal(text: str) -> bool:
 def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
     for index, domain in enumerate(campaign.feedback.trusted_reporters):
         try:
-            parse_domain(domain)
+            parse_address(domain) if "@" in domain else parse_domain(domain)
         except AddressError as error:
             findings.add(f"feedback.trusted_reporters[{index}]", f"{quoted(domain)}: {error}")
     for index, hook in enumerate(campaign.webhooks):

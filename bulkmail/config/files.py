@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from bulkmail.config.document import quoted
 from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.ways import relay_path
-from bulkmail.model.campaign import CONTENT_TEXTS, CampaignFile, Content, Relay
+from bulkmail.model.campaign import CONTENT_TEXTS, CampaignFile, Content, RecipientSource, Relay
 
-RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+RECIPIENT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+SQLITE = "sqlite:///"
 
 
 def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings) -> CampaignFile:
@@ -66,6 +67,9 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
     recipients = []
     for index, source in enumerate(campaign.recipients):
         path = f"recipients[{index}].file"
+        if source.sql is not None or not source.file:
+            recipients.append(with_database(source, folder))
+            continue
         if not source.file.lower().endswith(RECIPIENT_SUFFIXES):
             findings.add(path, f"{quoted(source.file, 400)} ends in none of {', '.join(RECIPIENT_SUFFIXES)}")
         recipients.append(replace(source, file=found(source.file, path)))
@@ -121,6 +125,15 @@ def exposure(absolute: str) -> str | None:
     if not stat.S_ISREG(mode) or not mode & 0o077:
         return None
     return f"may be read or written by others (mode {mode & 0o777:04o})"
+
+
+def with_database(source: RecipientSource, folder: Path) -> RecipientSource:
+    """The source with a database file beside the campaign found from wherever the command is called."""
+    query = source.sql
+    if query is None or query.url is None or not query.url.startswith(SQLITE) or query.url == SQLITE:
+        return source
+    absolute = os.path.abspath(folder / query.url.removeprefix(SQLITE))
+    return replace(source, sql=replace(query, url=SQLITE + absolute))
 
 
 _ABSENT = "does not exist"

@@ -64,9 +64,15 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "opens": "Add a picture that is fetched when the message is opened.",
     },
     "RecipientSource": {
-        "file": "A list ending in .csv, .csv.gz, .jsonl or .jsonl.gz, relative to the campaign file.",
+        "file": "A list ending in .csv, .tsv, .jsonl (each also with .gz) or .parquet, relative to the campaign file.",
+        "sql": "A query in place of a file.",
         "address": "The column or key with the address; found by name (email, mail, ...) if left out.",
         "list": "Name of the list, to which an unsubscribe is limited.",
+    },
+    "SqlQuery": {
+        "query": "What selects the recipients; its columns are the fields.",
+        "url": "The database as SQLAlchemy names it, without a password: sqlite:///list.db.",
+        "url_env": "The environment variable with the database's URL.",
     },
     "Unsubscribe": {
         "url": "An https URL, a template over the recipient's fields and `token`.",
@@ -154,7 +160,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Feedback": {
         "rules": "A TOML file of rules on what answers mean; they go before bulkmail's own.",
         "soft_bounces": "When an address that cannot be reached for now is left alone for a time.",
-        "trusted_reporters": "DKIM domains whose complaints are believed without a token of ours.",
+        "trusted_reporters": "Senders, or whole domains, whose signed complaints are believed without a token of ours.",
     },
     "SoftBounces": {
         "count": "So many soft bounces, one a run at most,",

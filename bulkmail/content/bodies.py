@@ -152,7 +152,7 @@ class Reader:
             for number, path in enumerate(content.inline)
         ]
         # The page first: what is wrong with it would be wrong with the text made of it too.
-        page_template = None if html is None else self.parse(refer_to_inline(html, images))
+        page_template = None if html is None else self.parse(refer_to_inline(page.finished(html), images))
         texts = []
         if text is not None:
             texts.append(TextPart(subtype="plain", template=self.plain(text)))

@@ -10,6 +10,7 @@ from bulkmail.content.bodies import Attach, Reader, fields_of
 from bulkmail.content.environment import nearest
 from bulkmail.content.errors import ContentError
 from bulkmail.content.identity import return_address
+from bulkmail.content.lawful import lacking
 from bulkmail.content.layout import Layout
 from bulkmail.content.locales import DEFAULT_LOCALE, parsed_locale
 from bulkmail.content.mime import Skeleton
@@ -17,6 +18,7 @@ from bulkmail.content.page import Page
 from bulkmail.content.program import Plan, Program
 from bulkmail.content.segments import Slot
 from bulkmail.content.template import BUILT_IN, Mode, Source, Template, TemplateFolder
+from bulkmail.content.tracking import LinkSeal, Tracker
 from bulkmail.content.variants import Chooser, Variation, variations
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
@@ -26,19 +28,28 @@ LIST_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")  # RFC 2919 §3, with
 MAILTO_SUBJECT = "?subject=unsubscribe%20{{ token }}"
 # Beside eight times the largest message, which is what its text can need: for what each value needs at the most.
 MEMORY_MARGIN = 64 * 1024 * 1024
+UNSEALED = bytes(16)  # the secret of links that are looked at and not sent
 WITHOUT_URL = BUILT_IN - {"unsubscribe_url"}
 
 
 def compile_content(
-    campaign: Campaign, *, columns: Sequence[str] | None = None, attach: Attach | None = None, compiled: bool = True
+    campaign: Campaign,
+    *,
+    columns: Sequence[str] | None = None,
+    attach: Attach | None = None,
+    compiled: bool = True,
+    seal: LinkSeal | None = None,
 ) -> Program:
     """The campaign's content as a program. `columns`: the fields that recipients have, none or empty where unknown.
 
     `attach` makes attachments in Python. `compiled=False` leaves every template to Jinja2, which gives the same bytes,
-    slower. Fails with CampaignError on anything that no recipient's message could be made from, with file and line.
+    slower. `seal` signs the links of a campaign with `tracking`; without one they are signed for looks only.
+
+    Fails with CampaignError on anything that no recipient's message could be made from, with file and line.
     """
     made = variations(campaign)
-    compilers = [Compiler(variation, columns, attach, compiled=compiled) for variation in made]
+    seal = seal or LinkSeal(UNSEALED)
+    compilers = [Compiler(variation, columns, attach, compiled=compiled, seal=seal) for variation in made]
     names = frozenset[str]().union(*(compiler.names for compiler in compilers)) - BUILT_IN
     names |= frozenset(fields_of(attach))
     if campaign.languages is not None:
@@ -58,13 +69,23 @@ class Compiler:
     """One variation of a campaign on its way to a plan; used once."""
 
     def __init__(
-        self, variation: Variation, columns: Sequence[str] | None, attach: Attach | None, *, compiled: bool
+        self,
+        variation: Variation,
+        columns: Sequence[str] | None,
+        attach: Attach | None,
+        *,
+        compiled: bool,
+        seal: LinkSeal,
     ) -> None:
         self.campaign = campaign = variation.campaign
         self.places = variation.places
         folder = campaign_folder(campaign)
         locale = campaign.content.locale or (variation.language if variation.language else DEFAULT_LOCALE)
         self.templates = TemplateFolder(folder, locale=self.checked_locale(locale, variation), compiled=compiled)
+        self.templates.say("sender_address", campaign.sender_address or "")
+        tracker = Tracker(campaign.tracking, seal) if campaign.tracking is not None else None
+        if tracker is not None:
+            self.templates.track(tracker)
         self.columns = columns or None
         self.sender = self.mailbox("from", campaign.from_)
         self.return_address = return_address(campaign)
@@ -76,7 +97,7 @@ class Compiler:
         self.bodies = Reader(
             campaign,
             folder,
-            page=lambda sources: Page(campaign.content, sources, self.templates),
+            page=lambda sources: Page(campaign.content, sources, self.templates, tracker),
             parse=lambda source: self.templates.parse(source, known=self.columns, built_in=self.built_in),
             place=self.place,
             domain=self.sender.domain,
@@ -166,6 +187,7 @@ class Compiler:
             message_domain=self.sender.domain,
             return_address=self.return_address,
             max_size=campaign.max_message_size,
+            lacks=lacking(campaign, self.bodies.texts, self.templates),
             included=dict(self.templates.loader.digests) if self.templates.loader else {},
         )
 

@@ -124,7 +124,10 @@ class Expressions:
     def name(self, name: str, scope: Scope) -> Function:
         index = scope.index.get(name)
         if index is None:
-            raise Unsupported
+            if name not in self.environment.globals:
+                raise Unsupported
+            constant = self.environment.globals[name]
+            return lambda values: constant
         if name in scope.raw:
             return operator.itemgetter(index)
         missing = partial(Absent, name=name)

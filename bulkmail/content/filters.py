@@ -8,6 +8,7 @@ from jinja2.tests import TESTS
 
 from bulkmail.content.errors import ContentError
 from bulkmail.content.locales import LOCALE_FILTERS
+from bulkmail.content.tracking import TRACKED, untracked
 
 MAX_TEXT = 4 * 1024 * 1024  # characters that one expression may make
 MAX_PRECISION = 30
@@ -20,7 +21,7 @@ GENERAL_FILTERS = ("abs", "batch", "center", "count", "dictsort", "filesizeforma
                    "format", "groupby", "indent", "int", "items", "join", "last", "length", "list", "map", "max", "min",
                    "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "slice", "sort",
                    "string", "striptags", "sum", "tojson", "truncate", "unique", "wordcount")  # fmt: skip
-AVAILABLE_FILTERS = (*PLAIN_FILTERS, *GENERAL_FILTERS, *LOCALE_FILTERS)
+AVAILABLE_FILTERS = (*PLAIN_FILTERS, *GENERAL_FILTERS, *LOCALE_FILTERS, TRACKED)
 ALLOWED_TESTS = ("!=", "<", "<=", "==", ">", ">=", "boolean", "defined", "divisibleby", "eq", "equalto", "even",
                  "false", "float", "ge", "greaterthan", "gt", "in", "integer", "iterable", "le", "lessthan", "lower",
                  "lt", "mapping", "ne", "none", "number", "odd", "sequence", "string", "true", "undefined",
@@ -40,6 +41,7 @@ def filter_table() -> dict[str, Any]:
         "round": rounded,
         "batch": batch,
         "slice": slices,
+        TRACKED: untracked,
     }
 
 

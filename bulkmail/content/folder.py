@@ -22,7 +22,7 @@ class FolderLoader(BaseLoader):
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.digests: dict[str, str] = {}
-        self._texts: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
 
     def name_of(self, file: str) -> str:
         """The name of a template file of the campaign; its own where it lies elsewhere."""
@@ -44,7 +44,7 @@ class FolderLoader(BaseLoader):
         path = self.path(template)
         if path is None:
             raise TemplateNotFound(template)
-        text = self._texts.get(template)
+        text = self.texts.get(template)
         if text is None:
             data = path.read_bytes()
             if len(data) > MAX_TEMPLATE_BYTES:
@@ -54,7 +54,7 @@ class FolderLoader(BaseLoader):
             except UnicodeDecodeError as error:
                 line = data.count(b"\n", 0, error.start) + 1
                 raise CampaignError("is not UTF-8", file=str(path), line=line, hint="save the file as UTF-8") from None
-            self._texts[template] = text
+            self.texts[template] = text
             self.digests[template] = blake2b(data, digest_size=16).hexdigest()
         return text, str(path), lambda: True
 

@@ -9,6 +9,7 @@ from typing import Any
 from bulkmail.content.placeholders import Placeholders
 from bulkmail.content.plain import PIECE, plain_text
 from bulkmail.content.template import Mode, Source, TemplateFolder
+from bulkmail.content.tracking import Tracker
 from bulkmail.model.campaign import Content
 
 # What a Markdown body stands in.
@@ -41,8 +42,10 @@ VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "l
 class Page:
     """The texts of `html`, `mjml` or `markdown`, and of `text`; each None where there is none."""
 
-    def __init__(self, content: Content, texts: dict[str, Source], templates: TemplateFolder) -> None:
-        self.content, self.texts, self.templates = content, texts, templates
+    def __init__(
+        self, content: Content, texts: dict[str, Source], templates: TemplateFolder, tracker: Tracker | None = None
+    ) -> None:
+        self.content, self.texts, self.templates, self.tracker = content, texts, templates, tracker
 
     def html(self) -> Source | None:
         kinds = [kind for kind in ("html", "mjml", "markdown") if kind in self.texts]
@@ -57,7 +60,13 @@ class Page:
             source = from_mjml(source) if kinds[0] == "mjml" else from_markdown(source)
         if self.content.preheader:
             source = with_preheader(source, self.content.preheader)
-        return with_inline_css(source) if self.content.inline_css else source
+        if self.content.inline_css:
+            source = with_inline_css(source)
+        return source
+
+    def finished(self, html: Source) -> Source:
+        """The page as it is sent, with what is not read as text."""
+        return html if self.tracker is None else with_text(html, self.tracker.whole(html.text), Mode.HTML)
 
     def text(self, html: Source | None) -> Source | None:
         """`text`, or what Markdown is already, or else the page without its tags."""

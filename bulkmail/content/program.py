@@ -53,7 +53,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     `required` are the fields without which nothing can be made, `selective` those that are printed by a function that
     refuses some values, `in_headers` those whose text a header shows;
     `uncertain` is true where only a rendering tells whether a row is good. `included` are the digests of the templates
-    that others include, by name.
+    that others include, by name; `lacks` what the law wants of marketing mail and this does not show: the key of the
+    campaign file that would mend it, and a sentence.
     """
 
     fields: tuple[str, ...]
@@ -71,6 +72,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     return_address: Address
     max_size: int
     included: Mapping[str, str]
+    lacks: tuple[tuple[str, str], ...]
 
 
 class Program:
@@ -83,6 +85,7 @@ class Program:
         self.included = {name: digest for each in plans for name, digest in each.included.items()}
         self._plan = plan
         self._plans, self._chooser = plans, chooser
+        self.lacks = tuple(dict.fromkeys(lack for each in plans for lack in each.lacks))
         self._width = len(plan.fields)
         self._message_domain, self._campaign = plan.message_domain, plan.campaign
         self._message_id = self._width + 3

@@ -15,6 +15,7 @@ from bulkmail.content.expressions import Unsupported
 from bulkmail.content.folder import FolderLoader, TextLoader
 from bulkmail.content.locales import DEFAULT_LOCALE
 from bulkmail.content.segments import Builder, Segment, Segments, Slot, all_segments, try_converters
+from bulkmail.content.tracking import Tracker
 from bulkmail.content.vetting import REFERRING, CheckedEnvironment, names_in
 from bulkmail.errors import CampaignError
 
@@ -123,6 +124,15 @@ class TemplateFolder:
             for mode in Mode
         }
 
+    def track(self, tracker: Tracker) -> None:
+        """Lead the links of pages through redirects."""
+        self.environments[Mode.HTML].track(tracker)
+
+    def say(self, name: str, text: str) -> None:
+        """Give all templates a value that is the same for all recipients."""
+        for environment in self.environments.values():
+            environment.globals[name] = text
+
     def check(self, source: Source) -> None:
         """Fails with CampaignError where the template's syntax is wrong or it has what templates may not have."""
         with Reporting(source, "read"):
@@ -166,7 +176,7 @@ class Parser:
             code = environment.compile(
                 tree, name=self.name or None, filename=self.source.file or self.source.path or "template"
             )
-            jinja = jinja2.Template.from_code(environment, code, {})
+            jinja = jinja2.Template.from_code(environment, code, environment.globals)
         return Template(source=self.source, names=names, segments=None, environment=environment, jinja=jinja)
 
     def parsed(self, source: Source, name: str) -> nodes.Template:

@@ -19,6 +19,7 @@ from bulkmail.content.environment import (
 from bulkmail.content.escaping import Places
 from bulkmail.content.filters import ALLOWED_TESTS, AVAILABLE_FILTERS
 from bulkmail.content.folder import FolderLoader
+from bulkmail.content.tracking import TRACKED, Tracker
 
 ALLOWED_NODES: tuple[type[nodes.Node], ...] = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Filter, nodes.Test, nodes.Getattr,
@@ -163,9 +164,20 @@ def filtered(node: nodes.Node | None, name: str, *, beside: nodes.Node | None = 
 
 
 class CheckedEnvironment(TemplateEnvironment):
-    """A `TemplateEnvironment` that vets whatever it parses, included files too, and meters whatever it compiles."""
+    """A `TemplateEnvironment` that vets whatever it parses, included files too, and meters whatever it compiles.
+
+    With a `tracker`, what it parses as HTML has its links led through that first.
+    """
+
+    tracker: Tracker | None = None
+
+    def track(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self.filters[TRACKED] = tracker.filter
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if self.tracker is not None and self.printing_html:
+            source = self.tracker.page(source)
         tree = super()._parse(source, name, filename)
 
         def refuse(line: int, complaint: str) -> None:

@@ -136,7 +136,11 @@ class Resolver:
 
     async def tlsa(self, name: str) -> TlsaAnswer:
         """The TLSA records of `name`, such as `_25._tcp.mx.example.org`."""
-        found, expires = await self._find(name.lower(), TLSA)
+        valid = _dns_name(name)
+        if valid is None:
+            # Longer than a name can be: nobody has such records.
+            return TlsaAnswer(outcome=DnsOutcome.NOT_FOUND, explanation=_no_name(name), expires=self._ceiling())
+        found, expires = await self._find(valid, TLSA)
         outcome = DnsOutcome.NOT_FOUND
         if found.status is Status.FOUND:
             outcome = DnsOutcome.FOUND

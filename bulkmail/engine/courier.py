@@ -91,7 +91,7 @@ class Courier:
         if connection.completed and untouched:
             # Receivers close after so many messages without a word: a limit, not a failure. Nothing left means that the
             # connection was idle, or that the server had said why: no sign either.
-            if left and reason is Reason.CONNECTION_LOST and not connection.said_quit:
+            if left and reason is Reason.CONNECTION_LOST and not (connection.said_quit or connection.dismissed):
                 lane.pacer.on_closed_between(self._clock.monotonic(), connection.completed)
             self.again(exchange, [message for message, _, _ in left])
             return

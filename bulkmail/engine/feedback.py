@@ -1,8 +1,9 @@
 """Gives what came back its effect: finds the run and the recipient by our token, suppresses, writes the event.
 
-Nothing has an effect that no token of ours vouches for: anybody can write a bounce. An effect is durable when `apply`
-returns, and happens once however often the same message comes. The suppression goes first, so that after a crash in
-between the message, read again, still finds its event missing.
+Nothing has an effect that no token of ours vouches for: anybody can write a bounce. The one exception is a complaint on
+one recipient that a known reporter signed (`policy.trust`), which has no run and so leaves no event. An effect is
+durable when `apply` returns, and happens once however often the same message comes. The suppression goes first, so
+that after a crash in between the message, read again, still finds its event missing.
 """
 
 from enum import StrEnum
@@ -13,12 +14,16 @@ from msgspec import Struct
 from bulkmail.clock import Clock
 from bulkmail.config.rules import state_rules
 from bulkmail.content.identity import Position
+from bulkmail.dns import signatures
+from bulkmail.dns.signatures import TextLookup
 from bulkmail.engine.returns import Returns, key_of
 from bulkmail.engine.softbounces import count_soft_bounces
+from bulkmail.feedback.nature import sender_of
 from bulkmail.feedback.report import Kind, Report, ReportedRecipient
 from bulkmail.model.delivery import Disposition, Event, Reason
 from bulkmail.policy.feedback import Class, Judgement, complains, is_soft_bounce, judge_report, reply_of
 from bulkmail.policy.rules import RuleBook, rule_book
+from bulkmail.policy.trust import may_vouch, speaks_for_one, vouches
 from bulkmail.policy.verdict import NO_REPLY
 from bulkmail.store.settings import FeedbackSettings
 from bulkmail.store.suppressions import SoftBounce, Suppression
@@ -50,9 +55,12 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 
 class FeedbackDesk:
-    """Applies reports to a state directory, beside a run that is sent."""
+    """Applies reports to a state directory, beside a run that is sent. `texts` looks up keys of DKIM."""
 
-    def __init__(self, directory: Path, clock: Clock, *, returns: Returns | None = None) -> None:
+    def __init__(
+        self, directory: Path, clock: Clock, *, returns: Returns | None = None, texts: TextLookup | None = None
+    ) -> None:
+        self._texts = texts
         self._general = state_rules(directory)
         self._returns = returns or Returns(directory, clock)
         self._clock = clock
@@ -67,16 +75,22 @@ class FeedbackDesk:
     def close(self) -> None:
         self._returns.close()
 
-    def apply(self, report: Report) -> Applied:
-        """Give the report its effect, durably; within `Returns.together`, at the end of that."""
-        with self._returns.together():
-            return self._apply(report)
+    def apply(self, report: Report, data: bytes = b"") -> Applied:
+        """Give the report its effect, durably; within `Returns.together`, at the end of that.
 
-    def _apply(self, report: Report) -> Applied:
+        `data` is the message that it was read from: without a token of ours, a complaint may bear a signature.
+        """
+        with self._returns.together():
+            return self._apply(report, data)
+
+    def _apply(self, report: Report, data: bytes) -> Applied:
         if report.kind not in (Kind.BOUNCE, Kind.COMPLAINT):
             return Applied(kind=report.kind, effect=Effect.NONE, why=_NO_EFFECT[report.kind])
         position = self._position(report)
         if position is None:
+            vouched = self._vouched(report, data)
+            if vouched is not None:
+                return vouched
             why = "no token in it is ours" if report.tokens else "no token leads to a recipient"
             return Applied(kind=report.kind, effect=Effect.NONE, why=why)
         outcome = self._returns.outcome(position)
@@ -173,6 +187,28 @@ class FeedbackDesk:
         if book is None:
             book = self._books[settings] = rule_book().after((*settings.rules, *self._general))
         return book
+
+    def _vouched(self, report: Report, data: bytes) -> Applied | None:
+        """A complaint without a token of ours, on one recipient, signed by one who is known to report them."""
+        address, sender = speaks_for_one(report), sender_of(data)
+        if address is None or not may_vouch(sender, self._returns.trusted_reporters()):
+            return None
+        domain = signatures.signed_by(
+            data, wanted=lambda name: vouches(name, sender), texts=self._texts or signatures.system_texts
+        )
+        if domain is None:
+            return None
+        rule = f"signed by {domain}"
+        judgement = Judgement(address=address, klass=Class.NONE, reason=Reason.COMPLAINT, rule=rule, suppress=True)
+        new = self._suppress(address, judgement, f"complaint of {sender}, signed by {domain}")
+        return Applied(
+            kind=report.kind,
+            effect=Effect.SUPPRESSED if new else Effect.REPEATED,
+            why="gets no more mail" if new else "was suppressed already",
+            recipient=address,
+            reason=Reason.COMPLAINT,
+            rule=rule,
+        )
 
     def _position(self, report: Report) -> Position | None:
         """Where the first token that is ours leads."""

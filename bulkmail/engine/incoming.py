@@ -6,6 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bulkmail.clock import Clock
+from bulkmail.engine.clicks import Clicks
 from bulkmail.engine.feedback import Applied, Effect, FeedbackDesk
 from bulkmail.engine.returns import Returns
 from bulkmail.engine.unsubscribing import Unsubscribing, Wish
@@ -58,6 +59,7 @@ class Incoming:
     def __init__(self, directory: Path, clock: Clock) -> None:
         self.returns = Returns(directory, clock)
         self.unsubscribing = Unsubscribing(self.returns)
+        self.clicks = Clicks(self.returns)
         self._desk = FeedbackDesk(directory, clock, returns=self.returns)
         self._quarantine = Quarantine(directory)
 
@@ -79,7 +81,11 @@ class Incoming:
             return self._unsubscribe(mail, read.tokens)
         if mail.box is Box.POSTMASTER or read.report is None:
             return self._keep(mail, "postmaster", "for the postmaster")
-        applied = self._desk.apply(read.report)
+        for token in read.tokens:
+            # Where one mailbox is for all that comes back, a mail to unsubscribe is known by its subject.
+            if self.unsubscribing.apply(Wish(token=token, way="mail")) is not None:
+                return Taken(kind="unsubscribe", effect=Effect.SUPPRESSED.value, why="asked for by mail")
+        applied = self._desk.apply(read.report, mail.data)
         if applied.effect is Effect.NONE and (applied.kind is Kind.NONE or _lost(applied)):
             return self._keep(mail, applied.kind.value, applied.why, applied)
         return Taken(kind=applied.kind.value, effect=applied.effect.value, why=applied.why, applied=applied)
@@ -104,7 +110,9 @@ def read_mail(mail: Mail) -> Read:
     if mail.box is Box.POSTMASTER:
         return Read(mail)
     try:
-        return Read(mail, report=understand(mail.data, envelope_recipient=mail.recipient))
+        report = understand(mail.data, envelope_recipient=mail.recipient)
+        wishes = tokens_in(headers_of(mail.data).get("subject")) if report.kind is Kind.NONE else ()
+        return Read(mail, report=report, tokens=wishes)
     except FeedbackError as error:
         return Read(mail, refused=str(error))
 

@@ -20,8 +20,8 @@ LIMIT = "--limit"
 class Pins(Struct, frozen=True):
     """Digests by the name of what they pin, such as `subject` or `content.html`; and the arms of an A/B test."""
 
-    content: dict[str, str]
-    recipients: dict[str, str]
+    content: dict[str, str] = {}
+    recipients: dict[str, str] = {}
     split: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -60,6 +60,9 @@ def pin(campaign: Campaign, files: Mapping[str, str], *, limit: int | None) -> P
     recipients = {key: value for key, value in files.items() if key.startswith("recipients[")}
     for position, source in enumerate(campaign.recipients):
         recipients[f"recipients[{position}]"] = digest(msgspec.json.encode((source.address, source.list)))
+        if source.sql is not None:
+            # What it answers is the run's own snapshot; where the database is may change.
+            recipients[f"recipients[{position}].sql"] = digest(source.sql.query.encode())
     if limit is not None:
         recipients[LIMIT] = str(limit)
     return Pins(content=content, recipients=recipients, split=tuple(arms(campaign)))
@@ -87,7 +90,8 @@ def named_files(campaign: Campaign) -> dict[str, str]:
         files |= {
             f"{key}.attachments[{n}]": path for n, path in enumerate(content.attachments) if not is_template(path)
         }
-    files |= {f"recipients[{position}].file": source.file for position, source in enumerate(campaign.recipients)}
+    listed = [(position, source.file) for position, source in enumerate(campaign.recipients) if source.sql is None]
+    files |= {f"recipients[{position}].file": file for position, file in listed}
     return files
 
 
@@ -101,8 +105,11 @@ def changes(old: bytes, new: Pins) -> list[str]:
 
 
 def split_of(settings: bytes) -> Arms:
-    """The arms that a run was begun with; none where it is no A/B test."""
-    return msgspec.json.decode(settings, type=Pins).split
+    """The arms that a run was begun with; none where it is no A/B test, or its pins are not ours."""
+    try:
+        return msgspec.json.decode(settings, type=Pins).split
+    except msgspec.DecodeError:
+        return ()
 
 
 def exceeds(old: bytes, limit: int | None) -> bool:

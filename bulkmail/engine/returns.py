@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bulkmail.address import AddressError, comparison_key, parse_address
 from bulkmail.clock import Clock, rfc3339
-from bulkmail.content.identity import WEEK_SECONDS, Identity, Opened, Position, Purpose
+from bulkmail.content.identity import WEEK_SECONDS, Identity, Opened, Position, Purpose, TokenKey
 from bulkmail.errors import StateError
 from bulkmail.events.log import EventLog, read_events
 from bulkmail.model.delivery import Event
@@ -23,7 +23,7 @@ from bulkmail.store.database import Database
 from bulkmail.store.directory import DATABASE, EVENTS
 from bulkmail.store.keys import accept_seconds, read_keys
 from bulkmail.store.runs import Run, find_run
-from bulkmail.store.settings import FeedbackSettings, feedback_settings
+from bulkmail.store.settings import FeedbackSettings, feedback_settings, trusted_reporters
 from bulkmail.store.suppressions import Suppressions
 from bulkmail.store.view import RecipientOutcome, StoreView
 
@@ -106,6 +106,10 @@ class Returns:
             return None
         return found
 
+    def token_keys(self) -> tuple[TokenKey, ...]:
+        """The keys of the state directory as they are now."""
+        return read_keys(self._database)
+
     def reader(self, position: Position) -> Reader | None:
         """Whom the mail at a place was made for; None if nobody of that run is there."""
         row = self._database.row(
@@ -143,6 +147,10 @@ class Returns:
     def settings(self, campaign: str) -> FeedbackSettings:
         """What the campaign said of feedback when it was last sent."""
         return feedback_settings(self._database, campaign)
+
+    def trusted_reporters(self) -> frozenset[str]:
+        """Whom any campaign that was sent from here believes."""
+        return trusted_reporters(self._database)
 
     def stamp(self) -> str:
         return rfc3339(self.clock.time())

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from bulkmail.engine.intake import Batch, Row
@@ -12,6 +13,7 @@ from bulkmail.model.recipient import PlainRules
 from bulkmail.recipients.lines import refuse_foreign_encoding
 from bulkmail.recipients.objects import from_async_iterable, from_iterable
 from bulkmail.recipients.source import open_source
+from bulkmail.recipients.sql import take_snapshot
 
 BATCH_ROWS = 5_000
 
@@ -25,10 +27,32 @@ def columns_of(sources: Sequence[RecipientSource]) -> tuple[str, ...] | None:
     known = True
     for source in sources:
         reader = open_source(source)
-        refuse_foreign_encoding(source.file)
+        if source.file and not source.file.endswith(".parquet"):
+            refuse_foreign_encoding(source.file)
         known = known and bool(reader.columns)
         columns |= dict.fromkeys(reader.columns)
     return tuple(columns) if known and columns else None
+
+
+def snapshots(sources: Sequence[RecipientSource], folder: Path, run: str) -> list[RecipientSource]:
+    """The sources with each query as the file that holds its answer for this run, made where it is not there yet.
+
+    Raises CampaignError.
+    """
+    return [
+        source if source.sql is None else take_snapshot(source, source.sql, snapshot_path(folder, run, position))
+        for position, source in enumerate(sources)
+    ]
+
+
+def drop_snapshots(sources: Sequence[RecipientSource], folder: Path, run: str) -> None:
+    """Forget the answers of a run that takes no more rows in."""
+    for position in range(len(sources)):
+        snapshot_path(folder, run, position).unlink(missing_ok=True)
+
+
+def snapshot_path(folder: Path, run: str, position: int) -> Path:
+    return folder / "snapshots" / f"{run}.{position}.jsonl"
 
 
 async def file_batches(

@@ -10,6 +10,7 @@ What protects a domain today is thus never lost by an attack on its DNS or web s
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from msgspec import Struct
 from bulkmail.clock import Clock
 from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
+from bulkmail.errors import StateError
 from bulkmail.http.errors import HttpError
 from bulkmail.http.fetch import fetch_text
 from bulkmail.smtp.sts import POLICY_BYTES, StsError, StsPolicy, announced_id, parse_policy
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 300.0
 # A policy is fetched anew, before it expires, at most so often.
 REFRESH_SECONDS = 3600.0
-FETCHES_AT_ONCE = 20
+FETCHES_AT_ONCE = 100
 MOST_ATTEMPTS = 100_000
 
 
@@ -153,7 +155,9 @@ class StsPolicies:
                 domain=domain, id=identity, policy=policy, fetched=now, expires=now + policy.max_age_seconds
             )
             self._kept[domain] = kept
-            await self._in_store(self._memory.keep, kept)
+            with suppress(StateError):
+                # A full disk: known to this process at least, and written when it is fetched anew.
+                await self._in_store(self._memory.keep, kept)
             finding = StsFinding(policy=policy)
             pause = REFRESH_SECONDS
         if finding.result:

@@ -232,6 +232,8 @@ async def _kept_going(pusher: Pusher, stop: asyncio.Event) -> None:
         await pusher.follow(stop)
     except (BulkmailError, OSError) as error:
         pusher.progress.problem = str(error)
+    except Exception as error:
+        pusher.progress.problem = f"a defect of bulkmail: {error!r}"
 
 
 async def _addresses(host: str) -> Sequence[str]:

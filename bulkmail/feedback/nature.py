@@ -3,8 +3,9 @@
 import re
 from enum import IntEnum
 
+from bulkmail.feedback.addresses import addresses_in
 from bulkmail.feedback.decoding import decoded_words
-from bulkmail.feedback.mime import Headers
+from bulkmail.feedback.mime import HEADER_LIMIT, Headers, headers_of
 
 _DAEMON = re.compile(
     r"mailer.?daemon|post.?master|mail.{0,3}deliver|delivery.{0,3}(?:sub)?system|system.administrator"
@@ -25,7 +26,14 @@ _SUBJECT = re.compile(
     r"|mancata consegna"
     r"|error sending your|error while sending|processing error|не доставлено|недоставленное|配信|送信できません"
     r"|エラー|退信"
-    r"|無法傳遞|无法投递|awaits? delivery|mail error|delivery.delay|has not (?:yet )?been delivered|delayed",
+    r"|無法傳遞|无法投递|无法传递|傳遞失敗|传递失败|non recapitabil|non consegnat|mancato recapito|falha na entrega"
+    r"|no se puede entregar|n[aã]o [eé] poss[ií]vel entregar|onbestelbaar|niet bezorgd|niedostarczon"
+    r"|nie mo[zż]na dostarczy"
+    r"|kunde inte leverer|kunne ikke lever|ikke leveret|ei voitu toimittaa|toimittamaton|nedoru[cč]"
+    r"|doru[cč]en[ií] selhalo"
+    r"|k[eé]zbes[ií]t\w* sikertelen|teslim edileme|не удается доставить|не удалось доставить|배달되지|배달할 수 없"
+    r"|verz[oö]gert|remise retard|entrega (?:retrasada|atrasada)|consegna ritardata"
+    r"|awaits? delivery|mail error|delivery.delay|has not (?:yet )?been delivered|delayed",
     re.IGNORECASE,
 )
 _FAILED = re.compile(
@@ -49,7 +57,15 @@ _FAILED = re.compile(
     r"|не может быть доставлен|невозможно доставить|не удалось доставить|не доставлен|送信できませんでした"
     r"|配信できません"
     r"|送信に失敗|配送できません|届けることができません|あて先.{0,20}見つか|无法投递|投递失败|無法傳遞|退回"
-    r"|无法发送|无法送达|发送失败|寄送失敗|無法送達",
+    r"|无法发送|无法送达|发送失败|寄送失敗|無法送達|传递.{0,20}失败|失败.{0,20}传递|傳遞.{0,20}失敗"
+    r"|배달하지 못|전달할 수 없"
+    r"|fehler bei der nachrichten(?:zustellung|[uü]bermittlung)|[eé]chec de (?:la )?remise|recapito non riuscito"
+    r"|nicht erreicht|n'est pas parvenu|impossible de contacter|no lleg[oó] a|no se pudo localizar|non ha raggiunto"
+    r"|n[aã]o (?:chegou|alcan[cç]ou) |heeft .{0,60}niet bereikt"
+    r"|impossibile (?:recapitare|consegnare|raggiungere)|falha na entrega|falha ao entregar|bezorging .{0,60}mislukt"
+    r"|kan niet worden bezorgd|dostarczenie .{0,80}nie powiod[lł]o|leverans .{0,60}misslyckades"
+    r"|kunne ikke leveres|toimitus .{0,60}ep[aä]onnistui|doru[cč]en[ií] .{0,60}(?:selhalo|nezda[rř])"
+    r"|не удалось доставить|konnte nicht zugestellt|(?:zustellung|remise) .{0,80}(?:verz[oö]gert|retard[eé]e)",
     re.IGNORECASE,
 )
 _DELAYED = re.compile(
@@ -60,7 +76,9 @@ _DELAYED = re.compile(
     r"|being retried|undelivered)"
     r"|warning (?:message )?only|just a warning|only a warning|advisory-only|is delayed|was delayed"
     r"|do not need to resend|no action is required on your part|delivery (?:is )?delayed"
-    r"|wird weiter(?:hin)? versucht|noch nicht zugestellt|nouvelle tentative|pas encore [eé]t[eé]"
+    r"|wird weiter(?:hin)? versucht|noch nicht zugestellt|(?:wurde|ist) verz[oö]gert|a [eé]t[eé] retard[eé]e"
+    r"|se ha retrasado|foi adiada|[eè] stata ritardata|is vertraagd|zosta[lł]o op[oó][zź]nione"
+    r"|nouvelle tentative|pas encore [eé]t[eé]"
     r"|se seguir[aá] intentando|a[uú]n no se ha"
     r"|ainda n[aã]o foi entreg|ancora in corso|попытки доставки будут|再送を試み|再試行|还将继续|稍后重试",
     re.IGNORECASE,
@@ -112,6 +130,13 @@ def from_daemon(headers: Headers) -> bool:
         or sender.strip() in ("", "<>")
         or any(_NULL_PATH.match(path) for path in headers.all("return-path")[:2])
     )
+
+
+def sender_of(data: bytes) -> str:
+    """The one address in the one From field of a message; "" where there are more, or none."""
+    values = headers_of(data[:HEADER_LIMIT]).all("from")
+    found = [address for value in values for _, _, address in addresses_in(value[:2000])]
+    return found[0] if len(values) == len(found) == 1 else ""
 
 
 def says_automatic(headers: Headers) -> bool:

@@ -21,6 +21,8 @@ from bulkmail.policy.reach import forbidden_address
 AddressLookup = Callable[[str], Awaitable[Sequence[str]]]
 
 _MOST_ADDRESSES = 4
+# For each address; a host that answers nothing must not hold a place for as long as one that is slow.
+CONNECT_SECONDS = 10.0
 
 
 class _Pinned(AbstractResolver):
@@ -89,7 +91,7 @@ class HttpClient:
 
         `timeout_seconds` is for all of it; a body of more than `limit_bytes` is an error (`size`).
         """
-        host = _host_of(url)
+        host = host_of(url)
         self._refuse_literal(host)
         try:
             async with (
@@ -130,7 +132,7 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 headers={"User-Agent": "bulkmail", "Accept-Encoding": "identity"},
-                timeout=aiohttp.ClientTimeout(total=None),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 trust_env=False,
             )
         return self._session
@@ -159,12 +161,16 @@ async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > limit_bytes:
-            raise HttpError("size", f"{response.url.host} sent more than {limit_bytes:,} bytes")
+            raise HttpError("size", f"{response.url.raw_host} sent more than {limit_bytes:,} bytes")
     return bytes(body)
 
 
-def _host_of(url: str) -> str:
-    return URL(url).host or ""
+def host_of(url: str) -> str:
+    """The host in a URL, as A-labels. Raises HttpError where it is no URL."""
+    try:
+        return URL(url).raw_host or ""
+    except ValueError as error:
+        raise HttpError("protocol", f"{url[:200]!r} is no URL: {error}") from None
 
 
 def _tls_words(error: Exception) -> str:

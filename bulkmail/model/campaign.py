@@ -75,10 +75,22 @@ class Tracking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     opens: bool = False
 
 
-class RecipientSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One list: `.csv .csv.gz .jsonl .jsonl.gz`; `address` names the address column, found by name if left out."""
+class SqlQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A query over a database of SQLAlchemy's: its URL, or the environment variable that has it."""
 
-    file: str
+    query: str
+    url: str | None = None
+    url_env: str | None = None
+
+
+class RecipientSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One list: a file (`.csv .tsv .jsonl`, each also with `.gz`; `.parquet`) or a query.
+
+    `address` names the address column, found by name if left out.
+    """
+
+    file: str = ""
+    sql: SqlQuery | None = None
     address: str | None = None
     list: Name | None = None
 
@@ -230,7 +242,8 @@ class SoftBounces(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Feedback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows from answers and from what comes back; `rules` is a TOML file of rules that go before our own.
 
-    `soft_bounces: null` counts none. `trusted_reporters` are the DKIM domains whose complaints are believed.
+    `soft_bounces: null` counts none. `trusted_reporters` are senders, or domains of senders, whose signed
+    complaints are believed without a token of ours.
     """
 
     rules: str | None = None

@@ -104,13 +104,14 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 CAME_BACK = ("bounce", "complaint", "unsubscribe", "resubscribe")
-EVENT_NAMES = ("attempt", "in_doubt", "rejected", "duplicate", "suppressed", "lane", "run", *CAME_BACK)
+TRACKED = ("click", "open")
+EVENT_NAMES = ("attempt", "in_doubt", "rejected", "duplicate", "suppressed", "lane", "run", *CAME_BACK, *TRACKED)
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Something that happened, as the event log has it: the order of the fields is the order of the keys.
 
-    `event` is one of `EVENT_NAMES`; those of `CAME_BACK` stand in a log of their own.
+    `event` is one of `EVENT_NAMES`; those of `CAME_BACK` and `TRACKED` stand in a log of their own.
     """
 
     time: str

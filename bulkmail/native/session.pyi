@@ -23,6 +23,7 @@ class Transactions:
     written_bytes: int
     anomaly: str | None
     closing: bool
+    dismissed: bool
     quitting: bool
     error: str | None
 

@@ -82,6 +82,8 @@ class Connection(asyncio.Protocol):
         self._closed_by_peer = False
         self._parser = ReplyParser()
         self._transport: asyncio.Transport | None = None
+        # What STARTTLS was said on: TLS keeps what it has encrypted there.
+        self._beneath_tls: asyncio.Transport | None = None
         self._settled: asyncio.Future[None] | None = None
         self._end: tuple[Reason, str] = (Reason.CONNECTION_LOST, "the server closed the connection")
         self._draining = False
@@ -149,7 +151,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             failure = HandshakeFailure(Stage.STARTTLS, reason=Reason.TLS, explanation="closed during TLS handshake")
             raise HandshakeError(failure)
-        self._transport = transport
+        self._beneath_tls, self._transport = self._transport, transport
         self.tls = describe(transport.get_extra_info("ssl_object"))
         handshake.tls_started()
         self._write(handshake.outgoing())
@@ -280,6 +282,11 @@ class Connection(asyncio.Protocol):
         return self.transactions is not None and self.transactions.quitting
 
     @property
+    def dismissed(self) -> bool:
+        """The server's last word was 421."""
+        return self.transactions is not None and self.transactions.dismissed
+
+    @property
     def in_flight(self) -> int:
         return self.transactions.in_flight if self.transactions is not None else 0
 
@@ -368,7 +375,9 @@ class Connection(asyncio.Protocol):
         """What was handed to the transport and not yet taken by the network."""
         if self._transport is None or self._transport.is_closing():
             return 0
-        return self._transport.get_write_buffer_size()
+        beneath = self._beneath_tls
+        encrypted = beneath.get_write_buffer_size() if beneath is not None and not beneath.is_closing() else 0
+        return self._transport.get_write_buffer_size() + encrypted
 
     def _awaited_stage(self) -> Stage:
         if self.transactions is None:
@@ -393,8 +402,10 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self._end = (reason, explanation)
         transactions = self.transactions
-        # Under TLS these are not the bytes of messages, so that nothing is concluded from them.
-        unwritten = self._unwritten_bytes() if self.tls is None and transactions is not None else 0
+        unwritten = self._unwritten_bytes()
+        if self.tls is not None:
+            # What it adds to the bytes of messages is less than half, however short they are.
+            unwritten //= 2
         if self._transport is not None:
             if reason is Reason.NONE:
                 self._transport.close()

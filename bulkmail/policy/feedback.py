@@ -139,7 +139,10 @@ def _certain(verdict: Verdict) -> bool:
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """Which entry of `replies.toml` decided on a reply, what of the reply it went by, and what follows."""
+    """Which entry of `replies.toml` decided on a reply, what of the reply it went by, and what follows.
+
+    `counts`: the end of a delivery by this reply is a soft bounce of its address.
+    """
 
     rule: str
     because: str
@@ -147,6 +150,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     klass: str
     disposition: str
     suppress: bool
+    counts: bool
     subject: str
     lane: str
 
@@ -171,6 +175,7 @@ def explain_reply(stage: Stage, reply: Reply, book: RuleBook | None = None) -> E
         klass=class_of(verdict, stage, reply.enhanced).value,
         disposition=verdict.disposition.label,
         suppress=verdict.suppress,
+        counts=is_soft_bounce(verdict.reason, suppress=verdict.suppress),
         subject=verdict.subject.value,
         lane=verdict.lane.value,
     )

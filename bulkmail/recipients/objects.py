@@ -42,13 +42,13 @@ def find_address_key(source: RecipientSource) -> str:
 
 def read_objects(source: RecipientSource, address_key: str) -> Iterator[Recipient | RejectedRow]:
     """Every line that is not blank, in order."""
-    names = _Names()
+    names = Names()
     with reading(source.file) as lines:
         for line, item, problem in _objects(lines):
             if item is None:
                 yield RejectedRow(address="", reason=problem, source=source.file, line=line)
             else:
-                yield _recipient(item, address_key, names, source=source.file, line=line, list_name=source.list)
+                yield recipient_of(item, address_key, names, source=source.file, line=line, list_name=source.list)
 
 
 def from_iterable(
@@ -80,7 +80,7 @@ class _Taker:
         self._list = list_name
         self._count = 0
         self._address_key: str | None = None
-        self._names = _Names()
+        self._names = Names()
 
     def take(self, item: object) -> Recipient | RejectedRow:
         self._count += 1
@@ -109,10 +109,10 @@ class _Taker:
                 self._address_key = [*item][address_column(names, None)]
             except ColumnError as error:
                 raise CampaignError(f"recipient {self._count}: {error}".replace("column", "key")) from None
-        return _recipient(item, self._address_key, self._names, source="", line=self._count, list_name=self._list)
+        return recipient_of(item, self._address_key, self._names, source="", line=self._count, list_name=self._list)
 
 
-class _Names(dict[str, str]):
+class Names(dict[str, str]):
     """Keys as templates use them, remembered; bounded, because a file may have a new key in every line."""
 
     def __missing__(self, key: str) -> str:
@@ -143,8 +143,8 @@ def _objects(lines: Iterator[bytes]) -> Iterator[tuple[int, dict[str, Any] | Non
             yield line, None, "not a JSON object"
 
 
-def _recipient(
-    item: Mapping[str, Any], address_key: str, names: _Names, *, source: str, line: int, list_name: str | None
+def recipient_of(
+    item: Mapping[str, Any], address_key: str, names: Names, *, source: str, line: int, list_name: str | None
 ) -> Recipient | RejectedRow:
     address = item.get(address_key)
     if not isinstance(address, str):

@@ -8,12 +8,17 @@ from itertools import islice
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import RecipientSource
 from bulkmail.model.recipient import PlainBatch, PlainRules, Recipient, RejectedRow
+from bulkmail.recipients.columns import template_name
 from bulkmail.recipients.objects import find_address_key, read_objects
+from bulkmail.recipients.parquet import parquet_columns, read_parquet
+from bulkmail.recipients.sql import read_sql, sql_columns
 from bulkmail.recipients.table import Layout, can_be_plain, read_batches, read_layout, read_rows
 
 
 class RowReader:
     """The rows of one list, in order, as often as it is iterated; between iterations no file is open.
+
+    A query is asked anew each time.
 
     `columns` are the names that templates use, () where the file does not say (JSON Lines). Iterating raises
     CampaignError where the file can no longer be read at all; a row that no mail can be made of is a RejectedRow.
@@ -24,16 +29,25 @@ class RowReader:
         self._rows: Callable[[], Iterator[Recipient | RejectedRow]]
         self._layout: Layout | None = None
         name = source.file.lower().removesuffix(".gz")
-        if name.endswith(".csv"):
+        if source.sql is not None:
+            query = source.sql
+            names, column = sql_columns(source, query)
+            self.columns: tuple[str, ...] = tuple(filter(None, map(template_name, names)))
+            self._rows = lambda: read_sql(source, query, column)
+        elif name.endswith(".parquet"):
+            names, column = parquet_columns(source)
+            self.columns = tuple(filter(None, map(template_name, names)))
+            self._rows = lambda: read_parquet(source, column)
+        elif name.endswith((".csv", ".tsv")):
             layout = self._layout = read_layout(source)
-            self.columns: tuple[str, ...] = tuple(filter(None, layout.names))
+            self.columns = tuple(filter(None, layout.names))
             self._rows = lambda: read_rows(source, layout)
         elif name.endswith(".jsonl"):
             address_key = find_address_key(source)
             self.columns = ()
             self._rows = lambda: read_objects(source, address_key)
         else:
-            raise CampaignError("is neither .csv nor .jsonl, nor one of these with .gz", file=source.file)
+            raise CampaignError("is none of .csv, .tsv and .jsonl (or these with .gz) and .parquet", file=source.file)
 
     def __iter__(self) -> Iterator[Recipient | RejectedRow]:
         return self._rows()

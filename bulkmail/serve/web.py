@@ -1,4 +1,4 @@
-"""The HTTP side: one-click unsubscribe (RFC 8058), the page for people, and how the listener is.
+"""The HTTP side: one-click unsubscribe (RFC 8058), the page for people, tracked links, and how the listener is.
 
 The token at the end of the path is all that says who is meant: no cookie, no session. Nothing but a POST that says what
 it wants changes anything, and what is answered is the same whether the token is one of ours or not.
@@ -6,6 +6,7 @@ it wants changes anything, and what is answered is the same whether the token is
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.applications import Starlette
 from starlette.datastructures import FormData
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from bulkmail.content.tracking import PIXEL, LinkSeal, open_link
 from bulkmail.engine.returns import Reader
 from bulkmail.engine.unsubscribing import Wish
 from bulkmail.errors import BulkmailError
@@ -38,11 +40,14 @@ class Site:
         self._pages = pages
         self._worker = worker
         self._told = told
+        self._seals: tuple[LinkSeal, ...] = ()
 
     def application(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/health", self.health, methods=["GET"]),
+                Route("/c/{sealed}/{token}", self.click, methods=["GET", "HEAD"]),
+                Route("/o/{name}", self.pixel, methods=["GET", "HEAD"]),
                 Route("/{path:path}/{token}", self.unsubscribe, methods=["GET", "HEAD", "OPTIONS", "POST"]),
             ]
         )
@@ -55,6 +60,33 @@ class Site:
         except (BulkmailError, TimeoutError) as error:
             return JSONResponse({"state": "failing", "why": type(error).__name__}, status_code=503)
         return JSONResponse({"state": "ok", "waiting": self._worker.waiting}, headers={"cache-control": "no-store"})
+
+    async def click(self, request: Request) -> Response:
+        """Leads on to a target that we have sealed, and only there; counted where that can be made durable."""
+        path = request.url.path
+        found = open_link(path, self._seals)
+        if found is None:
+            try:
+                self._seals = await self._worker.do(lambda incoming: incoming.clicks.seals())
+            except BulkmailError:
+                return _come_again()
+            found = open_link(path, self._seals)
+        if found is None:
+            return PlainTextResponse("Not found.\n", status_code=404, headers=HEADERS)
+        if request.method == "GET":
+            await self._count(path)
+        return Response(status_code=302, headers={**HEADERS, "location": found.target})
+
+    async def pixel(self, request: Request) -> Response:
+        """The same picture for every path, so that it tells nothing."""
+        if request.method == "GET":
+            await self._count(request.url.path)
+        return Response(PIXEL, media_type="image/gif", headers=HEADERS)
+
+    async def _count(self, path: str) -> None:
+        """A reader is led on also where nothing can be counted."""
+        with suppress(BulkmailError):
+            await self._worker.do(lambda incoming: incoming.clicks.note(path))
 
     async def unsubscribe(self, request: Request) -> Response:
         language = language_of(request.query_params.get("lang", ""), request.headers.get("accept-language", ""))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -11,6 +12,7 @@ from bulkmail.store.database import Database
 from bulkmail.store.directory import DATABASE
 
 INTERNET, SANDBOX = "", "sandbox"
+DAYS_KEPT = 60
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS sts_policy (
@@ -97,9 +99,7 @@ class TlsMemory:
         self._database.close()
 
     def policies(self, now: float) -> list[KeptPolicy]:
-        """Those that still hold; the others are dropped."""
-        with self._database.transaction() as connection:
-            connection.execute("DELETE FROM sts_policy WHERE expires <= ?", (now,))
+        """Those that still hold."""
         return [
             KeptPolicy(
                 domain=domain,
@@ -109,10 +109,18 @@ class TlsMemory:
                 expires=expires,
             )
             for domain, announced, fetched, expires, mode, mx, max_age in self._database.rows(
-                "SELECT domain, id, fetched, expires, mode, mx, max_age FROM sts_policy WHERE network = ?",
-                (self._network,),
+                "SELECT domain, id, fetched, expires, mode, mx, max_age FROM sts_policy"
+                " WHERE network = ? AND expires > ?",
+                (self._network, now),
             )
         ]
+
+    def prune(self, now: float) -> None:
+        """Drop policies that hold no longer, and counts that no report will ask for any more."""
+        last = datetime.fromtimestamp(now, UTC).date() - timedelta(days=DAYS_KEPT)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM sts_policy WHERE expires <= ?", (now,))
+            connection.execute("DELETE FROM tls_sessions WHERE day < ?", (last.isoformat(),))
 
     def keep(self, kept: KeptPolicy) -> None:
         """Durable when this returns, in place of the domain's older one."""

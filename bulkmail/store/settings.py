@@ -28,3 +28,9 @@ def feedback_settings(database: Database, campaign: str) -> FeedbackSettings:
     if stored is None:
         return FeedbackSettings()
     return msgspec.json.decode(stored, type=FeedbackSettings, dec_hook=lambda kind, value: kind(value))
+
+
+def trusted_reporters(database: Database) -> frozenset[str]:
+    """Those of all campaigns together: a report without a token does not say which it is about."""
+    names = database.rows("SELECT campaign FROM feedback_settings")
+    return frozenset(one for (name,) in names for one in feedback_settings(database, name).feedback.trusted_reporters)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from bulkmail.clock import Clock, SystemClock
 from bulkmail.native.hashset import AddressSet
+from bulkmail.store.changes import prolong, take_off, tell_again
 from bulkmail.store.database import Database
 from bulkmail.store.directory import DATABASE, make_directory
 from bulkmail.store.pseudonyms import Pseudonyms, entry_name, stored_hash
@@ -21,7 +22,6 @@ _BATCH = 10_000
 _IMPORT_BATCH = 50_000  # fewer would write the pages of a large index over and over
 _COLUMNS = "scope, key, address, reason, source, time, expires"
 _SAME = "hash = ? AND key = ? AND scope = ?"
-_HISTORY = "INSERT INTO suppression_history (key, scope, time, action, reason, source) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 class Suppression(Struct, frozen=True, kw_only=True):
@@ -88,9 +88,11 @@ class Suppressions:
         return cls(Database(directory / DATABASE), campaign=campaign, clock=clock)
 
     @classmethod
-    def open_readonly(cls, directory: Path, *, clock: Clock = SystemClock) -> "Suppressions":
+    def open_readonly(
+        cls, directory: Path, *, campaign: str | None = None, clock: Clock = SystemClock
+    ) -> "Suppressions":
         """Those of `directory`, to be looked at alone."""
-        return cls(Database(directory / DATABASE, readonly=True), clock=clock)
+        return cls(Database(directory / DATABASE, readonly=True), campaign=campaign, clock=clock)
 
     def __enter__(self) -> "Suppressions":
         return self
@@ -122,29 +124,21 @@ class Suppressions:
         """False if the key was suppressed in that scope before: the one that lasts longer stays."""
         if self.add_many((suppression,)) == 1:
             return True
-        one = self._stored(suppression)
-        told = (one.key, one.scope, one.reason, one.source)
         with self._database.transaction() as connection:
-            # The same from the same source, once: what came back is read again and again.
-            connection.execute(
-                "INSERT INTO suppression_history (key, scope, reason, source, action, time)"
-                " SELECT ?1, ?2, ?3, ?4, 'again', ?5 WHERE NOT EXISTS (SELECT 1 FROM suppression_history"
-                " WHERE key = ?1 AND scope = ?2 AND reason = ?3 AND source = ?4 AND action = 'again') AND NOT EXISTS"
-                " (SELECT 1 FROM suppression WHERE hash = ?6 AND key = ?1 AND scope = ?2 AND reason = ?3"
-                " AND source = ?4)",
-                (*told, one.time, stored_hash(one.scope, one.key)),
-            )
+            tell_again(connection, self._stored(suppression))
         return False
 
     def add_many(self, suppressions: Iterable[Suppression]) -> int:
         """How many were new. Durable a batch of 50,000 at a time, so that it may be repeated after a failure."""
         added = 0
         remaining = iter(suppressions)
-        while batch := [self._stored(one) for one in islice(remaining, _IMPORT_BATCH)]:
+        while given := list(islice(remaining, _IMPORT_BATCH)):
             with self._database.transaction() as connection:
+                self._follow_hashing()
+                batch = [self._stored(one) for one in given]
                 self._expire(connection)
                 if self._database.row("SELECT 1 FROM suppression WHERE expires IS NOT NULL LIMIT 1"):
-                    self._prolong(connection, batch)
+                    prolong(connection, batch)
                 added += connection.executemany(
                     f"INSERT INTO suppression (hash, {_COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
                     " WHERE NOT EXISTS (SELECT 1 FROM suppression WHERE hash = ?1 AND key = ?3 AND scope = ?2)",
@@ -155,16 +149,16 @@ class Suppressions:
 
     def remove(self, key: str, scope: str = ALL, *, source: str = "") -> bool:
         """False if the key was not suppressed in that scope; `source` is who takes it off."""
-        key = self._key(key)
         now = self._clock.time()
         with self._database.transaction() as connection:
+            key = self._key_as_kept(key)
             self._expire(connection)
             connection.execute("DELETE FROM soft_bounce WHERE key = ?", (key,))
             row = connection.execute(
                 f"SELECT id, {_COLUMNS} FROM suppression WHERE {_SAME}", (stored_hash(scope, key), key, scope)
             ).fetchone()
             if row is not None:
-                self._take_off(connection, [row], now, "removed", source)
+                take_off(connection, [row], now, "removed", source)
         self._catch_up()
         return row is not None
 
@@ -175,6 +169,7 @@ class Suppressions:
         """
         counts = []
         with self._database.transaction() as connection:
+            self._follow_hashing()
             for one in bounces:
                 key = self._key(one.key)
                 connection.execute(
@@ -189,7 +184,7 @@ class Suppressions:
 
     def check(self, key: str, list_name: str | None = None) -> Suppression | None:
         """Why the key must not be mailed for that list, as queue.db has it now; None if it may."""
-        keys = (self._key(key), _domain_of(key))
+        keys = (self._key_as_kept(key), _domain_of(key))
         for scope in filter(None, (ALL, list_name, self._campaign)):
             for one in keys:
                 row = self._database.row(
@@ -202,7 +197,7 @@ class Suppressions:
 
     def entry(self, key: str, scope: str) -> Suppression | None:
         """The entry of the key in exactly this scope, as queue.db has it now."""
-        key = self._key(key)
+        key = self._key_as_kept(key)
         row = self._database.row(
             f"SELECT {_COLUMNS} FROM suppression WHERE {_SAME} AND (expires IS NULL OR expires > ?)",
             (stored_hash(scope, key), key, scope, self._clock.time()),
@@ -216,7 +211,7 @@ class Suppressions:
             for row in self._database.rows(
                 f"SELECT {_COLUMNS} FROM suppression WHERE key IN (?, ?) AND (expires IS NULL OR expires > ?)"
                 " ORDER BY id",
-                (self._key(key), _domain_of(key), self._clock.time()),
+                (self._key_as_kept(key), _domain_of(key), self._clock.time()),
             )
         ]
 
@@ -225,7 +220,7 @@ class Suppressions:
         rows = self._database.rows(
             "SELECT scope, time, action, reason, source FROM suppression_history WHERE key = ?"
             " UNION ALL SELECT ?, time, 'soft_bounce', reason, run FROM soft_bounce WHERE key = ? ORDER BY time",
-            (self._key(key), ALL, self._key(key)),
+            (self._key_as_kept(key), ALL, self._key_as_kept(key)),
         )
         return [
             HistoryEntry(scope=scope, time=time, action=action, reason=reason, source=source)
@@ -277,6 +272,7 @@ class Suppressions:
         version = self._database.value("PRAGMA data_version")
         if version == self._data_version:
             return expired
+        self._follow_hashing()
         changed = self._catch_up()
         self._data_version = version
         return changed or expired
@@ -300,6 +296,17 @@ class Suppressions:
 
     def _key(self, key: str) -> str:
         return key if self._pseudonyms is None else self._pseudonyms.key(key)
+
+    def _key_as_kept(self, key: str) -> str:
+        self._follow_hashing()
+        return self._key(key)
+
+    def _follow_hashing(self) -> None:
+        """Another process may have turned the list into hashes since it was opened here."""
+        if self._pseudonyms is None:
+            self._pseudonyms = Pseudonyms.of(self._database)
+            if self._pseudonyms is not None:
+                self._set, self._wide = None, True
 
     def _stored(self, one: Suppression) -> Suppression:
         return one if self._pseudonyms is None else self._pseudonyms.entry(one)
@@ -362,34 +369,7 @@ class Suppressions:
         rows = connection.execute(
             f"SELECT id, {_COLUMNS} FROM suppression WHERE expires IS NOT NULL AND expires <= ?", (now,)
         ).fetchall()
-        self._take_off(connection, rows, now, "expired", "")
-
-    @staticmethod
-    def _take_off(
-        connection: sqlite3.Connection, rows: list[tuple[object, ...]], now: float, action: str, source: str
-    ) -> None:
-        """Delete the rows; what they said goes into the history."""
-        for number, scope, key, _, reason, given_source, time, _ in rows:
-            connection.execute("DELETE FROM suppression WHERE id = ?", (number,))
-            connection.execute("INSERT INTO suppression_removal (scope, key) VALUES (?, ?)", (scope, key))
-            connection.execute(_HISTORY, (key, scope, time, "added", reason, given_source))
-            connection.execute(_HISTORY, (key, scope, now, action, reason, source))
-
-    @staticmethod
-    def _prolong(connection: sqlite3.Connection, batch: list[Suppression]) -> None:
-        """An entry for a time gives way to one that lasts longer."""
-        for one in batch:
-            connection.execute(
-                "INSERT INTO suppression_history (key, scope, time, action, reason, source)"
-                " SELECT key, scope, ?6, 'prolonged', ?4, ?5 FROM suppression WHERE hash = ?1 AND key = ?2"
-                " AND scope = ?3 AND expires IS NOT NULL AND (?7 IS NULL OR ?7 > expires)",
-                (stored_hash(one.scope, one.key), one.key, one.scope, one.reason, one.source, one.time, one.expires),
-            )
-            connection.execute(
-                "UPDATE suppression SET reason = ?4, source = ?5, expires = ?6 WHERE hash = ?1 AND key = ?2"
-                " AND scope = ?3 AND expires IS NOT NULL AND (?6 IS NULL OR ?6 > expires)",
-                (stored_hash(one.scope, one.key), one.key, one.scope, one.reason, one.source, one.expires),
-            )
+        take_off(connection, rows, now, "expired", "")
 
     def _newest(self) -> tuple[int, int]:
         """The last ids given to an entry and to a removal; never given twice."""

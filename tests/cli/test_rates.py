@@ -115,6 +115,13 @@ def test_status_and_why_tell_of_it(state, call) -> None:
     assert "unsubscribed: one click: all mail" in call("why", "o1@y.example").stdout
 
 
+def test_who_bounced_later_is_among_those_without_the_mail(state, call) -> None:
+    rows = list(csv.DictReader(io.StringIO(call("report", "--undelivered", "-").stdout)))
+    assert [(row["address"], row["disposition"], row["code"]) for row in rows] == [
+        ("n3@gmail.example", "bounced_later", "550")
+    ]
+
+
 def test_little_mail_is_no_share() -> None:
     assert excess("google", "complaints", 5, 50) is None
     assert excess("google", "complaints", 1, 2000) is None

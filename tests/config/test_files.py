@@ -74,10 +74,11 @@ def test_a_file_that_may_not_be_read_says_so(errors, monkeypatch: pytest.MonkeyP
     assert errors(campaign()) == ['c.yaml:5: content.text: "spring/body.txt" cannot be read: permission denied']
 
 
-def test_a_list_has_one_of_four_endings(errors) -> None:
+def test_a_list_has_one_of_seven_endings(errors) -> None:
     Path("spring/recipients.txt").touch()
     assert errors(campaign(recipients="spring/recipients.txt")) == [
-        'c.yaml:9: recipients[0].file: "spring/recipients.txt" ends in none of .csv, .csv.gz, .jsonl, .jsonl.gz'
+        'c.yaml:9: recipients[0].file: "spring/recipients.txt" ends in none of .csv, .csv.gz, .tsv, .tsv.gz, '
+        ".jsonl, .jsonl.gz, .parquet"
     ]
     for ending in ("csv", "csv.gz", "jsonl", "jsonl.gz", "CSV"):
         Path(f"spring/l.{ending}").touch()

@@ -270,7 +270,7 @@ REPLACED = [
     ),
     Case(
         "recipients:\n  - file:x.csv",
-        ['6: recipients[0]: a mapping with the keys file, address, list is needed, found "file:x.csv"'],
+        ['6: recipients[0]: a mapping with the keys file, sql, address, list is needed, found "file:x.csv"'],
         "recipients: [{file: spring/recipients.csv}]",
     ),
     Case(

@@ -93,6 +93,16 @@ def test_no_records_and_no_answer_are_told_apart(run: Run) -> None:
     run(scenario)
 
 
+def test_a_name_too_long_for_records_has_none(run: Run) -> None:
+    async def scenario(net: Net) -> None:
+        host = ".".join(["x" * 60] * 4)
+        found = await trusting(net).tlsa(f"_25._tcp.{host}.example")
+        assert (found.outcome, found.secure) == (DnsOutcome.NOT_FOUND, False)
+        assert not net.server.asked
+
+    run(scenario)
+
+
 def test_the_bit_is_asked_for(run: Run) -> None:
     async def scenario(net: Net) -> None:
         seen = []

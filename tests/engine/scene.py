@@ -88,6 +88,7 @@ def write_campaign(folder: Path, recipients: Sequence[str] | str, **changes: Any
     limits = changes.pop("limits", {})
     document = {
         "campaign": "trial",
+        "kind": "transactional",
         "from": "Acme <news@acme.example>",
         "subject": "News",
         "content": {"text": "body.txt"},

@@ -1,21 +1,28 @@
+import base64
 import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import dkim
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bulkmail.content.identity import Identity, Issuer
 from bulkmail.engine.feedback import AGE_LIMIT_SECONDS, Effect, FeedbackDesk
 from bulkmail.engine.returns import feedback_log
 from bulkmail.feedback import understand
+from bulkmail.model.campaign import Feedback, SoftBounces
 from bulkmail.model.delivery import Disposition, Reason, Stage
 from bulkmail.policy.feedback import Class
+from bulkmail.policy.rules import Rule
 from bulkmail.store.chunks import NewChunk
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import IntakeProgress, RunState
+from bulkmail.store.settings import FeedbackSettings
 from bulkmail.store.store import Store
-from bulkmail.store.suppressions import Suppressions
+from bulkmail.store.suppressions import SoftBounce, Suppressions
 from tests.feedback import messages
 
 NOW = 1_800_000_000.0
@@ -197,3 +204,125 @@ def test_an_outcome_recorded_after_the_desk_was_opened_is_seen(sent: Sent) -> No
         sent.store.journal.outcome(sent.chunk, UNSENT, outcome)
         sent.store.journal.sync()
         assert desk.apply(understand(sent.about("standard", UNSENT))).effect is Effect.SUPPRESSED
+
+
+# Complaints without a token: believed when a known reporter signed them, and for one recipient alone.
+
+REPORTER = "staff@hotmail.com"
+
+
+@pytest.fixture(scope="module")
+def key() -> tuple[bytes, bytes]:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    public = private.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return pem, b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
+
+
+def complaint(
+    key: tuple[bytes, bytes],
+    sender: str = REPORTER,
+    *,
+    domain: str = "hotmail.com",
+    rcpt: str = "Original-Rcpt-To: gone@elsewhere.example\n",
+    **options: bool,
+) -> bytes:
+    report = (
+        f"From: {sender}\nTo: abuse@garden.example\nSubject: complaint\nMIME-Version: 1.0\n"
+        'Content-Type: multipart/report; report-type=feedback-report; boundary="=_b"\n\n'
+        "--=_b\nContent-Type: text/plain\n\nA complaint.\n\n--=_b\nContent-Type: message/feedback-report\n\n"
+        f"Feedback-Type: abuse\nUser-Agent: x/1\nVersion: 1\n{rcpt}\n--=_b\nContent-Type: message/rfc822\n\n"
+        "From: news@garden.example\nTo: list@garden.example\n\nHello\n\n--=_b--\n"
+    ).replace("\n", "\r\n")
+    signed = dkim.sign(report.encode(), b"s", domain.encode(), key[0], **options)
+    return bytes(signed) + report.encode()
+
+
+def desk_with(sent: Sent, key: tuple[bytes, bytes], asked: list[str]) -> FeedbackDesk:
+    def texts(name: str) -> bytes | None:
+        asked.append(name.rstrip("."))
+        return key[1]
+
+    return FeedbackDesk(sent.path, sent.clock, texts=texts)
+
+
+def test_a_complaint_signed_by_a_known_reporter_suppresses_its_one_recipient(sent: Sent, key) -> None:
+    asked: list[str] = []
+    data = complaint(key)
+    with desk_with(sent, key, asked) as desk:
+        applied = desk.apply(understand(data), data)
+        assert desk.apply(understand(data), data).effect is Effect.REPEATED
+    assert (applied.effect, applied.recipient) == (Effect.SUPPRESSED, "gone@elsewhere.example")
+    assert set(asked) == {"s._domainkey.hotmail.com"}
+    with Suppressions.open(sent.path) as suppressions:
+        entry = suppressions.check("gone@elsewhere.example")
+        assert entry is not None
+        assert "signed by hotmail.com" in entry.source
+
+
+def test_no_other_complaint_without_a_token_has_an_effect_or_looks_a_strangers_key_up(sent: Sent, key) -> None:
+    two = "Original-Rcpt-To: a@x.example\nOriginal-Rcpt-To: b@x.example\n"
+    good = complaint(key)
+    cases = {
+        "unsigned": (good.partition(b"From: ")[1] + good.partition(b"From: ")[2], set()),
+        "of a stranger": (complaint(key, "staff@evil.example", domain="evil.example"), set()),
+        "of another user": (complaint(key, "somebody@hotmail.com"), set()),
+        "signed by another domain": (complaint(key, domain="evil.example"), set()),
+        "of two recipients": (complaint(key, rcpt=two), set()),
+        "of nobody": (complaint(key, rcpt=""), set()),
+        "of a part alone": (complaint(key, length=True), set()),
+        "changed": (good.replace(b"gone@", b"anna@"), {"s._domainkey.hotmail.com"}),
+        "with two senders": (b"From: x@y.example\r\n" + good, set()),
+        "no complaint of a person": (good.replace(b"Type: abuse", b"Type: not-spam"), set()),
+    }
+    for name, (data, looked_up) in cases.items():
+        asked: list[str] = []
+        with desk_with(sent, key, asked) as desk:
+            assert desk.apply(understand(data), data).effect is Effect.NONE, name
+        assert set(asked) == looked_up, name
+
+
+def test_a_campaign_names_further_reporters(sent: Sent, key) -> None:
+    feedback = Feedback(trusted_reporters=("fbl.school.example",))
+    sent.store.keep_feedback_settings("spring", FeedbackSettings(feedback))
+    data = complaint(key, "reports@fbl.school.example", domain="school.example")
+    with desk_with(sent, key, []) as desk:
+        assert desk.apply(understand(data), data).effect is Effect.SUPPRESSED
+
+
+def soft(sent: Sent) -> bytes:
+    full = messages.report(messages.status(code="5.2.2", text="552 5.2.2 mailbox full"))
+    return full.replace(messages.TOKEN.encode(), sent.token(ANNA).encode())
+
+
+def test_soft_bounces_add_up_by_what_the_campaign_says(sent: Sent) -> None:
+    settings = FeedbackSettings(Feedback(soft_bounces=SoftBounces(count=2)))
+    sent.store.keep_feedback_settings("spring", settings)
+    with sent.desk() as desk:
+        assert desk.apply(understand(soft(sent))).effect is Effect.RECORDED
+        assert desk.apply(understand(soft(sent))).effect is Effect.REPEATED
+    assert not sent.suppressed(ANNA)
+    with Suppressions.open(sent.path) as suppressions:
+        earlier = SoftBounce(key=ADDRESSES[ANNA], address="", run="spring-0", reason="mailbox_full", time=NOW - 1)
+        suppressions.count_soft_bounces([earlier], 86400.0)
+    other = soft(sent).replace(b"mailbox full", b"is inactive").replace(b"5.2.2", b"5.2.1")
+    with sent.desk() as desk:
+        assert desk.apply(understand(other)).effect is Effect.SUPPRESSED
+    assert sent.suppressed(ANNA)
+
+
+def test_rules_of_the_campaign_and_of_the_directory_judge_bounces(sent: Sent) -> None:
+    rule = Rule(id="ours", reason="user_unknown", phrases=("mailbox full",))
+    sent.store.keep_feedback_settings("spring", FeedbackSettings(rules=(rule,)))
+    data = soft(sent).replace(b"5.2.2", b"5.1.1")
+    with sent.desk() as desk:
+        applied = desk.apply(understand(data))
+    assert (applied.rule, applied.effect) == ("ours", Effect.SUPPRESSED)
+    (sent.path / "rules.toml").write_text('[[rule]]\nid = "bert"\nreason = "policy"\nphrases = ["mailbox full"]\n')
+    sent.store.keep_feedback_settings("spring", FeedbackSettings())
+    with sent.desk() as desk:
+        assert desk.apply(understand(data)).rule == "bert"

@@ -14,6 +14,7 @@ import uvloop
 from bulkmail.clock import SystemClock
 from bulkmail.dns.resolver import CacheLimits, Resolver
 from bulkmail.engine.sts import StsFinding, StsPolicies
+from bulkmail.errors import DiskFull
 from bulkmail.http.client import HttpClient
 from bulkmail.sandbox.certificate import Authority, server_context
 from bulkmail.store.assurance import TlsMemory
@@ -231,5 +232,22 @@ def test_the_sandbox_and_the_internet_do_not_share_policies(tmp_path: Path) -> N
             memory = TlsMemory.open(tmp_path, network)
             assert len(memory.policies(time.time())) == count
             memory.close()
+
+    play(tmp_path, main)
+
+
+def test_a_full_disk_does_not_take_the_policy_from_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(TlsMemory, "keep", refuse)
+
+    async def main(scene: Scene) -> None:
+        scene.announce()
+        scene.web.scripts[URL] = says(POLICY)
+        assert (await scene.ask(times=2)).policy is not None
+        assert len(scene.web.asked) == 1
 
     play(tmp_path, main)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.engine.exchanger import CLOSE, EXTENSIONS, Behaviour, Guest, yes
 from tests.engine.scene import Internet, addresses, run, send
 
@@ -13,14 +15,14 @@ def verbs(guests: list[Guest]) -> set[str]:
     return {line.partition(" ")[0] for guest in guests for line in guest.commands} & {"DATA", "BDAT"}
 
 
-def once(number: int, answer: str) -> Behaviour:
-    """`answer` to the message that comes as this one, yes to the others."""
+def once(number: int, answer: str, at: str = "message") -> Behaviour:
+    """`answer` to the message that comes as this one, or to its MAIL or RCPT; yes to the others."""
     seen = 0
 
     def behave(stage: str, guest: Guest, argument: str) -> str | None:
         nonlocal seen
-        seen += stage == "message"
-        return answer if stage == "message" and seen == number else None
+        seen += stage == at
+        return answer if stage == at and seen == number else None
 
     return behave
 
@@ -66,18 +68,19 @@ def test_a_site_that_breaks_off_in_a_window_is_given_one_at_a_time_and_that_is_r
     run(scene())
 
 
-def test_a_server_that_shuts_down_in_a_window_leaves_nobody_in_doubt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "message"])
+def test_a_server_that_shuts_down_in_a_window_leaves_nobody_in_doubt(tmp_path: Path, stage: str) -> None:
     async def scene() -> None:
         async with Internet() as internet:
-            behave = once(50, "421 4.3.2 shutting down")
+            behave = once(50, "421 closing", stage)
             mx = await internet.exchanger("mx.shop.example", behave, "shop.example", extensions=CHUNKING)
             campaign = internet.campaign(tmp_path, addresses(200), delivery={"window": 16}, limits=ONE)
             summary, events = await send(campaign, tmp_path / "state")
         assert summary.delivered == 200
         assert [event for event in events if event.event == "in_doubt"] == []
         assert sorted(mx.recipients) == sorted(addresses(200))
-        # It is no fault of the window, which stays.
-        assert verbs(mx.guests) == {"BDAT"}
+        # It is no fault of the window, which stays; and one such end is no limit of messages a connection.
+        assert [verbs([guest]) for guest in mx.guests] == [{"BDAT"}, {"BDAT"}]
 
     run(scene())
 

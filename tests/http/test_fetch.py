@@ -151,3 +151,20 @@ def test_each_name_is_looked_up_once_for_each_connection(authority: Authority) -
 
     uvloop.run(main())
     assert looked_up == [HOST]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://mta-sts.xn--zzzzzzzzzz.example/x",
+        "https://mta-sts.xn--.example/x",
+        f"https://mta-sts.{'x' * 70}.example/x",
+        f"https://mta-sts.{'.'.join(['x' * 60] * 5)}/x",
+        "https://mta-sts.a_b.example/x",
+        "https://[::1/x",
+        "https://a:99999/x",
+        "not a url",
+    ],
+)
+def test_a_url_that_leads_nowhere_is_an_error_like_any_other(authority: Authority, url: str) -> None:
+    assert failure(authority, says(BODY), addresses=[], url=url).kind in ("dns", "protocol", "connect")

@@ -383,6 +383,7 @@ COMPARED = [
     "in_flight",
     "finished",
     "closing",
+    "dismissed",
     "submitted",
     "completed",
     "max_messages",

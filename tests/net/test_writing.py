@@ -5,12 +5,16 @@ import socket
 from contextlib import closing
 
 import pytest
+import uvloop
 
+from bulkmail.clock import SystemClock
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection
 from bulkmail.net.opening import connect
 from bulkmail.net.timeouts import BLOCK_BYTES, Timeouts
+from bulkmail.net.tls import client_context
+from bulkmail.sandbox.certificate import make_certificate, server_context
 from bulkmail.smtp.handshake import Handshake
 from tests.net.test_connection import Deaf, FakeOwner, Hand, by_hand, message
 
@@ -186,3 +190,57 @@ def test_a_real_socket_that_nobody_reads_ends_in_time_and_in_no_doubt(read: int)
                 assert owner.journal[-2] == ("left", "r1@b.example", Stage.MESSAGE, False)
 
     asyncio.run(run())
+
+
+def test_under_tls_the_same_holds_for_what_was_encrypted_and_not_taken() -> None:
+    async def run() -> None:
+        context = server_context(*make_certificate(["localhost"], now_seconds=SystemClock().time()))
+        owner, clock = FakeOwner(message(1, b"x" * 30_000_000 + b"\r\n")), Hand()
+        over = asyncio.Event()
+
+        async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"220 mx\r\n")
+            await reader.readline()
+            writer.write(b"250-mx\r\n250 STARTTLS\r\n")
+            await reader.readline()
+            writer.write(b"220 go on\r\n")
+            await writer.start_tls(context)
+            await reader.readline()
+            writer.write(b"250-mx\r\n250 PIPELINING\r\n")
+            for _ in range(3):
+                await reader.readline()
+            writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
+            await over.wait()
+            writer.transport.abort()
+
+        def make() -> Connection:
+            return Connection(
+                owner,
+                Handshake(ehlo_name="me.example", tls="required"),
+                clock=clock,
+                timeouts=TIMEOUTS,
+                host="localhost",
+                address="127.0.0.1",
+                max_messages=10,
+            )
+
+        async with await asyncio.start_server(deaf, "127.0.0.1", 0) as server:
+            try:
+                async with asyncio.timeout(10):
+                    port = server.sockets[0].getsockname()[1]
+                    connection = await connect(make, "127.0.0.1", port, source_address=None, timeout_seconds=5)
+                    await connection.establish(client_context(verify=False))
+                    connection.pump()
+                    while not owner.journal:  # noqa: ASYNC110 - until the message is under way
+                        await asyncio.sleep(0.01)
+                    for clock.now in (0.0, 100.0, TIMEOUTS.block):
+                        connection.expire(clock.now)
+                    assert owner.journal[-2:] == [
+                        ("left", "r1@b.example", Stage.MESSAGE, False),
+                        ("lost", Reason.TIMEOUT),
+                    ]
+            finally:
+                over.set()
+                await asyncio.sleep(0.05)
+
+    uvloop.run(run())

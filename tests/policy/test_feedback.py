@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from bulkmail.feedback import understand
@@ -71,3 +73,14 @@ def test_an_explanation_names_the_rule_and_the_words_it_went_by() -> None:
     found = explain_reply(Stage.RCPT, Reply(code=550, enhanced="5.7.1", text="blocked using zen.spamhaus.org"))
     assert (found.rule, found.klass, found.suppress) == ("block-list", "block", False)
     assert "spamhaus" in found.because
+
+
+def test_an_explanation_says_whether_the_answer_counts_against_its_address() -> None:
+    assert explain_reply(Stage.RCPT, Reply(code=552, enhanced="5.2.2", text="mailbox full")).counts
+    assert not explain_reply(Stage.RCPT, Reply(code=550, enhanced="5.1.1", text="user unknown")).counts
+    assert not explain_reply(Stage.RCPT, Reply(code=550, enhanced="5.7.1", text="blocked using a list")).counts
+
+
+def test_the_documentation_names_every_reason() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "feedback.md").read_text()
+    assert [reason.label for reason in Reason if reason and f"`{reason.label}`" not in text] == []

@@ -19,7 +19,9 @@ def message(call, *args) -> str:
 
 
 def test_the_ending_says_what_kind_of_list_it_is(open_list) -> None:
-    assert message(open_list, "x", "l.txt") == "l.txt: is neither .csv nor .jsonl, nor one of these with .gz"
+    assert (
+        message(open_list, "x", "l.txt") == "l.txt: is none of .csv, .tsv and .jsonl (or these with .gz) and .parquet"
+    )
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path, monkeypatch) -> None:

@@ -170,6 +170,22 @@ def test_a_hashed_list_holds_no_address_and_answers_as_before(tmp_path: Path, cl
         assert name not in kept, name
 
 
+def test_a_process_that_has_the_list_open_follows_when_it_is_hashed(
+    tmp_path: Path, suppressions: Suppressions, others: Suppressions
+) -> None:
+    suppressions.add(entry("anna@x.example"))
+    assert others.contains("anna@x.example")
+    hash_list(suppressions._database)
+    assert others.add(entry("bert@x.example"))
+    assert not others.add(entry("anna@x.example"))
+    assert others.refresh() in (True, False)
+    assert others.contains("anna@x.example")
+    assert others.contains("bert@x.example")
+    assert others.remove("anna@x.example")
+    assert [one.action for one in others.history("anna@x.example")] == ["added", "removed"]
+    assert all(is_pseudonym(one.key) for one in others.export())
+
+
 def test_a_directory_of_the_first_version_is_brought_up_to_date_by_whoever_opens_it(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     with closing(sqlite3.connect(path)) as old:
