@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from bulkmail.sandbox.doorman import Doorman, Fate
 from bulkmail.sandbox.exchanger import House
 from bulkmail.sandbox.ledger import Keep, Ledger
 from bulkmail.sandbox.profiles import Answer, Manners, Profiles, load_profiles
-from bulkmail.sandbox.zone import Zone
+from bulkmail.sandbox.zone import WEBSITE, Listener, Zone
 from bulkmail.simulation.faults import NO_FAULTS, Faults, Trouble
 from bulkmail.simulation.wire import Wire, pair
 
+RELAY = "relay"
 DNS_SERVER = "127.0.0.1:53"
 PORT = 25
 SWEEP_SECONDS = 5.0
@@ -41,7 +42,8 @@ _LOST_SECONDS = 3600.0
 class Internet:
     """Outlives the senders that talk to it, as the real one does. `seed` decides mailboxes, distances and strikes.
 
-    `ledger` says what was accepted. `real_waits` has greylisting and the like take minutes instead of seconds.
+    `ledger` says what was accepted. `real_waits` has greylisting and the like take minutes instead of seconds. What a
+    campaign sends to by name, a relay, listens at `relay_ports` and takes everything.
     """
 
     def __init__(
@@ -55,13 +57,15 @@ class Internet:
         faults: Faults = NO_FAULTS,
         change: Callable[[Profiles], Profiles] = lambda profiles: profiles,
         real_waits: bool = True,
+        relay_ports: Collection[int] = (),
     ) -> None:
         self.seed = seed
         self.faults = faults
         self._clock = clock
         found = load_profiles(profiles)
-        manners = {name: _patient(one) if real_waits else one for name, one in found.manners.items()}
-        self.zone = Zone(change(structs.replace(found, manners=manners)), seed=seed)
+        manners = {name: _as_met(one, real_waits=real_waits) for name, one in found.manners.items()}
+        manners[RELAY] = Manners(connections=1_000_000, messages_per_connection=1_000_000)
+        self.zone = _Zone(change(structs.replace(found, manners=manners)), seed=seed)
         self._counts = Counts()
         self.ledger = Ledger(folder, keep=keep, clock=clock)
         self.responder = Responder(self.zone, self._counts, clock)
@@ -74,6 +78,8 @@ class Internet:
             doorman=partial(_StormyDoorman, faults),
         )
         self._listeners = {listener.ip: listener for listener in self.zone.listeners}
+        self._relay = Listener(ip=WEBSITE, host="relay.sandbox.test", group=RELAY, manners=RELAY)
+        self._relay_ports = frozenset(relay_ports)
         self._wires: set[Wire] = set()
         self._ports = 1024
         self._ticking = False
@@ -101,8 +107,10 @@ class Internet:
         if self.faults.strikes(Trouble.SILENT, now):
             await asyncio.sleep(_LOST_SECONDS)
         await asyncio.sleep(2 * latency)
-        listener = self._listeners.get(host)
-        if listener is None or port != PORT or self.faults.strikes(Trouble.REFUSED, now):
+        listener = self._listeners.get(host) if port == PORT else None
+        if listener is None and port in self._relay_ports and (port != PORT or host == WEBSITE):
+            listener = self._relay
+        if listener is None or self.faults.strikes(Trouble.REFUSED, now):
             raise ConnectionRefusedError(111, "Connection refused")
         self._ports = self._ports + 1 if self._ports < 65535 else 1024
         source = local_addr[0] if local_addr is not None else "127.0.0.1"
@@ -153,17 +161,25 @@ class Internet:
             asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
 
 
+class _Zone(Zone):
+    """With a relay, which takes mail for everybody."""
+
+    def serves(self, ip: str, domain: str) -> bool:
+        return ip == WEBSITE or super().serves(ip, domain)
+
+
 def _lose(wire: Wire) -> None:
     wire.lose = wire.peer.lose = True
 
 
-def _patient(manners: Manners) -> Manners:
+def _as_met(manners: Manners, *, real_waits: bool) -> Manners:
+    scale = REAL_WAITS if real_waits else 1.0
     return structs.replace(
         manners,
         tls_required=False,
-        greylist_seconds=manners.greylist_seconds * REAL_WAITS,
-        later_seconds=manners.later_seconds * REAL_WAITS,
-        block_seconds=manners.block_seconds * REAL_WAITS,
+        greylist_seconds=manners.greylist_seconds * scale,
+        later_seconds=manners.later_seconds * scale,
+        block_seconds=manners.block_seconds * scale,
     )
 
 

@@ -21,9 +21,9 @@ BEGIN_SECONDS = 1000.0
 class VirtualClock:
     """The hands are moved by the loop alone. `step` sets the wall clock, as an administrator or NTP would."""
 
-    def __init__(self) -> None:
+    def __init__(self, unix_seconds: float = BEGIN_UNIX_SECONDS) -> None:
         self._now = BEGIN_SECONDS
-        self._offset = BEGIN_UNIX_SECONDS - BEGIN_SECONDS
+        self._offset = unix_seconds - BEGIN_SECONDS
 
     def monotonic(self) -> float:
         return self._now
