@@ -55,13 +55,13 @@ def write_campaign(
     window: int = 1,
     tls: bool = False,
 ) -> Path:
-    """A campaign file that sends to the sink without limits but `connections`; the body has about `bytes_wanted`."""
+    """A campaign that sends to the sink without limits but `connections`; page and text are about `bytes_wanted`."""
     folder.mkdir(parents=True, exist_ok=True)
     body = PARAGRAPH * 3
-    while len(body) < bytes_wanted * 0.93:
+    while len(body) < bytes_wanted * 0.47:
         body += FILLER
     html = "<html><body><h1>{{ first_name }}</h1>\n" + "".join(f"<p>{line}</p>\n" for line in body.splitlines())
-    (folder / "body.html").write_text(html[: int(bytes_wanted * 0.93)].rsplit("<p>", 1)[0] + "</body></html>\n")
+    (folder / "body.html").write_text(html[: int(bytes_wanted * 0.47)].rsplit("<p>", 1)[0] + "</body></html>\n")
     write_recipients(folder / "list.csv", recipients, domains)
     dkim = ""
     if signing is not None:

@@ -181,7 +181,7 @@ def print_findings(findings: list[Finding], subject: str, options: Options) -> N
         for finding in findings:
             if finding.level is level and not (options.problems_only and level is Level.FINE):
                 _print_finding(console, finding)
-    console.print(f"{safe(subject)}: " + ", ".join(f"{counts[level]} {level.value}" for level in Level))
+    console.print(f"{safe(subject)}: " + ", ".join(_counted(counts[level], level) for level in Level))
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
@@ -199,3 +199,8 @@ def _print_finding(console: Console, finding: Finding) -> None:
         console.print(Text.assemble((" " * 9 + "seen: ", "cyan"), safe(finding.evidence)))
     if finding.remedy:
         console.print(Text.assemble((" " * 9 + "do: ", "cyan"), safe(finding.remedy)))
+
+
+def _counted(count: int, level: Level) -> str:
+    plural = "s" if level is Level.PROBLEM and count != 1 else ""
+    return f"{count} {level.value}{plural}"

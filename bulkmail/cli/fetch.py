@@ -23,6 +23,7 @@ PASSWORD_VARIABLE = "BULKMAIL_MAILBOX_PASSWORD"
 POLL_SECONDS = 60.0
 # IDLE is ended and begun anew, as RFC 2177 asks, and sooner, to see that the connection still lives.
 IDLE_SECONDS = 60.0
+FIRST_IDLE_SECONDS = 1.0
 RETRY_SECONDS = (1.0, 5.0, 15.0, 60.0)
 
 
@@ -80,14 +81,17 @@ class Fetching:
                 self._sleep(delay)
 
     def _watch(self, mailbox: Mailbox) -> None:
+        patience = FIRST_IDLE_SECONDS
         while not self._stopping:
+            before = self.counts["messages"]
             self._empty(mailbox)
             mailbox.commit()
             if not isinstance(mailbox, ImapMailbox) or not mailbox.idles:
                 self._sleep(POLL_SECONDS)
                 return
-            # Whether there was news or not: one look more is cheap, and a message forgotten is not.
-            mailbox.wait(IDLE_SECONDS, lambda: self._stopping)
+            # News may be told amid the answers to other commands, and be missed: soon after mail came, one looks again.
+            patience = min(2 * patience, IDLE_SECONDS) if self.counts["messages"] == before else FIRST_IDLE_SECONDS
+            mailbox.wait(patience, lambda: self._stopping)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -11,6 +11,7 @@ from bulkmail.config.checks import check_meaning
 from bulkmail.config.document import line_of, read_document
 from bulkmail.config.files import with_absolute_paths
 from bulkmail.config.findings import Findings
+from bulkmail.config.rules import read_rules
 from bulkmail.config.shape import read_struct
 from bulkmail.config.ways import folded_name
 from bulkmail.errors import CampaignError
@@ -35,6 +36,8 @@ def load_campaign(path: str | Path, *, recipients_required: bool = True) -> Camp
     folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
     campaign = with_absolute_paths(campaign, folder, findings)
     findings.fail_if_any()
+    if campaign.feedback.rules is not None:
+        read_rules(Path(campaign.feedback.rules))
     tls = replace(
         campaign.tls,
         sites={folded_name(pattern): mode for pattern, mode in campaign.tls.sites.items()},

@@ -15,6 +15,7 @@ from bulkmail.content.layout import Layout
 from bulkmail.content.locales import DEFAULT_LOCALE, parsed_locale
 from bulkmail.content.mime import Skeleton
 from bulkmail.content.page import Page
+from bulkmail.content.plain import PIECE
 from bulkmail.content.program import Plan, Program
 from bulkmail.content.segments import Slot
 from bulkmail.content.template import BUILT_IN, Mode, Source, Template, TemplateFolder
@@ -60,6 +61,12 @@ def compile_content(
                 path="languages.by",
             )
         names |= {campaign.languages.by}
+    if campaign.send_at is not None and columns and campaign.send_at not in columns:
+        raise CampaignError(
+            f"{campaign.send_at} is no field of the recipients{nearest(campaign.send_at, columns)}",
+            file=campaign.file,
+            path="send_at",
+        )
     fields = tuple(sorted(names))
     plans = [compiler.plan(fields) for compiler in compilers]
     return Program(plans, None if len(plans) == 1 else Chooser(campaign, made, fields))
@@ -187,6 +194,7 @@ class Compiler:
             message_domain=self.sender.domain,
             return_address=self.return_address,
             max_size=campaign.max_message_size,
+            send_at=campaign.send_at,
             lacks=lacking(campaign, self.bodies.texts, self.templates),
             included=dict(self.templates.loader.digests) if self.templates.loader else {},
         )
@@ -230,6 +238,9 @@ class Compiler:
             if complaint is not None:
                 raise self.error("headers", complaint)
             seen.add(name.lower())
+            # What stands in place of a field is percent-encoded by whoever writes the template.
+            if unlisted := headers.list_problem(name, PIECE.sub("x", text.strip())):
+                raise self.error(key, unlisted)
             templates[name] = self.header_template(key, text)
         return templates
 

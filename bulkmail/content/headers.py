@@ -39,6 +39,10 @@ STRUCTURAL = {
     "bcc": "each message goes to one recipient",
     **dict.fromkeys(("date", "message-id", "mime-version", "received", "sender"), "bulkmail sets it"),
 }
+# RFC 2369 §3: URIs in angle brackets; beside these List-Unsubscribe, which has a key of its own.
+LIST_HEADERS = frozenset(("list-archive", "list-help", "list-owner", "list-post", "list-subscribe"))
+_URI = r"<[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z\[\]_a-z~%]+>"
+LIST_VALUE = re.compile(rf"{_URI}(?:\s*,\s*{_URI})*")
 STRUCTURAL_FAMILIES = ("content-", "arc-", "resent-", "authentication-results", "received-")
 
 
@@ -51,6 +55,15 @@ def name_problem(name: str) -> str | None:
     if name.lower().startswith(STRUCTURAL_FAMILIES):
         return f"{name} may not be set here: bulkmail or a receiver sets it"
     return None
+
+
+def list_problem(name: str, text: str) -> str | None:
+    """Why the text cannot be the value of a header of RFC 2369; None where it can, and for other headers."""
+    if name.lower() not in LIST_HEADERS or LIST_VALUE.fullmatch(text):
+        return None
+    if name.lower() == "list-post" and text == "NO":
+        return None
+    return f"{name} is a URI in angle brackets, or several with commas between: <mailto:care@garden.example>"
 
 
 def control_problem(text: str) -> str | None:
@@ -153,9 +166,9 @@ def mailbox(header: str, name: str | None, address: str) -> str:
 
 def parameter(name: str, value: str) -> str:
     """`; name=value` of a Content-* header on lines of its own, of any text (RFC 2045 §5.1, RFC 2231 §3-4)."""
-    if value.isascii() and value.isprintable() and len(value) <= 60:
-        escaped = re.sub(r'(["\\])', r"\\\1", value)
-        return f';\r\n {name}="{escaped}"'
+    # A quoted string could hold `"` and `;` too, but there are readers that take either for its end.
+    if value.isascii() and value.isprintable() and len(value) <= 60 and not re.search(r'["\\;]', value):
+        return f';\r\n {name}="{value}"'
     units = [f"%{byte:02X}" if byte not in ATTRIBUTE_BYTES else chr(byte) for byte in value.encode()]
     if sum(map(len, units)) <= 60:
         return f";\r\n {name}*=utf-8''{''.join(units)}"

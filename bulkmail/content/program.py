@@ -13,6 +13,7 @@ from bulkmail.address import Address
 from bulkmail.content.errors import ContentError, MissingField
 from bulkmail.content.headers import control_problem, readable
 from bulkmail.content.layout import Step
+from bulkmail.content.locales import moment_of
 from bulkmail.content.segments import Convert
 from bulkmail.content.variants import Chooser
 from bulkmail.model.recipient import PlainRules
@@ -21,6 +22,7 @@ from bulkmail.native.assembly import Assembler
 # The longest that a message of somebody unknown yet may have in their place.
 SAMPLE_ADDRESS = f"{'x' * 64}@{'x' * 63}.invalid"
 SAMPLE_TOKEN = "a" * 32
+SEND_STEP_SECONDS = 60.0
 SAMPLE_DATE = "Thu, 01 Jan 1970 00:00:00 +0000"
 
 
@@ -73,6 +75,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     max_size: int
     included: Mapping[str, str]
     lacks: tuple[tuple[str, str], ...]
+    send_at: str | None
 
 
 class Program:
@@ -85,6 +88,7 @@ class Program:
         self.included = {name: digest for each in plans for name, digest in each.included.items()}
         self._plan = plan
         self._plans, self._chooser = plans, chooser
+        self.send_at = plan.send_at
         self.lacks = tuple(dict.fromkeys(lack for each in plans for lack in each.lacks))
         self._width = len(plan.fields)
         self._message_domain, self._campaign = plan.message_domain, plan.campaign
@@ -137,6 +141,23 @@ class Program:
         except UnicodeEncodeError:
             raise ContentError("a field has half a character (a lone surrogate)") from None
 
+    def send_time(self, fields: Mapping[str, Any]) -> float:
+        """Unix seconds before which this row gets no mail, a whole minute; 0.0 for as soon as it can be.
+
+        Fails with ContentError.
+        """
+        value = None if self.send_at is None else fields.get(self.send_at)
+        if value is None or value == "":
+            return 0.0
+        try:
+            moment = moment_of(value)
+        except ContentError as error:
+            raise error.about(str(self.send_at)) from None
+        if moment.tzinfo is None:
+            raise ContentError(f"field {self.send_at}: {value!r} has no time zone; write 2027-05-08T10:00:00+02:00")
+        # Rows of the same minute share chunks; nobody gets anything before the time.
+        return max(0.0, -(-moment.timestamp() // SEND_STEP_SECONDS) * SEND_STEP_SECONDS)
+
     @property
     def plain_rules(self) -> PlainRules | None:
         """What makes a row of texts good, with nothing for `problem` to find; None where only a rendering tells.
@@ -145,7 +166,7 @@ class Program:
         """
         plan = self._plan
         room = plan.max_size - plan.static_size
-        if self._chooser is not None or plan.uncertain or plan.selective or room <= 0:
+        if self._chooser is not None or plan.send_at is not None or plan.uncertain or plan.selective or room <= 0:
             return None
         return PlainRules(
             fields=self.fields,
@@ -159,6 +180,11 @@ class Program:
 
         A row is judged by all arms of an A/B test, whichever it is in: the arms differ in nothing but their content.
         """
+        if self.send_at is not None:
+            try:
+                self.send_time(fields)
+            except ContentError as error:
+                return str(error)
         if self._chooser is None:
             return self._problem(self._plan, fields)
         values = [None if (value := fields.get(name)) == "" else value for name in self.fields]

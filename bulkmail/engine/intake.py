@@ -61,7 +61,7 @@ class Intake:
         self._seen = AddressSet()
         self._rows = 0
         self._since_ingest = 0
-        self._groups: defaultdict[str, Groups] = defaultdict(dict)
+        self._groups: defaultdict[tuple[str, float], Groups] = defaultdict(dict)
         self._events: list[Event] = []
         self._publish = publish
         self._durable: list[Event] = []
@@ -130,7 +130,8 @@ class Intake:
             if self._suppressions.contains(key, row.list):
                 self._suppressed(wire_address(address))
                 continue
-            addresses, rows_kept = self._groups[list_name].setdefault(address.domain, ([], []))
+            due = self._program.send_time(row.fields) if self._program.send_at is not None else 0.0
+            addresses, rows_kept = self._groups[list_name, due].setdefault(address.domain, ([], []))
             addresses.append(wire_address(address))
             rows_kept.append(self._program.encode_row(row.fields))
 
@@ -155,7 +156,7 @@ class Intake:
                     if unwanted and wanted[position]:
                         wanted[position] = False
                         self._suppressed(batch.addresses[position])
-            group(batch.addresses, batch.rows, wanted, self._groups[batch.list or ""])
+            group(batch.addresses, batch.rows, wanted, self._groups[batch.list or "", 0.0])
 
     async def _finish(self, thread: Executor) -> None:
         await asyncio.get_running_loop().run_in_executor(thread, self.finish)
@@ -210,31 +211,32 @@ class Intake:
         self._durable += events
 
 
-def build_chunks(groups: Mapping[str, Groups]) -> list[NewChunk]:
-    """Chunks of at most CHUNK_RECIPIENTS, by list and domain; small groups of a list share mixed chunks.
+def build_chunks(groups: Mapping[tuple[str, float], Groups]) -> list[NewChunk]:
+    """Chunks of at most CHUNK_RECIPIENTS, by list, due time and domain; small groups of these share mixed chunks.
 
     Thousands of domains with a few recipients each would otherwise be thousands of chunks.
     """
     chunks: list[NewChunk] = []
-    for list_name, domains in sorted(groups.items()):
+    for (list_name, due), domains in sorted(groups.items()):
         tail: tuple[list[str], list[bytes]] = ([], [])
         for domain, (addresses, rows) in sorted(domains.items()):
             if len(addresses) < OWN_CHUNK_RECIPIENTS:
                 tail[0].extend(addresses)
                 tail[1].extend(rows)
             else:
-                chunks.extend(_cut(domain, list_name, addresses, rows))
-        chunks.extend(_cut("", list_name, *tail))
+                chunks.extend(_cut(domain, list_name, due, addresses, rows))
+        chunks.extend(_cut("", list_name, due, *tail))
     return chunks
 
 
-def _cut(destination: str, list_name: str, addresses: list[str], rows: list[bytes]) -> list[NewChunk]:
+def _cut(destination: str, list_name: str, due: float, addresses: list[str], rows: list[bytes]) -> list[NewChunk]:
     return [
         NewChunk(
             destination=destination,
             list_name=list_name or None,
             addresses=addresses[start : start + CHUNK_RECIPIENTS],
             rows=rows[start : start + CHUNK_RECIPIENTS],
+            due=due,
         )
         for start in range(0, len(addresses), CHUNK_RECIPIENTS)
     ]

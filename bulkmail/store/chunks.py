@@ -19,13 +19,14 @@ _SET_COUNTS = ", ".join(f"{disposition.label} = ?" for disposition in COUNTED)
 class NewChunk(Struct, frozen=True):
     """Recipients to be stored: `rows[i]` holds the fields of `addresses[i]`; neither has a line feed.
 
-    `destination` is the domain of all of them, "" where they differ.
+    `destination` is the domain of all of them, "" where they differ; `due` (Unix seconds) when they may first be tried.
     """
 
     destination: str
     list_name: str | None
     addresses: list[str]
     rows: list[bytes]
+    due: float = 0.0
 
 
 class Backlog(Struct, frozen=True):
@@ -87,8 +88,8 @@ def insert_chunks(database: Database, run: int, chunks: Sequence[NewChunk]) -> l
         if size != len(chunk.rows) or size > MAX_RECIPIENTS:
             raise ValueError(f"a chunk of {size} addresses and {len(chunk.rows)} rows")
         database.connection.execute(
-            "INSERT INTO chunk (number, run, destination, list, size, remaining, due) VALUES (?, ?, ?, ?, ?, ?, 0.0)",
-            (number, run, chunk.destination, chunk.list_name, size, size),
+            "INSERT INTO chunk (number, run, destination, list, size, remaining, due) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, run, chunk.destination, chunk.list_name, size, size, chunk.due),
         )
         database.connection.execute(
             "INSERT INTO payload (chunk, addresses, rows) VALUES (?, ?, ?)",

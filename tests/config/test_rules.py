@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkmail.config.load import load_campaign
 from bulkmail.config.rules import FILE_LIMIT, read_rules, state_rules
 from bulkmail.errors import CampaignError
 from bulkmail.model.delivery import Reason, Reply, Stage
@@ -85,3 +86,18 @@ def test_what_is_no_file_of_rules_is_refused(tmp_path: Path, content: bytes, sai
         read_rules(path)
     with pytest.raises(CampaignError, match="cannot be read"):
         read_rules(tmp_path / "none.toml")
+
+
+def test_a_campaign_with_a_slip_in_its_rules_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "body.txt").write_text("Hello\n")
+    (tmp_path / "rules.toml").write_text(GOOD.replace("greylisted", "greylsted"))
+    campaign = tmp_path / "c.yaml"
+    campaign.write_text(
+        "campaign: c\nkind: transactional\nfrom: a@garden.example\nsubject: S\ncontent: {text: body.txt}\n"
+        "feedback: {rules: rules.toml}\n"
+    )
+    with pytest.raises(CampaignError, match=r"rules\.toml:4: reason: 'greylsted' is none"):
+        load_campaign(campaign, recipients_required=False)
+    campaign.write_text(campaign.read_text().replace("rules.toml", "rule.toml"))
+    with pytest.raises(CampaignError, match=r'c\.yaml:6: feedback\.rules: "rule\.toml" does not exist; did you mean'):
+        load_campaign(campaign, recipients_required=False)

@@ -133,3 +133,24 @@ def test_a_line_break_in_a_header_template_is_refused_but_not_at_its_end(make_ca
         compile_content(make_campaign(subject="Hello\nBcc: x@y.example"))
     with pytest.raises(CampaignError, match=r"headers.X-A: .*line break"):
         compile_content(make_campaign(headers={"X-A": "{{ a }}\nb"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "good"),
+    [
+        ("List-Help", "<https://garden.example/help>", True),
+        ("List-Owner", "<mailto:care@garden.example>, <https://garden.example/{{ token }}>", True),
+        ("List-Post", "NO", True),
+        ("List-Archive", "https://garden.example/", False),
+        ("list-help", "<help>", False),
+        ("List-Subscribe", "<https://garden.example/a b>", False),
+        ("X-List", "anything", True),
+    ],
+)
+def test_list_headers_are_uris_in_brackets(make_campaign: MakeCampaign, name: str, value: str, good: bool) -> None:
+    campaign = make_campaign(headers={name: value})
+    if good:
+        assert compile_content(campaign).problem({}) is None
+    else:
+        with pytest.raises(CampaignError, match="is a URI in angle brackets"):
+            compile_content(campaign)

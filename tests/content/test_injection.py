@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from typing import Any
 
-import mailparser
+import fast_mail_parser
 import pytest
 
 from bulkmail.content import ContentError, Program, compile_content
@@ -186,18 +186,47 @@ def test_two_parsers_read_the_same_from_every_message(program: Program) -> None:
             continue
         compared += 1
         data = program.render("ann@example.com", program.encode_row(fields), TOKEN, DATE).data
-        one, two = BytesParser(policy=policy.default).parsebytes(data), mailparser.parse_from_bytes(data)
-        assert two.subject.strip() == str(one["Subject"])
-        assert two.from_ == [("Acme Garden", "news@garden.example")]
-        assert two.to == [("", "ann@example.com")]
-        assert two.message_id == one["Message-ID"]
-        assert [text.replace("\r\n", "\n") for text in two.text_html] == [
-            page_of(one, kind).replace("\r\n", "\n")  # type: ignore[arg-type]
-            for kind in ("text/html",)
-        ]
-        assert two.text_plain[0].replace("\r\n", "\n") == page_of(one, "text/plain").replace("\r\n", "\n")  # type: ignore[arg-type]
-        files = {part["filename"] for part in two.attachments}
-        assert {"terms.txt", "logo.png"} <= files
+        one, two = BytesParser(policy=policy.default).parsebytes(data), fast_mail_parser.parse_email(data)
+        assert two.subject == str(one["Subject"])
+        for name in ("X-A", "X-B", "From", "To", "Message-ID", "List-Id", "Feedback-ID", "Reply-To", "Date"):
+            assert two.headers[name] == [str(one[name])], name
+        assert squeezed(two.headers["List-Unsubscribe"][0]) == squeezed(str(one["List-Unsubscribe"]))
+        bodies = {kind: page_of(one, kind) for kind in ("text/plain", "text/html")}  # type: ignore[arg-type]
+        assert two.text_plain[0] == bodies["text/plain"]
+        assert two.text_html[0] == bodies["text/html"]
+        files = {part.filename: part.content for part in two.attachments if part.filename}
+        assert files == {"terms.txt": b"terms", "logo.png": b"x"}
+
+
+def test_addresses_and_file_names_are_the_same_to_two_parsers(make_campaign: MakeCampaign) -> None:
+    names = [
+        "plain.pdf",
+        "Übersicht März 2027.pdf",
+        'quo"te;x=y.pdf',
+        "漢" * 40 + ".pdf",
+        "a'b%20c.pdf",
+        "long " * 20 + ".pdf",
+    ]
+    for sender in ("Acme, Garden", "Müller & Söhne", 'A "B" C', "漢字 " * 12, "x" * 70, "a=?utf-8?q?b?="):
+        quoted = sender.replace('"', '\\"')
+        campaign = make_campaign(
+            text="x", attachments=dict.fromkeys(names, b"x"), from_=f'"{quoted}" <news@garden.example>', subject=sender
+        )
+        data = compile_content(campaign).render("ann+x@example.com", b"[]", TOKEN, DATE).data
+        one, two = BytesParser(policy=policy.default).parsebytes(data), fast_mail_parser.parse_email(data)
+        assert [part.get_filename() for part in one.iter_attachments()] == names  # type: ignore[attr-defined]
+        assert [part.filename for part in two.attachments] == names
+        assert two.subject == str(one["Subject"]) == sender.strip()
+        address = one["From"].addresses[0]
+        assert (address.display_name.replace(" ", ""), address.addr_spec) == (
+            sender.strip().replace(" ", ""),
+            "news@garden.example",
+        )
+        assert "news@garden.example" in two.headers["From"][0]
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
 
 
 def test_a_calendar_is_an_invitation_between_the_other_bodies(program: Program) -> None:

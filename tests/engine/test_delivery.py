@@ -309,3 +309,16 @@ def test_extensions_are_asked_for_only_where_offered(tmp_path: Path) -> None:
         assert not any("SIZE=" in command or "SMTPUTF8" in command for command in commands)
 
     run(scene())
+
+
+def test_a_recipient_gets_nothing_before_its_time(tmp_path: Path) -> None:
+    async def scene() -> None:
+        rows = "email,when\nnow@a.example,\npast@a.example,2020-01-01T00:00:00Z\nlater@a.example,2999-01-01T00:00:00Z\n"
+        async with Internet() as internet:
+            await internet.exchanger("mx.a.example", lambda *_: None, "a.example")
+            campaign = internet.campaign(tmp_path, rows, send_at="when")
+            summary, events = await send(campaign, tmp_path / "state", wait=False)
+        assert counts(summary) == {"delivered": 2, "deferred": 1}
+        assert of(events, "later@a.example") == []
+
+    run(scene())

@@ -43,9 +43,10 @@ class StoppedClock:
 class Sent:
     """A run of three recipients, two of whom have their mail, while its process still owns the directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: float = NOW) -> None:
         self.path = path
         self.clock = StoppedClock()
+        self.clock.now = now
         self.store = Store.open(path, clock=self.clock, segment_bytes=1 << 16)
         self.run = self.store.create_run("spring", "c", "r", b"{}")
         progress = IntakeProgress(rows=3, rejected=0, duplicates=0, suppressed=0, watermark=3)
@@ -53,10 +54,10 @@ class Sent:
             self.run.number, [NewChunk("house.example", None, ADDRESSES, [b"[]"] * 3)], progress
         )
         self.store.set_state(self.run.number, RunState.SENDING)
-        claimed = self.store.claim(self.run.number, "house.example", NOW)
+        claimed = self.store.claim(self.run.number, "house.example", now)
         assert claimed is not None
         for index in (ANNA, BERT):
-            outcome = Outcome(Disposition.DELIVERED, 1, stage=Stage.MESSAGE, code=250, time=NOW)
+            outcome = Outcome(Disposition.DELIVERED, 1, stage=Stage.MESSAGE, code=250, time=now)
             claimed.outcomes.set(index, outcome)
             self.store.journal.outcome(self.chunk, index, outcome)
         self.store.journal.sync()

@@ -101,13 +101,14 @@ def test_what_a_lane_counts_as_waiting_is_what_its_exchanges_hold(steps: list[st
     )
 )
 def test_chunks_hold_every_recipient_once_by_list_and_are_not_too_large(sizes: dict[tuple[str, str], int]) -> None:
+    due = 60.0
     groups = {
         (name, domain): [(f"{name}{n}@{domain}", b"%d" % n) for n in range(size)]
         for (name, domain), size in sizes.items()
     }
-    by_list: dict[str, Groups] = {}
+    by_list: dict[tuple[str, float], Groups] = {}
     for (name, domain), entries in groups.items():
-        by_list.setdefault(name, {})[domain] = [one for one, _ in entries], [row for _, row in entries]
+        by_list.setdefault((name, due), {})[domain] = [one for one, _ in entries], [row for _, row in entries]
     chunks = build_chunks(by_list)
     assert sorted(
         (chunk.list_name or "", address, row)
@@ -117,6 +118,7 @@ def test_chunks_hold_every_recipient_once_by_list_and_are_not_too_large(sizes: d
     for chunk in chunks:
         domains = {address.rpartition("@")[2] for address in chunk.addresses}
         assert 1 <= len(chunk.addresses) <= CHUNK_RECIPIENTS
+        assert chunk.due == due
         assert chunk.destination == "" or domains == {chunk.destination}
     for (name, domain), size in sizes.items():
         own = [chunk for chunk in chunks if chunk.destination == domain and (chunk.list_name or "") == name]

@@ -1,6 +1,7 @@
 """Dovecot once for all tests here, its mailbox empty for each."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 
 from tests.engine.test_feedback import Sent
 from tests.mailbox.dovecot import Dovecot, missing, running
-from tests.serve.conftest import certificate, sent
+from tests.serve.conftest import certificate
 
-__all__ = ["certificate", "sent"]
+__all__ = ["certificate"]
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +41,9 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-assert Sent
+@pytest.fixture
+def sent(tmp_path: Path) -> Iterator[Sent]:
+    """A run of today, since commands go by the machine's clock."""
+    made = Sent(tmp_path / "state", now=time.time())
+    yield made
+    made.store.close()
