@@ -122,7 +122,10 @@ class Bodies(Struct, frozen=True, kw_only=True):
 
 
 class Reader:
-    """Reads one variation's content. `parse` makes a template of a source, `place` is the key of the file for one."""
+    """Reads one variation's content. `parse` makes a template of a source, `place` is the key of the file for one.
+
+    `refer` is told how pages come by the Content-IDs of inline images.
+    """
 
     def __init__(
         self,
@@ -132,10 +135,12 @@ class Reader:
         page: Callable[[dict[str, Source]], Page],
         parse: Callable[[Source], Template],
         place: Callable[[str], str],
+        refer: Callable[[Callable[[str, str | None], str]], None],
         domain: str,
     ) -> None:
         self.campaign, self.content = campaign, campaign.content
         self.folder, self.page, self.parse, self.place, self.domain = folder, page, parse, place, domain
+        self.refer = refer
 
     def bodies(self, attach: Attach | None) -> Bodies:
         content = self.content
@@ -151,8 +156,9 @@ class Reader:
             read_file(path, key=self.place(f"content.inline[{number}]"), content_domain=self.domain)
             for number, path in enumerate(content.inline)
         ]
+        self.refer(lambda text, file: refer_to_inline(Source(text=text, mode=Mode.HTML, file=file), images).text)
         # The page first: what is wrong with it would be wrong with the text made of it too.
-        page_template = None if html is None else self.parse(refer_to_inline(page.finished(html), images))
+        page_template = None if html is None else self.parse(page.finished(html))
         texts = []
         if text is not None:
             texts.append(TextPart(subtype="plain", template=self.plain(text)))

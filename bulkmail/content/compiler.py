@@ -107,6 +107,7 @@ class Compiler:
             page=lambda sources: Page(campaign.content, sources, self.templates, tracker),
             parse=lambda source: self.templates.parse(source, known=self.columns, built_in=self.built_in),
             place=self.place,
+            refer=self.templates.refer,
             domain=self.sender.domain,
         ).bodies(attach)
         self.in_headers = [self.subject, *self.extra.values()]

@@ -1,6 +1,6 @@
 """One template: segments where it is that simple, otherwise Jinja2 at every rendering. Both ways give the same text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,10 @@ class TemplateFolder:
     def track(self, tracker: Tracker) -> None:
         """Lead the links of pages through redirects."""
         self.environments[Mode.HTML].track(tracker)
+
+    def refer(self, refer: Callable[[str, str | None], str]) -> None:
+        """Have pages, and what they include, refer to inline images by Content-ID."""
+        self.environments[Mode.HTML].refer = refer
 
     def say(self, name: str, text: str) -> None:
         """Give all templates a value that is the same for all recipients."""

@@ -1,6 +1,6 @@
 """What a template may contain: refused by line at once, and every loop and growing expression put under its limit."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -170,12 +170,16 @@ class CheckedEnvironment(TemplateEnvironment):
     """
 
     tracker: Tracker | None = None
+    # Gives a page, by text and file, its Content-IDs in place of the names of inline images.
+    refer: Callable[[str, str | None], str] | None = None
 
     def track(self, tracker: Tracker) -> None:
         self.tracker = tracker
         self.filters[TRACKED] = tracker.filter
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if self.refer is not None and self.printing_html:
+            source = self.refer(source, filename)
         if self.tracker is not None and self.printing_html:
             source = self.tracker.page(source)
         tree = super()._parse(source, name, filename)

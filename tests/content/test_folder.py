@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bulkmail.content import compile_content
@@ -104,3 +105,13 @@ def test_what_is_wrong_in_an_included_file_is_told_with_its_own_line(tmp_path: P
     campaign = campaign_with(tmp_path, page_html="{% include 'x.html' %}", x_html=text)
     with pytest.raises(CampaignError, match=complaint):
         compile_content(campaign, columns=["name"])
+
+
+def test_inline_images_are_found_in_what_is_included_too(tmp_path: Path) -> None:
+    campaign = campaign_with(tmp_path, page_html="{% include 'x.html' %}", x_html='<img src="cid:logo.png">')
+    (tmp_path / "logo.png").write_bytes(b"x")
+    content = Content(html=campaign.content.html, inline=(str(tmp_path / "logo.png"),))
+    page = shown(msgspec.structs.replace(campaign, content=content))
+    assert "cid:logo.png" not in page and "@garden.example" in page
+    with pytest.raises(CampaignError, match=r"x.html:1: cid:logo.png is not in content.inline"):
+        compile_content(campaign)
