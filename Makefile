@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
-.PHONY: send test test-sts peers test-peers lint bench bench-peers bench-compare dist clean toolchain
+.PHONY: torture-seeds send test test-sts peers test-peers lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -25,6 +25,12 @@ peers:
 
 test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
+
+# Whole sends simulated in bad weather, killed and audited: a thousand seeds, or SEEDS=N of them from FIRST on.
+FIRST ?= 1
+SEEDS ?= 1000
+torture-seeds: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

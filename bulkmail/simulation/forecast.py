@@ -30,23 +30,28 @@ LEAST_STEP_SECONDS = 0.25
 STEPS_A_DOUBLING = 200
 SHARES = (0.5, 0.9, 0.99)
 SWEEP_SECONDS = 5.0
+LARGE_SHARE = 0.01
 # Nothing waits in a lane of the site, but recipients do for their next attempt.
 RETRY = "retry"
 # What waits is on its way: for replies, for connections to be made.
 ROUND_TRIPS = "round_trips"
+# None of its hosts ever answered, until there was no more time.
+UNREACHABLE = "unreachable"
 FINAL = frozenset(("delivered", "bounced", "expired", "suppressed", "in_doubt"))
 
 
 class SiteForecast(Struct, frozen=True, kw_only=True):
-    """One site: when its last recipient is final, and how long what kept it from being faster (`limits`, seconds).
+    """One site: when its last mail is delivered (`delivered_by`), when its last recipient is final (`final_by`), and
+    what kept it from being faster for how long (`limits`, seconds).
 
     `limit` is the one that did so longest: `messages`, `connections` or `connects` (limits of the campaign or of what
     is known of the provider), `domain` (a rate of one domain), `pace` or `pause` (what the receiver asked for),
-    `retry` (waiting for the next attempt), or `round_trips`.
+    `retry` (waiting for the next attempt), `round_trips`, or `unreachable`.
     """
 
     site: str
-    seconds: float
+    delivered_by: float
+    final_by: float
     delivered: int
     bounced: int
     limit: str
@@ -56,18 +61,21 @@ class SiteForecast(Struct, frozen=True, kw_only=True):
 class Forecast(Struct, frozen=True, kw_only=True):
     """A send that did not happen. Times are seconds after `begin`; `shares` of recipients are final by then.
 
-    `sites` are the last ones first; `tail` is the first of them.
+    At `end`, after `seconds`, every recipient is final, the last one delivered after `delivered_by`. `sites` are those
+    first whose last delivery is the latest; `tail` is the first of them, `large` the first with a share of the mail.
     """
 
     summary: Summary
     begin: str
     end: str
     seconds: float
+    delivered_by: float
     attempts: int
     peak_per_second: int
     most_connections: int
     shares: dict[str, float]
     tail: SiteForecast | None
+    large: SiteForecast | None
     sites: tuple[SiteForecast, ...]
 
 
@@ -79,7 +87,8 @@ class _Watch:
         self._began = clock.monotonic()
         self.ends = array("d")
         self.attempts = 0
-        self.last: dict[str, float] = {}
+        self.final_by: dict[str, float] = {}
+        self.delivered_by: dict[str, float] = {}
         self.limits: dict[str, Counter[str]] = {}
         self._each_second: Counter[int] = Counter()
 
@@ -99,10 +108,11 @@ class _Watch:
             self.attempts += event.event == "attempt"
             if event.disposition in FINAL:
                 self.ends.append(seconds)
+                if event.site is not None:
+                    self.final_by[event.site] = seconds
                 if event.disposition == "delivered":
                     self._each_second[int(seconds)] += 1
-                if event.site is not None:
-                    self.last[event.site] = seconds
+                    self.delivered_by[event.site or ""] = seconds
 
     def look(self, snapshot: Snapshot, step: float) -> None:
         """Charge the last `step` seconds to what limits each site now."""
@@ -129,22 +139,27 @@ class _Watch:
         return round(self.ends[max(0, math.ceil(share * len(self.ends)) - 1)], 1) if self.ends else 0.0
 
     def sites(self, snapshot: Snapshot) -> list[SiteForecast]:
-        """Those that mail went to, the last ones first."""
+        """Those that mail was for, the last ones first."""
         found = []
-        for site, seconds in self.last.items():
+        for site, seconds in self.final_by.items():
             # What the DNS decided was decided at no site.
             counts, limits = snapshot.sites.get(site, SiteCount()), self.limits.get(site, Counter())
             found.append(
                 SiteForecast(
                     site=site,
-                    seconds=round(seconds, 1),
+                    delivered_by=round(self.delivered_by.get(site, 0.0), 1),
+                    final_by=round(seconds, 1),
                     delivered=counts.delivered,
                     bounced=counts.bounced,
-                    limit=max(limits, key=lambda name: limits[name]) if limits else ROUND_TRIPS,
+                    limit=_longest(limits) if site in self.delivered_by or limits else UNREACHABLE,
                     limits={name: round(spent, 1) for name, spent in limits.most_common()},
                 )
             )
-        return sorted(found, key=lambda one: (-one.seconds, one.site))
+        return sorted(found, key=lambda one: (-one.delivered_by, -one.final_by, one.site))
+
+
+def _longest(limits: Counter[str]) -> str:
+    return max(limits, key=lambda name: limits[name]) if limits else ROUND_TRIPS
 
 
 def forecast(
@@ -215,11 +230,13 @@ async def _send(
         begin=rfc3339(begin),
         end=rfc3339(begin + seconds),
         seconds=seconds,
+        delivered_by=max((site.delivered_by for site in sites), default=0.0),
         attempts=watch.attempts,
         peak_per_second=watch.peak_per_second,
         most_connections=internet.most_connections,
         shares={f"{share:.0%}": watch.share(share) for share in SHARES},
         tail=sites[0] if sites else None,
+        large=next((one for one in sites if one.delivered >= LARGE_SHARE * summary.delivered), None),
         sites=tuple(sites),
     )
 
