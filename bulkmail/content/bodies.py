@@ -74,19 +74,21 @@ class Bodies(Struct, frozen=True, kw_only=True):
 
     def named_file(self, layout: Layout, path: Template) -> Callable[[Values], list[File]]:
         text = layout.text(path)
-        folder = self.folder.resolve() if self.folder is not None else Path.cwd()
+        folder = (self.folder or Path.cwd()).resolve()
+        # Below the folders that the template itself names: no row leads to the list of recipients, or to a key.
+        room = folder / own_folder(path.source.text)
 
         def make(values: Values) -> list[File]:
-            return [self.read(folder, text(values))]
+            return [self.read(folder, room, text(values))]
 
         return make
 
-    def read(self, folder: Path, name: str) -> File:
-        """A file below the folder, whatever the row says. Fails with ContentError."""
+    def read(self, folder: Path, room: Path, name: str) -> File:
+        """A file below `room`, whatever the row says. Fails with ContentError."""
         problem = "a NUL" if "\0" in name else None
         path = folder if problem else (folder / name).resolve()
-        if problem or not path.is_relative_to(folder) or path == folder:
-            raise ContentError(f"attachment {name[-80:]!r} is not in the campaign's folder")
+        if problem or not path.is_relative_to(room.resolve()) or not path.is_relative_to(folder):
+            raise ContentError(f"attachment {name[-80:]!r} is not in the folder {room.name} of the campaign")
         try:
             size = os.stat(path).st_size
             if size > self.max_size:
@@ -175,6 +177,12 @@ class Reader:
             key = f"content.attachments[{number}]"
             if is_template(name):
                 source = Source(text=name, mode=Mode.TEXT, file=self.campaign.file, path=self.place(key))
+                if not own_folder(name):
+                    raise self.error(
+                        key,
+                        f"{name} could name any file",
+                        hint="keep such files in a folder: invoices/{{ number }}.pdf",
+                    )
                 paths.append(self.parse(source))
             else:
                 files.append(read_file(name, key=self.place(key)))
@@ -221,6 +229,11 @@ class Reader:
 def is_template(path: str) -> bool:
     """Whether the path differs between recipients."""
     return "{{" in path or "{%" in path
+
+
+def own_folder(path: str) -> str:
+    """The folder that a template of a path names for everybody; "" where there is none."""
+    return re.split(r"\{[{%#]", path)[0].rpartition("/")[0].strip()
 
 
 def fields_of(attach: Attach | None) -> Sequence[str]:

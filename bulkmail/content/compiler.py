@@ -104,7 +104,7 @@ class Compiler:
         self.bodies = Reader(
             campaign,
             folder,
-            page=lambda sources: Page(campaign.content, sources, self.templates, tracker),
+            page=lambda sources: Page(campaign.content, sources, self.check, tracker),
             parse=lambda source: self.templates.parse(source, known=self.columns, built_in=self.built_in),
             place=self.place,
             refer=self.templates.refer,
@@ -117,6 +117,9 @@ class Compiler:
     @property
     def names(self) -> frozenset[str]:
         return frozenset[str]().union(*(template.names for template in self.all))
+
+    def check(self, source: Source) -> None:
+        self.templates.check(source, known=self.columns, built_in=self.built_in)
 
     def place(self, key: str) -> str:
         """The key of the file that says what `key` is in this variation."""

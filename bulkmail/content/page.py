@@ -1,6 +1,7 @@
 """A campaign's page and text as templates: MJML and Markdown made HTML, styles inlined, text derived; once for all."""
 
 import re
+from collections.abc import Callable
 from html import escape
 from html.parser import HTMLParser
 from types import ModuleType
@@ -8,7 +9,7 @@ from typing import Any
 
 from bulkmail.content.placeholders import Placeholders
 from bulkmail.content.plain import PIECE, plain_text
-from bulkmail.content.template import Mode, Source, TemplateFolder
+from bulkmail.content.template import Mode, Source
 from bulkmail.content.tracking import Tracker
 from bulkmail.model.campaign import Content
 
@@ -43,9 +44,13 @@ class Page:
     """The texts of `html`, `mjml` or `markdown`, and of `text`; each None where there is none."""
 
     def __init__(
-        self, content: Content, texts: dict[str, Source], templates: TemplateFolder, tracker: Tracker | None = None
+        self,
+        content: Content,
+        texts: dict[str, Source],
+        check: Callable[[Source], None],
+        tracker: Tracker | None = None,
     ) -> None:
-        self.content, self.texts, self.templates, self.tracker = content, texts, templates, tracker
+        self.content, self.texts, self.check, self.tracker = content, texts, check, tracker
 
     def html(self) -> Source | None:
         kinds = [kind for kind in ("html", "mjml", "markdown") if kind in self.texts]
@@ -56,7 +61,7 @@ class Page:
         source = self.texts[kinds[0]]
         if kinds[0] != "html":
             # Told with the lines of the author's file, which are not those of the page that is made of it.
-            self.templates.check(source)
+            self.check(source)
             source = from_mjml(source) if kinds[0] == "mjml" else from_markdown(source)
         if self.content.preheader:
             source = with_preheader(source, self.content.preheader)

@@ -137,10 +137,11 @@ class TemplateFolder:
         for environment in self.environments.values():
             environment.globals[name] = text
 
-    def check(self, source: Source) -> None:
-        """Fails with CampaignError where the template's syntax is wrong or it has what templates may not have."""
-        with Reporting(source, "read"):
-            self.environments[Mode.TEXT].parse(source.text, None, source.file)
+    def check(self, source: Source, *, known: Sequence[str] | None, built_in: frozenset[str]) -> None:
+        """Fails with CampaignError on what `parse` would, in a source that is made a page only later."""
+        plain = Source(text=source.text, mode=Mode.TEXT, file=source.file)
+        parser = Parser(self, plain, known, built_in)
+        parser.names_of(parser.parsed(plain, parser.name), plain, parser.name, (parser.name,), frozenset())
 
     def parse(
         self, source: Source, *, known: Sequence[str] | None = None, built_in: frozenset[str] = BUILT_IN

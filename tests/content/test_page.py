@@ -73,6 +73,12 @@ def test_mjml_that_cannot_be_used_is_refused_in_the_authors_file(
     assert complaint in str(caught.value)
 
 
+def test_an_unknown_field_is_told_with_the_line_of_the_authors_file(make_campaign: MakeCampaign) -> None:
+    for kind, source in (("mjml", "<mjml><mj-body>\n{{ nam }}</mj-body></mjml>"), ("markdown", "x\n{{ nam }}")):
+        with pytest.raises(CampaignError, match=rf"body.{kind}:2: nam is no field"):
+            compile_content(make_campaign(files={kind: source}), columns=["name"])
+
+
 def test_markdown_is_page_and_text(make_campaign: MakeCampaign) -> None:
     source = (
         "# Hello {{ name }}\n\n{% if items %}\nYou *have*:\n\n{% for x in items %}\n- {{ x }}\n"

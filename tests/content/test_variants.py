@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bulkmail.content import Attach, Attachment, ContentError, compile_content
 from bulkmail.content.variants import arm_of
@@ -111,19 +112,21 @@ def test_each_recipient_gets_the_file_that_the_row_names(make_campaign: MakeCamp
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret", "/etc/passwd", "a/../../secret", "link", "no", ".", "", "x\0y", "..\\secret"]
+    "name", ["../secret", "/etc/passwd", "a/../../secret", "link", "no", ".", "", "../key.pem", "x\0y", "..\\secret"]
 )
 def test_a_row_cannot_have_a_file_from_outside_of_the_folder(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "campaign"
     folder.mkdir()
     (tmp_path / "secret").write_text("secret")
-    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "files").mkdir()
+    (folder / "files" / "link").symlink_to(tmp_path / "secret")
+    (folder / "key.pem").write_text("secret")
     (folder / "body.txt").write_text("x")
     campaign = Campaign(
         campaign="spring",
         from_="a@b.example",
         subject="x",
-        content=Content(text=str(folder / "body.txt"), attachments=("{{ name | default('') }}",)),
+        content=Content(text=str(folder / "body.txt"), attachments=("files/{{ name | default('') }}",)),
         file=str(folder / "c.yaml"),
     )
     program = compile_content(campaign)
@@ -131,6 +134,13 @@ def test_a_row_cannot_have_a_file_from_outside_of_the_folder(tmp_path: Path, nam
     assert problem is not None and "attachment" in problem
     with pytest.raises(ContentError):
         program.render("a@b.example", program.encode_row({"name": name}), TOKEN, DATE)
+
+
+def test_a_path_that_names_no_folder_of_its_own_is_refused(make_campaign: MakeCampaign) -> None:
+    for path in ("{{ a }}", "{{ a }}/b.pdf", "/{{ a }}", "x{{ a }}.pdf"):
+        with pytest.raises(CampaignError, match=r"content.attachments\[0\]: .* could name any file"):
+            content = structs.replace(make_campaign(text="x").content, attachments=(path,))
+            compile_content(structs.replace(make_campaign(), content=content))
 
 
 def test_a_program_makes_attachments_of_the_fields_it_asks_for(make_campaign: MakeCampaign) -> None:

@@ -24,6 +24,7 @@ import re
 import ssl
 from collections.abc import Sequence
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,6 +175,15 @@ def messages_of(dialogue: Dialogue) -> list[Message]:
     return messages
 
 
+# Each play has an address of its own: where thousands share one, the kernel searches long for a free port.
+_ADDRESSES = count(1 << 16)
+
+
+def _address() -> str:
+    number = next(_ADDRESSES)
+    return f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+
 @cache
 def _server_tls() -> ssl.SSLContext:
     return server_context(*make_certificate(["localhost"], now_seconds=SystemClock().time()))
@@ -223,15 +233,17 @@ async def play(dialogue: Dialogue, cut: Cut | None = None) -> Played:
             assert not connection.closed, "the connection did not wait for its deadline"
             connection.expire(connection.deadline)
 
+    address = _address()
     server = ScriptedServer(
         dialogue.steps,
         act=act,
         tls=_server_tls() if {"T", "F"} & set(dialogue.steps) else None,
         cut=cut,
         chunk=dialogue.number("chunk", 0) or None,
+        address=address,
     )
     async with server, asyncio.timeout(5):
-        connection = await connect(make, "127.0.0.1", server.port, source_address="127.0.0.1", timeout_seconds=5)
+        connection = await connect(make, address, server.port, source_address=address, timeout_seconds=5)
         try:
             await connection.establish(client_context(verify="verified" in settings))
             connection.pump()

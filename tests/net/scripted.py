@@ -56,8 +56,10 @@ class ScriptedServer:
         tls: ssl.SSLContext | None = None,
         cut: Cut | None = None,
         chunk: int | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self._steps = steps
+        self._address = address
         self._act = act
         self._tls = tls
         self._cut = cut
@@ -76,7 +78,7 @@ class ScriptedServer:
         return [body.data for body in self.bodies]
 
     async def __aenter__(self) -> "ScriptedServer":
-        self._server = await asyncio.start_server(self._play, "127.0.0.1", 0, limit=MOST_BYTES)
+        self._server = await asyncio.start_server(self._play, self._address, 0, limit=MOST_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
