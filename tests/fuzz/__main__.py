@@ -66,7 +66,16 @@ def run(target: Target, seed: int, first: int, blocks: int, *, sanitized: bool) 
     with tempfile.NamedTemporaryFile() as file, tempfile.TemporaryFile("w+") as output:
         file.write(bytes(PLACE.size))
         file.flush()
-        command = [sys.executable, "-m", "tests.fuzz.worker", target.name, str(seed), str(first), str(blocks), file.name]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.fuzz.worker",
+            target.name,
+            str(seed),
+            str(first),
+            str(blocks),
+            file.name,
+        ]
         process = subprocess.Popen(command, stdout=output, cwd=build.ROOT, env=environment, text=True)
         try:
             finding = watch(process, Path(file.name))

@@ -119,7 +119,7 @@ def transactions(mutator: Mutator, compare: bool) -> None:
                 break
             data = script[turn]
         else:
-            data = _plausible(mutator, native.transactions, honesty)
+            data = plausible(mutator, native.transactions, honesty)
         try:
             heard = parser.feed(data)
         except ProtocolError:
@@ -188,7 +188,7 @@ def _act(mutator: Mutator, sides: list[Side], submitted: int) -> int:
 RIGHT = {7: b"250 ok\r\n", 8: b"250 2.1.5 ok\r\n", 9: b"354 go on\r\n", 10: b"250 2.0.0 in\r\n", 11: b"250 ok\r\n"}
 
 
-def _plausible(mutator: Mutator, native: Any, honesty: float) -> bytes:
+def plausible(mutator: Mutator, native: Any, honesty: float) -> bytes:
     """Some replies that fit what was asked, or nearly."""
     chance = mutator.chance
     stage = native.stage

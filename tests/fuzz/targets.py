@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.fuzz import streams
+from tests.fuzz import connections, natives, streams, texts
 from tests.fuzz.mutation import Mutator
 
 # An input's seed is that of its block.
@@ -25,6 +25,21 @@ TARGETS = {
     for target in (
         Target("reply", streams.reply_parser, 0.5),
         Target("transactions", streams.transactions, 0.5),
+        Target("handshake", connections.handshake, 0.05),
+        Target("connection", connections.connection, 0.02),
+        Target("stuffing", natives.stuffed, 0.1),
+        Target("canonical", natives.canonicalized, 0.1),
+        Target("assembly", natives.assembled, 0.1),
+        Target("hashset", natives.hashed, 0.02),
+        Target("rows", natives.rows, 0.1),
+        Target("lines", natives.event_lines, 0.1),
+        Target("records", natives.journal_records, 0.1),
+        Target("base32", natives.base32_text, 0.1),
+        Target("feedback", texts.feedback, 0.01),
+        Target("sts", texts.sts, 0.1),
+        Target("spf", texts.spf, 0.02),
+        Target("dmarc", texts.dmarc_record, 0.1),
+        Target("tokens", texts.tokens, 0.1),
     )
 }
 
