@@ -4,7 +4,8 @@
                               [--bytes 10000] [--no-turbo] [--runs 5] [--json]
 
 The receiver is benchmarks.sink in a process of its own; the sender is `bulkmail.send` in another. CPU is that of all
-threads of the sender, from reading the list to the finished run, less a sender that only starts up.
+threads of the sender, from reading the list to the finished run, less a sender that only starts up. Its stages are what
+the run has kept of itself (`bulkmail report`); `start` is what came before and after.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.workload import write_campaign
+from bulkmail.model.cpu import STAGES
+from bulkmail.store.view import StoreView
 
 SENDER = """
 import json, resource, sys
@@ -59,6 +62,8 @@ def run_once(options: argparse.Namespace, folder: Path) -> dict[str, float]:
             check=True,
         )
         result: dict[str, float] = json.loads(sender.stdout.splitlines()[-1])
+        with StoreView.open_readonly(folder / "state") as view:
+            spent = view.cpu(1)
     finally:
         sink.stdin.close()
         counted = json.loads(sink.stdout.readline())
@@ -66,6 +71,8 @@ def run_once(options: argparse.Namespace, folder: Path) -> dict[str, float]:
     if result["delivered"] != options.recipients or counted["messages"] != options.recipients:
         raise SystemExit(f"not all was delivered: {result}, the sink counted {counted}")
     result["cpu_us"] = result["cpu"] / options.recipients * 1e6
+    result |= {stage: spent.microseconds(stage) for stage in STAGES}
+    result["start"] = result["cpu_us"] - sum(result[stage] for stage in STAGES)
     result["sink_cpu_us"] = counted["cpu"] / options.recipients * 1e6
     result["per_second"] = options.recipients / result["seconds"]
     return result
@@ -94,7 +101,7 @@ def main() -> None:
             "low": round(min(result[name] for result in results), 1),
             "high": round(max(result[name] for result in results), 1),
         }
-        for name in ("cpu_us", "per_second", "peak_kib", "sink_cpu_us")
+        for name in ("cpu_us", *STAGES, "start", "per_second", "peak_kib", "sink_cpu_us")
     }
     if options.json:
         print(json.dumps({"options": vars(options), "python": platform.python_version(), **summary}))
@@ -104,6 +111,7 @@ def main() -> None:
     )
     for name, unit in (
         ("cpu_us", "us CPU a message, sender"),
+        *((stage, f"us of that: {stage}") for stage in (*STAGES, "start")),
         ("per_second", "messages a second"),
         ("peak_kib", "KiB peak memory, sender"),
         ("sink_cpu_us", "us CPU a message, sink"),

@@ -13,6 +13,7 @@ from bulkmail.cli.output import local_time, out, print_json, table
 from bulkmail.cli.places import chosen_run, has_state, place
 from bulkmail.cli.rates import print_came_back, tallies_table, write_tallies
 from bulkmail.cli.reasons import ReasonCount, count_reasons, not_delivered
+from bulkmail.cli.spending import CpuReport, cpu_report, print_cpu
 from bulkmail.cli.split import ArmReport, arms_table, count_arms
 from bulkmail.cli.status import state_word, summary_of
 from bulkmail.cli.summary import print_counts, reasons_table
@@ -66,6 +67,7 @@ class Report(Struct, frozen=True, kw_only=True):
     days: list[Tally]
     too_much: list[Excess]
     split: list[ArmReport]
+    cpu: CpuReport | None
 
 
 def report(
@@ -91,6 +93,7 @@ def report(
         summary = summary_of(view, run)
         reasons = count_reasons(not_delivered(view, run.number))
         tallies = tally(directory, run, view)
+        spent = view.cpu(run.number)
     arms = count_arms(run, chain(events_of(directory, run), came_back(directory, run)))
     if table_file is not None:
         write_tallies(table_file, tallies)
@@ -111,6 +114,7 @@ def report(
             days=tallies.days,
             too_much=tallies.excesses,
             split=arms,
+            cpu=cpu_report(spent),
         )
         print_json(msgspec.to_builtins(answer))
         return
@@ -136,6 +140,7 @@ def report(
         console.print(table(("rejected row", "why"), rows, columns=console.width))
         if summary.rejected > len(rows):
             console.print(Text(f"  and {summary.rejected - len(rows):,} more", "dim"))
+    print_cpu(console, spent)
     console.print()
     words = ["report", campaign or run.campaign, "--run", run.id, "--undelivered", "FILE.csv"]
     console.print(f"everybody without the mail, as CSV: {command(*words, directory=directory)}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from time import thread_time
 
 from msgspec import Struct
 
@@ -15,6 +16,7 @@ from bulkmail.content.identity import Issuer, TokenPair
 from bulkmail.content.program import Program, RenderedMessage
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.meter import CpuMeter
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.message import Message
 
@@ -29,6 +31,11 @@ class ComposeFailure(Struct, frozen=True):
     explanation: str
 
 
+def composes_on_loop(signer: Signer) -> bool:
+    """Without a signature nothing releases the GIL: a thread would only be waited for."""
+    return not signer.keys
+
+
 class Composer:
     """Turns work into ready messages: the row is rendered, hashed and signed on a signing thread.
 
@@ -36,15 +43,17 @@ class Composer:
     `on_ready(exchange)` is called on the loop when a exchange's ring has got something, `on_failure` for each bad row.
     """
 
-    def __init__(self, program: Program, signer: Signer, issuer: Issuer, *, threads: int, clock: Clock) -> None:
+    def __init__(
+        self, program: Program, signer: Signer, issuer: Issuer, *, threads: int, clock: Clock, meter: CpuMeter
+    ) -> None:
         self._program = program
         self._signer = signer
         self._issuer = issuer
         self._clock = clock
+        self._meter = meter
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
-        # Without a signature nothing releases the GIL: a thread would only be waited for.
-        self._on_loop = not signer.keys
+        self._on_loop = composes_on_loop(signer)
         self._busy = 0
         self._hungry: deque[Exchange] = deque()
         self._queued: set[Exchange] = set()
@@ -116,16 +125,22 @@ class Composer:
 
     def compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
         """Render and sign a batch; called on a signing thread, touches nothing but its arguments."""
+        began = thread_time()
         now = int(self._clock.time())
         date = format_datetime(datetime.fromtimestamp(now, UTC))
         tokens = [self._issuer.tokens(active.chunk.number, index) for active, index in batch]
         rendered = [self._render(work, pair, date) for work, pair in zip(batch, tokens, strict=True)]
         good = [message for message in rendered if not isinstance(message, ComposeFailure)]
+        rendered_at = thread_time()
         signatures = iter(self._signer.sign_batch([(message.header, message.body) for message in good], now=now))
-        return [
+        signed_at = thread_time()
+        composed = [
             message if isinstance(message, ComposeFailure) else self._message(work, pair, message, next(signatures))
             for work, pair, message in zip(batch, tokens, rendered, strict=True)
         ]
+        signing = signed_at - rendered_at
+        self._meter.composed(len(batch), thread_time() - began - signing, signing)
+        return composed
 
     def _render(self, work: Work, tokens: TokenPair, date: str) -> RenderedMessage | ComposeFailure:
         active, index = work

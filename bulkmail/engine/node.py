@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -13,13 +14,14 @@ from bulkmail.content.identity import Identity
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
-from bulkmail.engine.composer import Composer
+from bulkmail.engine.composer import Composer, composes_on_loop
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
 from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.intake import Batch, Intake
 from bulkmail.engine.lane import Lane
+from bulkmail.engine.meter import CpuMeter
 from bulkmail.engine.pool import Budget, Pool, Rooms
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
@@ -28,7 +30,7 @@ from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.ways import Way, Ways
 from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import Work
-from bulkmail.errors import StateError
+from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
@@ -53,12 +55,14 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
     `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
+    `sweep_seconds` is how often what is overdue or idle is looked for.
     """
 
     wait: bool = True
     limit: int | None = None
     signers: int = 1
     connections: int = 1000
+    sweep_seconds: float = SWEEP_SECONDS
     pacing: PacingSettings = PacingSettings()
     rules: RuleBook | None = None
 
@@ -134,7 +138,8 @@ class Node:
             rules=options.rules,
         )
         issuer = Identity(store.token_keys).issuer(run.number, run.created)
-        self._composer = Composer(program, signer, issuer, threads=options.signers, clock=clock)
+        self._meter = CpuMeter(store_thread, self._sync_thread, composes_on_loop=composes_on_loop(signer))
+        self._composer = Composer(program, signer, issuer, threads=options.signers, clock=clock, meter=self._meter)
         self._scheduler = Scheduler(
             store,
             run.number,
@@ -174,6 +179,7 @@ class Node:
         """
         loop = asyncio.get_running_loop()
         await self._in_store(self._load_totals)
+        await self._meter.begin(await self._in_store(self._store.cpu, self._run.number))
         if self._run.state is RunState.INTAKE:
             # What an interrupted intake said of rows that it did not store will be said again.
             self._event_log.truncate(self._run.events_offset)
@@ -197,10 +203,11 @@ class Node:
             self._recorder.close()
             try:
                 await syncs
+                await self._scheduler.release_all()
+                self._event_log.sync()
+                await self._keep_cpu()
             finally:
                 self._sync_thread.shutdown()
-            await self._scheduler.release_all()
-            self._event_log.sync()
         if finished:
             await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
         return self.statistics.summary("finished" if finished else "stopped", self._clock.monotonic())
@@ -250,6 +257,7 @@ class Node:
             if not done:
                 return False
             await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
+        await self._meter.sending()
         self.statistics.phase = "sending"
         self._recorder.run_event("sending")
         finished = await self._scheduler.run(wait=self._options.wait)
@@ -355,7 +363,7 @@ class Node:
         """Overdue replies, idle connections, idle lanes, a full disk and suppressions made elsewhere."""
         next_look = next_count = 0.0
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._options.sweep_seconds)
             now = self._clock.monotonic()
             for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)
@@ -369,6 +377,12 @@ class Node:
             if now >= next_count:
                 next_count = now + COUNT_SECONDS
                 await self._in_store(self._encryption.tally.flush)
+                await self._keep_cpu()
+
+    async def _keep_cpu(self) -> None:
+        # No reason to stop: a full disk is dealt with where mail depends on it.
+        with suppress(DiskFull):
+            await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent())
 
     def _drop_idle_lanes(self, now: float) -> None:
         for key, lane in list(self._lanes.items()):

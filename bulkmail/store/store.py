@@ -6,6 +6,7 @@ from typing import Any
 
 from bulkmail.clock import Clock
 from bulkmail.errors import InternalError
+from bulkmail.model.cpu import CpuSpent
 from bulkmail.model.delivery import Disposition, Reason
 from bulkmail.store import chunks, directory, runs
 from bulkmail.store.chunks import NewChunk, OpenChunk
@@ -17,6 +18,7 @@ from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from bulkmail.store.recovery import RecoveryReport, recover
 from bulkmail.store.runs import IntakeProgress, Run, RunState
 from bulkmail.store.settings import FeedbackSettings, keep_feedback_settings
+from bulkmail.store.spending import keep_cpu
 from bulkmail.store.view import StoreView
 
 # What stands before a site's name in the table of small facts.
@@ -98,6 +100,10 @@ class Store(StoreView):
     def events_path(self, run: Run) -> Path:
         """The file of the run's event log."""
         return self._path / directory.EVENTS / f"{run.id}.ndjson"
+
+    def keep_cpu(self, run: int, spent: CpuSpent) -> None:
+        """What all processes together have taken for the run so far."""
+        keep_cpu(self._database, run, spent)
 
     def keep_feedback_settings(self, campaign: str, settings: FeedbackSettings) -> None:
         """For those who take in what comes back of the campaign's mail."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bulkmail.errors import StateError
+from bulkmail.model.cpu import CpuSpent
 from bulkmail.model.delivery import Disposition, Reason, Stage
 from bulkmail.store import chunks, codec, segments
 from bulkmail.store.database import Database
@@ -14,6 +15,7 @@ from bulkmail.store.directory import DATABASE, JOURNAL
 from bulkmail.store.outcomes import COUNTED, Outcome, OutcomeColumn
 from bulkmail.store.replay import JournalEntry, Replay
 from bulkmail.store.runs import Run, all_runs, find_run, latest_run
+from bulkmail.store.spending import read_cpu
 
 
 class RecipientOutcome(Struct, frozen=True, kw_only=True, gc=False):
@@ -108,6 +110,10 @@ class StoreView:
 
     def latest_run(self, campaign: str) -> Run | None:
         return latest_run(self._database, campaign)
+
+    def cpu(self, run: int) -> CpuSpent:
+        """What the run has taken, up to the last report of whoever sends it."""
+        return read_cpu(self._database, run)
 
     def counts(self, run: int) -> dict[Disposition, int]:
         """How many stored recipients of the run stand where; every disposition is a key."""

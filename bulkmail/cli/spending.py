@@ -1,0 +1,56 @@
+"""Where a run's CPU time went: microseconds a message by stage."""
+
+from msgspec import Struct
+
+from bulkmail.cli.output import PlainConsole, table
+from bulkmail.model.cpu import STAGES, CpuSpent
+
+# Above this share of the loop's thread, its core is what binds.
+BUSY_SHARE = 0.8
+# With fewer messages, what a start takes would be told as the price of a message.
+FEWEST_MESSAGES = 1_000
+MEANINGS = {
+    "intake": "reading, checking and storing the rows",
+    "composing": "filling the templates",
+    "signing": "hashes and signatures",
+    "loop": "sockets, sessions, DNS, limits, journal",
+    "recording": "syncs and the event log",
+    "store": "claiming and closing chunks",
+    "rest": "everything else, such as threads waiting for the interpreter",
+}
+
+
+class CpuReport(Struct, frozen=True, kw_only=True):
+    """CPU of a run; `stages` are microseconds a message composed, and add up to `microseconds`."""
+
+    messages: int
+    seconds: float
+    microseconds: float
+    stages: dict[str, float]
+    loop_share: float
+
+
+def cpu_report(spent: CpuSpent) -> CpuReport | None:
+    """None where nothing was composed yet."""
+    if not spent.messages:
+        return None
+    return CpuReport(
+        messages=spent.messages,
+        seconds=round(spent.total, 3),
+        microseconds=round(spent.total / spent.messages * 1e6, 3),
+        stages={stage: round(spent.microseconds(stage), 3) for stage in STAGES},
+        loop_share=round(spent.loop_share, 3),
+    )
+
+
+def print_cpu(console: PlainConsole, spent: CpuSpent) -> None:
+    """A table, after a blank line; nothing for a run of few messages."""
+    report = cpu_report(spent)
+    if report is None or report.messages < FEWEST_MESSAGES:
+        return
+    rows = [(stage, f"{report.stages[stage]:,.1f}", MEANINGS[stage]) for stage in STAGES]
+    rows.append(("total", f"{report.microseconds:,.1f}", f"{report.messages:,} messages composed"))
+    console.print()
+    console.print(table(("CPU", "us a message", "for"), rows, columns=console.width, numbers=(1,)))
+    if spent.loop_share > BUSY_SHARE:
+        console.print(f"  the event loop was at work {spent.loop_share:.0%} of the time: its core is what bound")
