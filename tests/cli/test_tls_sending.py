@@ -26,7 +26,9 @@ from tests.dns.server import failing
 from tests.engine.scene import Internet, run, write_campaign
 from tests.http.server import HttpsServer, says
 
-DAY = "2026-03-01"
+# Counts are kept for a while only.
+BEGIN = int(time.time()) // 86400 * 86400 - 3 * 86400
+DAY, NEXT = (time.strftime("%Y-%m-%d", time.gmtime(BEGIN + days * 86400)) for days in (0, 1))
 WEB = "reports.shop.example"
 POLICY = "version: STSv1\nmode: enforce\nmx: mx.shop.example"
 
@@ -118,9 +120,9 @@ def test_a_report_is_posted_once(play: Callable[..., None]) -> None:
         assert len(scene.web.bodies) == 1
         # Another day is another report; this day is not over.
         today = time.strftime("%Y-%m-%d", time.gmtime())
-        scene.counted("shop.example", day="2026-03-02")
+        scene.counted("shop.example", day=NEXT)
         scene.counted("shop.example", day=today)
-        assert (await scene.send(campaign, "--day", "2026-03-02"))[scene.url] == ("sent", "")
+        assert (await scene.send(campaign, "--day", NEXT))[scene.url] == ("sent", "")
         result = await asyncio.to_thread(
             scene.call, "report", campaign, "--tls", "--send", "--day", today, "--state", scene.state
         )
@@ -202,7 +204,7 @@ def test_reports_by_mail_are_signed_and_no_tls_policy_stops_them(key: Path, play
             text, report = message.iter_parts()
             assert text.get_content_type() == "text/plain" and domain in text.get_content()
             assert report.get_content_type() == "application/tlsrpt+gzip"
-            assert report.get_filename() == f"acme.example!{domain}!1772323200!1772409599!1.json.gz"
+            assert report.get_filename() == f"acme.example!{domain}!{BEGIN}!{BEGIN + 86399}!1.json.gz"
             said = json.loads(gzip.decompress(report.get_content()))
             assert said["policies"][0]["policy"]["policy-domain"] == domain
             assert dkim.verify(accepted.data, dnsfunc=lambda *_, **__: record)
