@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
-.PHONY: send test test-sts peers test-peers lint bench bench-peers bench-compare dist clean toolchain
+.PHONY: send test test-sts test-listeners peers test-peers lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -25,6 +25,18 @@ peers:
 
 test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
+
+# Whole sends simulated in bad weather, killed and audited: a thousand seeds, or SEEDS=N of them from FIRST on.
+.PHONY: torture-seeds
+FIRST ?= 1
+SEEDS ?= 1000
+torture-seeds: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
+
+# A million forged tokens, fifty kills of the listener, ten thousand idle connections, latencies beside a send.
+test-listeners: $(VENV)/.dev
+	BULKMAIL_FORGERIES=1000000 BULKMAIL_KILLS=50 $(BIN)/python -m pytest tests/content/test_identity.py tests/serve tests/mailbox
+	$(BIN)/python -m benchmarks.listeners
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

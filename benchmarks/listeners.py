@@ -1,6 +1,6 @@
 """How soon the listeners answer while a send runs at full rate, and what idle connections cost them.
 
-    python -m benchmarks.listeners [--recipients 150000] [--rate 100] [--seconds 10] [--idle 10000]
+    python -m benchmarks.listeners [--recipients 300000] [--rate 100] [--seconds 8] [--idle 10000]
 
 A send of unsigned mail to benchmarks.sink runs in one process and `bulkmail serve` over its state directory in another.
 This one posts unsubscribes of its recipients and sends bounces of them, each `rate` times a second, over a
@@ -135,9 +135,9 @@ def idle(ports: tuple[int, int], pid: int, count: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--recipients", type=int, default=150_000)
+    parser.add_argument("--recipients", type=int, default=300_000)
     parser.add_argument("--rate", type=float, default=100)
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--idle", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="listeners") as name:

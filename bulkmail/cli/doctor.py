@@ -15,8 +15,6 @@ from rich.text import Text
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
 from bulkmail.cli.output import out, print_json, safe
 from bulkmail.cli.places import has_state
-from bulkmail.cli.rows import rows_of
-from bulkmail.cli.specimen import make_specimen, signer_at_hand
 from bulkmail.cli.suppress import sentence
 from bulkmail.composition import compile_for, egress_sources
 from bulkmail.config.load import load_campaign
@@ -32,6 +30,8 @@ from bulkmail.errors import CampaignError, StateError
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.recipient import Recipient
 from bulkmail.net.tls import client_context
+from bulkmail.preflight.rows import rows_of
+from bulkmail.preflight.specimen import make_specimen, signer_at_hand
 from bulkmail.store.locate import state_for_campaign, state_from_here
 from bulkmail.store.suppressions import Suppressions
 

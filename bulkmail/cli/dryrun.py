@@ -9,14 +9,14 @@ import msgspec
 from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out, print_json, safe
 from bulkmail.cli.places import has_state
-from bulkmail.cli.rows import Tally, tally
-from bulkmail.cli.specimen import make_specimen, signer_at_hand
 from bulkmail.cli.summary import print_counts
 from bulkmail.composition import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.content.program import Program
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
+from bulkmail.preflight.rows import Tally, tally
+from bulkmail.preflight.specimen import make_specimen, signer_at_hand
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.suppressions import Suppressions
 

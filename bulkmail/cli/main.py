@@ -103,6 +103,13 @@ def send(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, write nothing: counts, and the first message.")
     ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="Send it all to simulated receivers, nothing leaves: when it would end, what holds it up.",
+        ),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first rows of the recipients.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many real messages.")] = False,
     new_run: Annotated[
@@ -123,11 +130,17 @@ def send(
     Exit codes: 0 every recipient is final, 3 stopped with deliveries open (call again to go on), 2 the input is
     wrong, 1 internal error. Ctrl-C stops in order, twice at once.
     """
+    if dry_run and simulate:
+        raise typer.BadParameter("one of --dry-run and --simulate", param_hint="--simulate")
     with reported():
         if dry_run:
             from bulkmail.cli import dryrun
 
             dryrun.dry_run(campaign, json=json, state=state, limit=limit)
+        elif simulate:
+            from bulkmail.cli import simulate as simulation
+
+            simulation.simulate(campaign, json=json, state=state, limit=limit)
         else:
             from bulkmail.cli import send as verb
 
@@ -148,22 +161,42 @@ def send(
 def check(
     campaign: Annotated[str | None, typer.Argument(metavar="CAMPAIGN", help="The campaign's YAML file.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of campaign files.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Print every rule with its level and what it finds.")] = False,
     json: Json = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings, too.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no DNS server.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also fetch links and pictures, and look up recipients' domains.")
+    ] = False,
+    records: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="DNS records to judge SPF, DKIM and DMARC by: NAME TYPE VALUE.")
+    ] = None,
+    disposable: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Domains of throw-away mailboxes, one a line.")
+    ] = None,
+    state: State = None,
 ) -> None:
     """Find what is wrong with a campaign before anybody gets mail.
 
-    Exit codes: 0 no errors, 2 errors.
+    Exit codes: 0 no errors, 2 errors (with --strict also warnings).
     """
-    if campaign is None and not schema:
-        raise typer.BadParameter("name a campaign file, or give --schema", param_hint="CAMPAIGN")
+    if campaign is None and not schema and not rules:
+        raise typer.BadParameter("name a campaign file, or give --schema or --rules", param_hint="CAMPAIGN")
+    if online and (offline or records is not None):
+        raise typer.BadParameter("--online asks the network, which --offline and --records do not")
     with reported():
         from bulkmail.cli import check as verb
 
-        if campaign is None or schema:
+        if rules:
+            verb.print_rules(json=json)
+        elif campaign is None or schema:
             verb.print_schema()
         else:
-            raise typer.Exit(verb.check(campaign, json=json, offline=offline))
+            from bulkmail.preflight.inspection import Means
+
+            means = Means(offline=offline, online=online, records=records, disposable=disposable)
+            options = verb.Options(json=json, strict=strict, state=state, means=means)
+            raise typer.Exit(verb.check(campaign, options))
 
 
 @app.command()

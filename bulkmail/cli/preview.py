@@ -11,8 +11,6 @@ from pathlib import Path
 from bulkmail.address import AddressError, comparison_key, parse_address
 from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out, safe
-from bulkmail.cli.rows import rows_of
-from bulkmail.cli.specimen import make_specimen, signer_at_hand
 from bulkmail.composition import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.content.headers import readable
@@ -20,6 +18,8 @@ from bulkmail.content.program import body_text
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.recipient import Recipient, RejectedRow
+from bulkmail.preflight.rows import rows_of
+from bulkmail.preflight.specimen import make_specimen, signer_at_hand
 from bulkmail.store.locate import state_for_campaign
 
 

@@ -19,8 +19,6 @@ from bulkmail.cli.events import unposted
 from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
-from bulkmail.cli.rows import count_rows
-from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.cli.summary import print_already_finished, print_summary
 from bulkmail.composition import Send, SendOptions, Taken
 from bulkmail.config.load import load_campaign, placing_errors
@@ -30,6 +28,8 @@ from bulkmail.engine.ways import Ways
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
 from bulkmail.outbound import transports_of
+from bulkmail.preflight.rows import count_rows
+from bulkmail.preflight.specimen import signer_at_hand
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView

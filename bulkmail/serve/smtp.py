@@ -38,6 +38,10 @@ _RECIPIENT = re.compile(
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
+class BareLineEnd(Exception):
+    """A command line that does not end in CRLF, or has a CR in it."""
+
+
 class Desk(Struct):
     """What every session of the listener works with. `told` gets what became of each message."""
 
@@ -141,6 +145,8 @@ class Handler:
         return "250 2.0.0 Taken"
 
     async def handle_exception(self, error: Exception) -> str:
+        if isinstance(error, BareLineEnd):
+            return "421 5.5.2 Lines end in CRLF (RFC 5321 section 2.3.8)"
         logging.getLogger("bulkmail.serve").error("%s: %s", type(error).__name__, error)
         return "451 4.3.0 Local error, come again later"
 
@@ -167,6 +173,19 @@ class Session(SMTP):
         for command in ("AUTH", "EXPN"):
             self._smtp_methods.pop(command, None)
 
+    def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """aiosmtpd reads commands up to any LF; here they are read as strictly as it reads messages."""
+        super()._cb_client_connected(reader, writer)
+        read = reader.readuntil
+
+        async def strict(separator: bytes = b"\n") -> bytes:
+            line = await read(separator)
+            if separator == b"\n" and (not line.endswith(b"\r\n") or b"\r" in line[:-2]):
+                raise BareLineEnd
+            return line
+
+        reader.readuntil = strict  # type: ignore[method-assign, assignment]
+
     async def push(self, status: Any) -> None:
         if not self._greeted:
             # aiosmtpd's own greeting, which the caller has had.
@@ -175,6 +194,8 @@ class Session(SMTP):
         await super().push(status)
         if status.startswith("421") and self.transport is not None:
             self.transport.close()
+            # What stands in the buffer already must not be carried out any more.
+            raise asyncio.CancelledError
 
     async def smtp_VRFY(self, arg: str) -> None:
         await self.push("252 2.5.0 Send it, and see")

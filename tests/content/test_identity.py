@@ -70,7 +70,7 @@ def test_a_flipped_bit_opens_nothing(position: Position, purpose: Purpose, bit: 
 
 
 def test_no_forged_flipped_or_cut_token_opens_anything() -> None:
-    """BULKMAIL_FORGERIES=1000000 is the whole of it (`make slow`)."""
+    """BULKMAIL_FORGERIES=1000000 is the whole of it (`make test-listeners`)."""
     chance = random.Random(7)
     ring = Identity([KEY, new_key(1, BEGAN), new_key(5, BEGAN + 1)])
     for _ in range(int(os.environ.get("BULKMAIL_FORGERIES", "20000")) // 4):

@@ -8,6 +8,8 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   postfix dovecot-core dovecot-imapd dovecot-pop3d swaks libidn12 libevent-2.1-7 util-linux
+# For the unsubscribe page; without it, its pictures alone are not taken.
+apt-get install -y -qq --no-install-recommends chromium || echo "Chromium could not be installed" >&2
 mkdir -p build/peers build/peers-packages
 # _apt may not write here, and says so; root may.
 (cd build/peers-packages && apt-get download -qq exim4-base exim4-daemon-light opensmtpd)

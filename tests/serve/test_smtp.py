@@ -130,6 +130,12 @@ def test_bare_line_ends_are_refused_wherever_they_stand(listening: Listening, se
     assert kept(sent) == []
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\r\n", b"\rRSET\r\n"])
+def test_a_command_that_does_not_end_in_crlf_ends_the_connection(listening: Listening, end: bytes) -> None:
+    said = talk(listening.socket(), b"EHLO x.example\r\nNOOP" + end + b"MAIL FROM:<>\r\nQUIT\r\n")
+    assert b"421 5.5.2" in said and b"250 2.1.0" not in said and b"221" not in said
+
+
 ENDS = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\r\r\n.\r\r\n", b"\r\n\x00.\r\n"]
 
 

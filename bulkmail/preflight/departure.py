@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from bulkmail.cli.findings import Finding, Level, from_error
 from bulkmail.config.load import placing_errors
 from bulkmail.config.secrets import password_of
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
 from bulkmail.net.reach import absent_address
 from bulkmail.outbound import relays_of
+from bulkmail.preflight.finding import Finding, from_error
+from bulkmail.preflight.rules import Level
 
 
 def departure_findings(campaign: Campaign) -> Iterator[Finding]:

@@ -1,7 +1,9 @@
 """Read all rows of a campaign the way a send does, without sending: who would get mail, and who not and why."""
 
 import gzip
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -20,7 +22,10 @@ _BLOCK = 1 << 20
 
 
 class Tally(Struct):
-    """What became of the rows read so far; `first` is the first recipient who would get mail."""
+    """What became of the rows read so far; `first` is the first recipient who would get mail.
+
+    `missing` has, by field, the places of the rows that lack it.
+    """
 
     rows: int = 0
     rejected: int = 0
@@ -28,6 +33,7 @@ class Tally(Struct):
     suppressed: int = 0
     accepted: int = 0
     rejections: list[RejectedRow] = []
+    missing: dict[str, list[str]] = {}
     repeats: list[RejectedRow] = []
     first: Recipient | None = None
 
@@ -44,8 +50,12 @@ def tally(
     *,
     suppressed: Callable[[str, str | None], bool] = lambda key, list_name: False,
     limit: int | None = None,
+    visit: Callable[[Recipient, str], None] | None = None,
 ) -> Tally:
-    """Judge each row as a send would; `suppressed` is asked with comparison key and list. Raises CampaignError."""
+    """Judge each row as a send would; `suppressed` is asked with comparison key and list. Raises CampaignError.
+
+    `visit` is shown each row that would get the message, with its comparison key.
+    """
     result = Tally()
     seen = AddressSet()
     for row in rows_of(campaign):
@@ -55,7 +65,9 @@ def tally(
         judged = _judge(row, program)
         if isinstance(judged, RejectedRow):
             result.rejected += 1
-            if len(result.rejections) < SHOWN:
+            if missing := re.fullmatch(r"field (\w+) is missing", judged.reason):
+                result.missing.setdefault(missing[1], []).append(f"{Path(judged.source).name}:{judged.line}")
+            elif len(result.rejections) < SHOWN:
                 result.rejections.append(judged)
         elif not seen.add(judged.encode()):
             result.duplicates += 1
@@ -67,8 +79,10 @@ def tally(
             result.suppressed += 1
         else:
             result.accepted += 1
-            if result.first is None and isinstance(row, Recipient):
-                result.first = row
+            if isinstance(row, Recipient):
+                result.first = result.first or row
+                if visit is not None:
+                    visit(row, judged)
     return result
 
 
