@@ -17,11 +17,11 @@ from bulkmail.bench.sample import write_sample
 from bulkmail.bench.verdict import Verdict, judge
 from bulkmail.bench.whole import Sending, measure_intake, measure_sending
 from bulkmail.cli.output import PlainConsole, err, out, print_json, span, table
-from bulkmail.cli.specimen import signer_at_hand
 from bulkmail.composition import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
+from bulkmail.preflight.specimen import signer_at_hand
 from bulkmail.store.locate import state_for_campaign, state_from_here
 
 SITES = 10
