@@ -313,7 +313,15 @@ def report(
     ] = False,
     day: Annotated[str | None, typer.Option(metavar="DATE", help="With --tls: this day (UTC) alone.")] = None,
     contact: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="With --tls --json: whom the reports name as yours.")
+        str | None, typer.Option(metavar="ADDRESS", help="With --tls: whom the reports name as yours.")
+    ] = None,
+    send: Annotated[
+        bool,
+        typer.Option("--send", help="With --tls: send reports of days that are over to the domains that ask for it."),
+    ] = False,
+    eml: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --send: write reports by mail here, for others to sign and send."),
     ] = None,
 ) -> None:
     """What became of a run: counts, sites, reasons with an example of each, and who got no mail."""
@@ -321,8 +329,7 @@ def report(
         if tls:
             from bulkmail.cli.tlsreport import tls_report
 
-            tls_report(campaign, state=state, day=day, contact=contact, json=json)
-            return
+            raise typer.Exit(tls_report(campaign, state=state, day=day, contact=contact, json=json, send=send, eml=eml))
         from bulkmail.cli import report as verb
 
         verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered, table_file=csv)
