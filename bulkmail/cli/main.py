@@ -248,6 +248,23 @@ def doctor(
 
 
 @app.command()
+def bench(
+    campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Measure with this campaign.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="About how long it may take.")] = 10.0,
+    signers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that compose and sign. Default: one less than the cores.")
+    ] = None,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Say what this machine can send and what keeps it from more: signing, disk, DNS or limits. Mails nobody."""
+    with reported():
+        from bulkmail.cli import bench as verb
+
+        verb.bench(campaign, seconds=seconds, json=json, state=state, signers=signers)
+
+
+@app.command()
 def preview(
     campaign: CampaignFile,
     row: Annotated[int | None, typer.Option(min=1, help="The recipient in this row, counted from 1.")] = None,
