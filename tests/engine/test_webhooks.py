@@ -103,6 +103,11 @@ def pusher(state: State, url: str, clock: Any, **options: Any) -> Pusher:
     return Pusher(state.path, "spring", Target(hook, SECRET), clock=clock, context=context)
 
 
+def wait_for(what: Callable[[], object]) -> None:
+    while not what():
+        time.sleep(0.001)
+
+
 async def pushed(state: State, url: str, clock: Any, **options: Any) -> Pusher:
     one = pusher(state, url, clock, **options)
     try:
@@ -399,11 +404,9 @@ def test_what_the_disk_or_the_state_refuses_is_tried_again(
         damaged.write_bytes(b"{")
         thread = WebhookThread(state.path, {"spring": [Target(hook, SECRET)]}, clock=clock)
         thread.start()
-        while not thread.progress[0].problem:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(wait_for, lambda: thread.progress[0].problem)
         damaged.unlink()
-        while not receiver.requests:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(wait_for, lambda: receiver.requests)
         await asyncio.to_thread(thread.stop, 5.0)
         assert (thread.progress[0].events, thread.progress[0].problem) == (1, "")
 
