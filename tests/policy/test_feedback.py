@@ -5,7 +5,7 @@ import pytest
 from bulkmail.feedback import understand
 from bulkmail.model.delivery import Reason, Reply, Stage
 from bulkmail.policy.disposition import judge
-from bulkmail.policy.feedback import Class, complains, explain_reply, judge_report
+from bulkmail.policy.feedback import Class, complains, explain_reply, is_soft_bounce, judge_report
 from tests.feedback import messages
 from tests.feedback.messages import report, status
 
@@ -58,9 +58,12 @@ def test_nothing_follows_from_what_is_no_bounce(name: str) -> None:
     assert all(one.klass is Class.NONE and not one.suppress for one in judge_report(understand(messages.ALL[name])))
 
 
-def test_an_old_domino_notice_is_hard_by_its_words() -> None:
+def test_words_without_any_code_are_soft_and_count() -> None:
     (one,) = judge_report(understand(messages.NOTES))
-    assert (one.klass, one.reason) == (Class.HARD, Reason.USER_UNKNOWN)
+    assert (one.klass, one.reason, one.suppress) == (Class.SOFT, Reason.USER_UNKNOWN, False)
+    assert is_soft_bounce(one.reason, suppress=one.suppress)
+    (one,) = judge_report(understand(messages.NOTES.replace(b"User not listed", b"550 5.1.1 User not listed")))
+    assert (one.klass, one.suppress) == (Class.HARD, True)
 
 
 def test_only_what_a_person_says_is_a_complaint_to_act_on() -> None:
