@@ -255,6 +255,41 @@ def preview(
 
 
 @app.command()
+def pause(
+    campaign: CampaignFile,
+    reason: Annotated[str, typer.Option(help="Why, in your words.")] = "ordered",
+    state: State = None,
+) -> None:
+    """Let a run begin no more messages, within a second and over restarts, until `resume`."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.pause(campaign, reason=reason, state=state)
+
+
+@app.command()
+def resume(campaign: CampaignFile, state: State = None) -> None:
+    """Let a run that was paused go on."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.resume(campaign, state=state)
+
+
+@app.command()
+def cancel(
+    campaign: CampaignFile,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    state: State = None,
+) -> None:
+    """End a run for good: who has not got the mail by now will not."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.cancel(campaign, yes=yes, state=state)
+
+
+@app.command()
 def status(campaign: MaybeCampaign = None, state: State = None, json: Json = False) -> None:
     """How the runs stand, also while one is sending."""
     with reported():
