@@ -26,6 +26,13 @@ peers:
 test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
 
+# Whole sends simulated in bad weather, killed and audited: a thousand seeds, or SEEDS=N of them from FIRST on.
+.PHONY: torture-seeds
+FIRST ?= 1
+SEEDS ?= 1000
+torture-seeds: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
+
 # A million forged tokens, fifty kills of the listener, ten thousand idle connections, latencies beside a send.
 test-listeners: $(VENV)/.dev
 	BULKMAIL_FORGERIES=1000000 BULKMAIL_KILLS=50 $(BIN)/python -m pytest tests/content/test_identity.py tests/serve tests/mailbox

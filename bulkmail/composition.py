@@ -44,6 +44,7 @@ from bulkmail.model.recipient import PlainRules
 from bulkmail.model.units import Seconds
 from bulkmail.outbound import transport_of, transports_of
 from bulkmail.policy.pacing import PacingSettings
+from bulkmail.policy.reach import is_loopback
 from bulkmail.policy.rules import RuleBook, rule_book
 from bulkmail.recipients.source import fingerprint
 from bulkmail.safeguards import open_encryption
@@ -120,6 +121,7 @@ class Send:
         self.doubts = 0
         self._recipients = recipients
         self._clock = clock or SystemClock()
+        self._rng = random.Random()
         self._stack = AsyncExitStack()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-store")
         self._node: Node | None = None
@@ -202,7 +204,7 @@ class Send:
         program = self._program = compile_for(campaign, self._recipients, self.options.attach)
         files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
         pins = pin(campaign, files, limit=self.options.limit)
-        store = await self._in_thread(lambda: Store.open(self.directory, clock=self._clock))
+        store = await self._in_thread(self._open_store)
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
         suppressions = await self._in_thread(
@@ -241,7 +243,7 @@ class Send:
             )
             for name, record in signer.records():
                 await self.sandbox.publish(name, record)
-        event_log = EventLog(store.events_path(self.run))
+        event_log = self._open_log(store.events_path(self.run))
         self._stack.callback(event_log.close)
         self._node = await self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
 
@@ -256,13 +258,7 @@ class Send:
         event_log: EventLog,
     ) -> Node:
         sandbox = self.sandbox
-        servers = (sandbox.dns_server,) if sandbox is not None else campaign.dns.servers
-        resolver = Resolver(
-            servers,
-            timeout_seconds=campaign.dns.timeout,
-            clock=self._clock,
-            trust="loopback" if sandbox is not None else campaign.dns.validating,
-        )
+        resolver = self._resolver(campaign)
         self._stack.push_async_callback(resolver.close)
         encryption = await open_encryption(
             campaign,
@@ -275,7 +271,6 @@ class Send:
         )
         sources = egress_sources(campaign)
         transport = transport_of(campaign)
-        options = self.options
         return Node(
             campaign,
             self.run,
@@ -290,17 +285,40 @@ class Send:
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
             encryption=encryption,
             sources=sources,
-            options=NodeOptions(
-                wait=options.wait,
-                limit=options.limit,
-                signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
-                pacing=pacing_of(campaign),
-                rules=self._rules,
-            ),
+            options=self._node_options(campaign),
             store_thread=self._thread,
             clock=self._clock,
-            rng=random.Random(),
+            rng=self._rng,
         )
+
+    # What touches the world; a simulation has others.
+
+    def _open_store(self) -> Store:
+        return Store.open(self.directory, clock=self._clock)
+
+    def _open_log(self, path: Path) -> EventLog:
+        return EventLog(path)
+
+    def _resolver(self, campaign: Campaign) -> Resolver:
+        sandbox = self.sandbox
+        return Resolver(
+            campaign.dns.servers if sandbox is None else (sandbox.dns_server,),
+            timeout_seconds=campaign.dns.timeout,
+            clock=self._clock,
+            trust=campaign.dns.validating if sandbox is None else "loopback",
+        )
+
+    def _node_options(self, campaign: Campaign) -> NodeOptions:
+        options = self.options
+        return NodeOptions(
+            wait=options.wait,
+            limit=options.limit,
+            signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
+            pacing=pacing_of(campaign),
+            rules=self._rules,
+        )
+
+    # The run.
 
     def _find_run(self, pins: Pins) -> Run | None:
         """The run to go on with, or that is over; None where a new one is to be made."""
@@ -362,8 +380,11 @@ class Send:
 
 def refuse_unlawful(campaign: Campaign, program: Program) -> None:
     """Marketing mail to real people shows a way out and who sends it, or is not sent. Raises CampaignError."""
-    if campaign.delivery.route == "sandbox" or campaign.delivery.allow_private_mx:
+    delivery = campaign.delivery
+    if delivery.route == "sandbox" or delivery.allow_private_mx:
         return  # neither reaches real people: the other is for test networks
+    if delivery.route == "relay" and not delivery.routes and all(is_loopback(relay.host) for relay in delivery.relay):
+        return  # what becomes of it is decided on this machine; `check` has said it
     for key, sentence in program.lacks:
         raise CampaignError(
             sentence,

@@ -36,6 +36,7 @@ LAYERS = {
     "preflight": 5,
     "cli": 5,
     "sandbox": 5,
+    "simulation": 5,
     "serve": 5,
     "__init__": 5,
     "__main__": 5,

@@ -103,6 +103,13 @@ def send(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, write nothing: counts, and the first message.")
     ] = False,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="Send it all to simulated receivers, nothing leaves: when it would end, what holds it up.",
+        ),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only the first rows of the recipients.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before many real messages.")] = False,
     new_run: Annotated[
@@ -123,11 +130,17 @@ def send(
     Exit codes: 0 every recipient is final, 3 stopped with deliveries open (call again to go on), 2 the input is
     wrong, 1 internal error. Ctrl-C stops in order, twice at once.
     """
+    if dry_run and simulate:
+        raise typer.BadParameter("one of --dry-run and --simulate", param_hint="--simulate")
     with reported():
         if dry_run:
             from bulkmail.cli import dryrun
 
             dryrun.dry_run(campaign, json=json, state=state, limit=limit)
+        elif simulate:
+            from bulkmail.cli import simulate as simulation
+
+            simulation.simulate(campaign, json=json, state=state, limit=limit)
         else:
             from bulkmail.cli import send as verb
 

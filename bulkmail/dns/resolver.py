@@ -47,7 +47,8 @@ class Resolver:
     Names are given as A-labels. What the DNS says or fails to say is an outcome, never an exception. Raises
     `CampaignError` when a server is not one, or none is known. At most `concurrent_queries` are in flight; those that
     wait have not begun their `timeout_seconds`. `trust` says whether their word is taken for what DNSSEC has proved
-    (`secure` in answers): `loopback` where all of them are on this machine, `always`, or `never`.
+    (`secure` in answers): `loopback` where all of them are on this machine, `always`, or `never`. `exchange` asks them
+    where it is not to be done over sockets.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Resolver:
         cache: CacheLimits = CacheLimits(),  # noqa: B008 - frozen
         resolv_conf: str = "/etc/resolv.conf",
         trust: Trust = "never",
+        exchange: Exchange | None = None,
     ) -> None:
         if servers:
             found = [parse_server(text, default_port=port, path=f"dns.servers[{i}]") for i, text in enumerate(servers)]
@@ -68,7 +70,7 @@ class Resolver:
             found = system_servers(resolv_conf, default_port=port)
         check_trust(found, trust)
         self.validating = trust != "never"
-        self._exchange = Exchange(found, timeout_seconds=timeout_seconds, validating=self.validating)
+        self._exchange = exchange or Exchange(found, timeout_seconds=timeout_seconds, validating=self.validating)
         self._clock = clock
         self._limits = cache
         self._cache: ExpiringCache[_Question, _Cached] = ExpiringCache(cache.entries)
@@ -84,7 +86,7 @@ class Resolver:
         found, expires = await self._find(name, MX)
         match found.status:
             case Status.FOUND:
-                return _usable_hosts(name, found.records, expires, secure=found.secure)
+                return _usable_hosts(name, found, expires)
             case Status.NO_DATA:
                 return await self._implicit_host(name, expires, secure=found.secure)
             case Status.NO_NAME:
@@ -217,7 +219,8 @@ class Resolver:
         return self._clock.monotonic() + self._limits.ttl_ceiling_seconds
 
 
-def _usable_hosts(domain: str, records: Sequence[MxHost], expires: float, *, secure: bool) -> MailHosts:
+def _usable_hosts(domain: str, found: Lookup[MxHost], expires: float) -> MailHosts:
+    records = found.records
     if len(records) == 1 and records[0].host == ".":
         explanation = f"{domain} takes no mail (null MX, RFC 7505)"
         return MailHosts(outcome=DnsOutcome.NULL_MX, explanation=explanation, expires=expires)
@@ -244,7 +247,8 @@ def _usable_hosts(domain: str, records: Sequence[MxHost], expires: float, *, sec
         hosts=tuple(hosts[:_MAXIMUM_HOSTS]),
         explanation=explanation,
         expires=expires,
-        secure=secure,
+        secure=found.secure,
+        canonical=found.canonical,
     )
 
 

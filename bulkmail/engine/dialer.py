@@ -95,7 +95,9 @@ class Dialer:
         self._unproven: dict[str, float] = {}
         self._without_ehlo: dict[str, float] = {}
 
-    async def dial(self, owner: Owner, exchange: Exchange, establishing: set[Connection]) -> Connection | Refusal:
+    async def dial(
+        self, owner: Owner, exchange: Exchange, establishing: dict[Connection, None]
+    ) -> Connection | Refusal:
         """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
         hosts = self._router.hosts(exchange.hosts)
         now = self._clock.monotonic()
@@ -145,7 +147,7 @@ class Dialer:
         name: str,
         address: str,
         wanted: Demand,
-        establishing: set[Connection],
+        establishing: dict[Connection, None],
     ) -> Connection | Refusal:
         """One address of a host; where its relay refuses a token that was kept, once more with a new one."""
         transport = self._transports.get(name, self._transport)
@@ -176,7 +178,7 @@ class Dialer:
         host: str,
         address: str,
         wanted: Demand,
-        establishing: set[Connection],
+        establishing: dict[Connection, None],
     ) -> Connection | Refusal:
         lane = exchange.lane
         where = f"{host} [{address}]:{transport.port}"
@@ -226,7 +228,7 @@ class Dialer:
         except OSError as error:
             explanation = f"{where}: {error.strerror or error}"
             return Refusal(stage=Stage.CONNECT, host=host, reason=Reason.NETWORK, explanation=explanation)
-        establishing.add(connection)
+        establishing[connection] = None
         try:
             await connection.establish(context)
         except HandshakeError as error:
@@ -254,7 +256,7 @@ class Dialer:
             connection.abort()
             raise
         finally:
-            establishing.discard(connection)
+            establishing.pop(connection, None)
         if connection.tls is None:
             self._count(wanted, exchange, host, result="starttls-not-supported")
         elif proving:

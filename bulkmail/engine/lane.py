@@ -28,7 +28,10 @@ KEPT_SECONDS = 2.0
 
 
 class LaneStatistics(Struct, frozen=True, kw_only=True):
-    """A snapshot: what waits (of that, `ready` composed), what is open, what was accepted."""
+    """A snapshot: what waits (of that, `ready` composed), what is open, what was accepted.
+
+    `limited_by` is what keeps more from being sent now (`Lane.limited_by`).
+    """
 
     site: str
     source: str
@@ -38,6 +41,7 @@ class LaneStatistics(Struct, frozen=True, kw_only=True):
     accepted: int
     paused_seconds: float
     state: str
+    limited_by: str = ""
 
 
 class Lane:
@@ -131,6 +135,27 @@ class Lane:
             self._rate = rate
             self._messages.set_rate(rate, now)
 
+    def limited_by(self, now: float) -> str:
+        """What keeps more from being sent now; "" where nothing waits, or only for replies and new connections.
+
+        `pause` and `pace` are what the receiver made of it; `domain`, `messages`, `connections` and `connects` are
+        the limits of that name.
+        """
+        if not self.waiting:
+            return ""
+        limits, pacer = self.limits, self.pacer
+        if pacer.paused(now):
+            return "pause"
+        if self.held == self.waiting:
+            return "domain"
+        if self._messages is not None and not self._messages.is_full(now):
+            return "pace" if self._rate != limits.messages_per_second else "messages"
+        if self.free_connections() <= 0:
+            return "pace" if pacer.connections_allowed(limits.connections) < limits.connections else "connections"
+        if self._connects is not None and self._connects.wait_seconds(now) > 0:
+            return "connects"
+        return ""
+
     def _buckets(self) -> Iterator[TokenBucket | None]:
         yield self._messages
         yield self._connects
@@ -147,4 +172,5 @@ class Lane:
             accepted=self.accepted,
             paused_seconds=max(0.0, self.pacer.paused_until - now),
             state=self.state,
+            limited_by=self.limited_by(now),
         )

@@ -58,12 +58,14 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
     `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
+    `sweep_seconds` is how often what is overdue or idle is looked for.
     """
 
     wait: bool = True
     limit: int | None = None
     signers: int = 1
     connections: int = 1000
+    sweep_seconds: float = SWEEP_SECONDS
     pacing: PacingSettings = PacingSettings()
     rules: RuleBook | None = None
 
@@ -378,7 +380,7 @@ class Node:
         """Overdue replies, idle connections, idle lanes, a full disk and suppressions made elsewhere."""
         next_look = next_count = 0.0
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._options.sweep_seconds)
             now = self._clock.monotonic()
             for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)

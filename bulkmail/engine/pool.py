@@ -35,7 +35,7 @@ class Budget:
     def __init__(self, connections: int) -> None:
         self.connections = connections
         self.open = 0
-        self.holders: set[Pool] = set()
+        self.holders: dict[Pool, None] = {}
         self.line = Line()
 
     def free_connections(self) -> int:
@@ -84,8 +84,9 @@ class Pool:
         self._lane = exchange.lane
         self._rooms = rooms
         self._clock = rooms.clock
-        self._connections: set[Connection] = set()
-        self._establishing: set[Connection] = set()
+        # Dictionaries in place of sets: in the order that they were opened, so that a run can be repeated.
+        self._connections: dict[Connection, None] = {}
+        self._establishing: dict[Connection, None] = {}
         self._openings: dict[asyncio.Task[None], float] = {}
         self._giving_way: set[asyncio.Task[None]] = set()
         self._answered = False
@@ -214,7 +215,7 @@ class Pool:
         self._rooms.courier.again(self.exchange, messages)
 
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if reason is Reason.TIMEOUT:
             self._answered = False
         self._release()
@@ -244,7 +245,7 @@ class Pool:
             exchange.connections += 1
             lane.connections += 1
             budget.open += 1
-            budget.holders.add(self)
+            budget.holders[self] = None
             task = asyncio.get_running_loop().create_task(self._open())
             self._openings[task] = now
             task.add_done_callback(self._opened)
@@ -261,7 +262,7 @@ class Pool:
         lane.connections -= 1
         budget.open -= 1
         if not self.exchange.connections:
-            budget.holders.discard(self)
+            budget.holders.pop(self, None)
             lane.line.leave(self)
             budget.line.leave(self)
         lane.line.serve(lane.free_connections)
@@ -302,7 +303,7 @@ class Pool:
                 self._refused(found)
             else:
                 connection = found
-                self._connections.add(connection)
+                self._connections[connection] = None
                 self.exchange.failed_connects = 0
                 self._lane.pacer.on_connected()
         except asyncio.CancelledError:

@@ -17,7 +17,7 @@ NotNegative = Annotated[int, Meta(ge=0)]
 Weight = Annotated[int, Meta(ge=1, le=1000)]
 Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
-AuthMechanism = Literal["scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
+AuthMechanism = Literal["scram-sha-256-plus", "scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
 Notify = Literal["never", "success", "failure", "delay"]
 # Replies of 64 transactions are the most that a connection keeps track of.

@@ -22,11 +22,18 @@ class House:
     """What all exchangers of a sandbox share."""
 
     def __init__(
-        self, zone: Zone, ledger: Ledger, counts: Counts, clock: Clock, *, tls_context: ssl.SSLContext | None
+        self,
+        zone: Zone,
+        ledger: Ledger,
+        counts: Counts,
+        clock: Clock,
+        *,
+        tls_context: ssl.SSLContext | None,
+        doorman: Callable[..., Doorman] = Doorman,
     ) -> None:
         self.zone, self.ledger, self.counts, self.clock, self.tls_context = zone, ledger, counts, clock, tls_context
         self.open: set[Exchanger] = set()
-        self._doormen = {name: Doorman(manners, seed=zone.seed) for name, manners in zone.profiles.manners.items()}
+        self._doormen = {name: doorman(manners, seed=zone.seed) for name, manners in zone.profiles.manners.items()}
         self._connections = 0
 
     def exchanger(self, listener: Listener) -> Callable[[], "Exchanger"]:
