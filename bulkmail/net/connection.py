@@ -201,7 +201,10 @@ class Connection(asyncio.Protocol):
                 if self._handshake.done:
                     self._settle()
         except ProtocolError as error:
-            self._finish(Reason.PROTOCOL, str(error))
+            complaint = str(error)
+            self._finish(
+                Reason.PROTOCOL, complaint if self.transactions is not None else self._handshake.discreet(complaint)
+            )
 
     def eof_received(self) -> bool:
         return False

@@ -101,6 +101,12 @@ class Handshake:
         self.capabilities = Capabilities()
         self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
 
+    def discreet(self, complaint: str) -> str:
+        """A complaint about bytes that are no reply, as it may be shown: a server may repeat a secret in them."""
+        if self._credentials is None or self.stage != Stage.AUTH:
+            return complaint
+        return "what the server said to AUTH is no reply; it is not shown, for it may repeat the password"
+
     def outgoing(self) -> bytes:
         data = b"".join(self._out)
         self._out.clear()
