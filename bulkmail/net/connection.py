@@ -8,6 +8,7 @@ it has a deadline instead, and the one of the reply begins with the last byte. A
 """
 
 import asyncio
+import re
 import ssl
 from typing import Any, cast
 
@@ -27,6 +28,9 @@ from bulkmail.smtp import notification
 from bulkmail.smtp.capabilities import Capabilities
 from bulkmail.smtp.commands import command_line
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
+
+# What an error shows of the bytes that it is about.
+_SHOWN = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 
 class HandshakeError(RemoteError):
@@ -123,7 +127,13 @@ class Connection(asyncio.Protocol):
 
     def _end_of_handshake(self) -> HandshakeFailure:
         reason, explanation = self._end
-        return HandshakeFailure(self._handshake.stage, reason=reason, explanation=explanation)
+        stage = self._handshake.stage
+        if self._beneath_tls is not None and stage is Stage.EHLO and reason is Reason.CONNECTION_LOST:
+            # Nothing was said under TLS: the peer, which has the last word in a handshake of TLS 1.3, refused it.
+            return HandshakeFailure(
+                Stage.STARTTLS, reason=Reason.TLS, explanation=f"after TLS handshake: {explanation}"
+            )
+        return HandshakeFailure(stage, reason=reason, explanation=explanation)
 
     async def _start_tls(self, context: ssl.SSLContext | None) -> None:
         handshake = self._handshake
@@ -179,12 +189,14 @@ class Connection(asyncio.Protocol):
             if not replies:
                 return
             if self.transactions is not None:
+                if self._handshake.tells_secrets:
+                    replies = [(code, self._handshake.blotted(text)) for code, text in replies]
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
                 if self.transactions.chunking or self.transactions.anomaly is not None:
                     self._learn(self.transactions)
-                error = self.transactions.error or self._parser.failure
+                error = self.transactions.error or self._no_reply(self._parser.failure)
                 foreseen = self.transactions.asked or self.transactions.closing
                 if error is None and self._parser.pending and not foreseen:
                     error = "the beginning of a reply that nothing asked for"
@@ -201,7 +213,7 @@ class Connection(asyncio.Protocol):
                 if self._handshake.done:
                     self._settle()
         except ProtocolError as error:
-            self._finish(Reason.PROTOCOL, str(error))
+            self._finish(Reason.PROTOCOL, self._no_reply(str(error)) or "")
 
     def eof_received(self) -> bool:
         return False
@@ -398,6 +410,12 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    def _no_reply(self, problem: str | None) -> str | None:
+        """What is wrong with the server's bytes; they are not shown where a part of our login may be among them."""
+        if problem is None or not self._handshake.tells_secrets:
+            return problem
+        return _SHOWN.sub("(not shown, as it may repeat the login)", problem)
 
     def _settle(self) -> None:
         if self._settled is not None and not self._settled.done():
