@@ -8,7 +8,6 @@ it has a deadline instead, and the one of the reply begins with the last byte. A
 """
 
 import asyncio
-import re
 import ssl
 from typing import Any, cast
 
@@ -28,9 +27,6 @@ from bulkmail.smtp import notification
 from bulkmail.smtp.capabilities import Capabilities
 from bulkmail.smtp.commands import command_line
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
-
-# What an error shows of the bytes that it is about.
-_SHOWN = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 
 class HandshakeError(RemoteError):
@@ -196,7 +192,9 @@ class Connection(asyncio.Protocol):
                     self._owner.results(self, results)
                 if self.transactions.chunking or self.transactions.anomaly is not None:
                     self._learn(self.transactions)
-                error = self.transactions.error or self._no_reply(self._parser.failure)
+                error = self.transactions.error
+                if error is None and self._parser.failure is not None:
+                    error = self._handshake.discreet(self._parser.failure)
                 foreseen = self.transactions.asked or self.transactions.closing
                 if error is None and self._parser.pending and not foreseen:
                     error = "the beginning of a reply that nothing asked for"
@@ -213,7 +211,7 @@ class Connection(asyncio.Protocol):
                 if self._handshake.done:
                     self._settle()
         except ProtocolError as error:
-            self._finish(Reason.PROTOCOL, self._no_reply(str(error)) or "")
+            self._finish(Reason.PROTOCOL, self._handshake.discreet(str(error)))
 
     def eof_received(self) -> bool:
         return False
@@ -410,12 +408,6 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
-
-    def _no_reply(self, problem: str | None) -> str | None:
-        """What is wrong with the server's bytes; they are not shown where a part of our login may be among them."""
-        if problem is None or not self._handshake.tells_secrets:
-            return problem
-        return _SHOWN.sub("(not shown, as it may repeat the login)", problem)
 
     def _settle(self) -> None:
         if self._settled is not None and not self._settled.done():

@@ -5,6 +5,7 @@ Sans-I/O: `answer` takes parsed replies, `outgoing` gives the bytes to write. It
 """
 
 import base64
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -18,6 +19,8 @@ from bulkmail.smtp.sasl import Credentials, Mechanism, SaslError, ScramSha256Plu
 
 # The longest AUTH line that may have the first response in it (RFC 5321 §4.5.3.1.4, RFC 4954 §4).
 MAX_INITIAL_LINE_BYTES = 512
+# What a complaint shows of the bytes that it is about.
+_SHOWN = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 
 class HandshakeFailure(Struct, frozen=True):
@@ -105,6 +108,12 @@ class Handshake:
         self._encrypted = True
         self.capabilities = Capabilities()
         self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
+
+    def discreet(self, complaint: str) -> str:
+        """A complaint about bytes that are no reply, as it may be shown: a server may repeat a secret in them."""
+        if self._mechanism is None:
+            return complaint
+        return _SHOWN.sub("(not shown, for it may repeat the password)", complaint)
 
     def outgoing(self) -> bytes:
         data = b"".join(self._out)

@@ -191,7 +191,8 @@ class ScramSha256(Mechanism):
         final = _text_of(challenge)
         if final.startswith("e="):
             self.binding_refused = final[2:] in _BINDING_REFUSED
-            raise SaslError(f"the server says {final[2:60]}")
+            said = self._credentials.redact(final[2:].encode()).decode("utf-8", "replace")
+            raise SaslError(f"the server says {said[:60]}")
         if not hmac.compare_digest(_from_base64(_attributes(final, "v")["v"]), self._server_signature):
             raise SaslError("the server does not know the password itself: it is not who it says")
         self.complete = True
