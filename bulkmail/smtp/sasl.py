@@ -211,30 +211,41 @@ class ScramSha256Plus(ScramSha256):
         self._header, self._binding = "p=tls-server-end-point,,", binding
 
 
-class XOAuth2(Mechanism):
+class _Bearer(Mechanism):
+    """A token is said once; one complaint about it has its `answer`, and the refusal follows."""
+
+    password_bearing = True
+    answer = b""
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__(credentials)
+        self._answered = False
+
+    def respond(self, challenge: bytes) -> bytes:
+        if self._answered:
+            return super().respond(challenge)
+        self._answered = True
+        return self.answer
+
+
+class XOAuth2(_Bearer):
     """What Google and Microsoft take a bearer token by; their complaint is answered with nothing, and 535 follows."""
 
-    name, password_bearing = "XOAUTH2", True
+    name = "XOAUTH2"
 
     @property
     def initial(self) -> bytes:
         return _xoauth2(self._credentials)
 
-    def respond(self, challenge: bytes) -> bytes:
-        return b""
 
-
-class OAuthBearer(Mechanism):
+class OAuthBearer(_Bearer):
     """RFC 7628: the same as a standard; a complaint is answered with one control-A (§3.2.3)."""
 
-    name, password_bearing = "OAUTHBEARER", True
+    name, answer = "OAUTHBEARER", b"\1"
 
     @property
     def initial(self) -> bytes:
         return _oauthbearer(self._credentials)
-
-    def respond(self, challenge: bytes) -> bytes:
-        return b"\1"
 
 
 # A server that offers -PLUS may know other types of binding alone (RFC 5802 §7).
