@@ -152,7 +152,7 @@ class Send:
             # An HTTP client takes its time to load, and most campaigns need none.
             from bulkmail.engine.webhooks import WebhookThread
 
-            self.webhooks = WebhookThread(self.directory, self.campaign.campaign, self._targets, clock=self._clock)
+            self.webhooks = WebhookThread(self.directory, {self.campaign.campaign: self._targets}, clock=self._clock)
             self.webhooks.start()
         try:
             return await self._send()
