@@ -248,6 +248,23 @@ def doctor(
 
 
 @app.command()
+def bench(
+    campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Measure with this campaign.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="About how long it may take.")] = 10.0,
+    signers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that compose and sign. Default: one less than the cores.")
+    ] = None,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Say what this machine can send and what keeps it from more: signing, disk, DNS or limits. Mails nobody."""
+    with reported():
+        from bulkmail.cli import bench as verb
+
+        verb.bench(campaign, seconds=seconds, json=json, state=state, signers=signers)
+
+
+@app.command()
 def preview(
     campaign: CampaignFile,
     row: Annotated[int | None, typer.Option(min=1, help="The recipient in this row, counted from 1.")] = None,
@@ -296,7 +313,15 @@ def report(
     ] = False,
     day: Annotated[str | None, typer.Option(metavar="DATE", help="With --tls: this day (UTC) alone.")] = None,
     contact: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="With --tls --json: whom the reports name as yours.")
+        str | None, typer.Option(metavar="ADDRESS", help="With --tls: whom the reports name as yours.")
+    ] = None,
+    send: Annotated[
+        bool,
+        typer.Option("--send", help="With --tls: send reports of days that are over to the domains that ask for it."),
+    ] = False,
+    eml: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --send: write reports by mail here, for others to sign and send."),
     ] = None,
 ) -> None:
     """What became of a run: counts, sites, reasons with an example of each, and who got no mail."""
@@ -304,8 +329,7 @@ def report(
         if tls:
             from bulkmail.cli.tlsreport import tls_report
 
-            tls_report(campaign, state=state, day=day, contact=contact, json=json)
-            return
+            raise typer.Exit(tls_report(campaign, state=state, day=day, contact=contact, json=json, send=send, eml=eml))
         from bulkmail.cli import report as verb
 
         verb.report(campaign, run_id=run, state=state, json=json, undelivered=undelivered, table_file=csv)

@@ -9,15 +9,29 @@ from typing import Any
 
 from rich.text import Text
 
-from bulkmail.address import AddressError, parse_address
+from bulkmail.address import AddressError, parse_address, parse_mailbox
 from bulkmail.cli.output import out, print_json, table
 from bulkmail.cli.places import has_state, place
 from bulkmail.errors import CampaignError, StateError
 from bulkmail.store.assurance import INTERNET, SANDBOX, TlsSessions, read_tls_sessions
 
 
-def tls_report(campaign: str | None, *, state: Path | None, day: str | None, contact: str | None, json: bool) -> None:
-    """Print it; as JSON, one report a line for each day and domain. Raises CampaignError and StateError."""
+def tls_report(
+    campaign: str | None,
+    *,
+    state: Path | None,
+    day: str | None,
+    contact: str | None,
+    json: bool,
+    send: bool = False,
+    eml: Path | None = None,
+) -> int:
+    """Print it, as JSON one report a line for each day and domain, or send the reports; the exit code.
+
+    Raises CampaignError and StateError.
+    """
+    if eml is not None and not send:
+        raise CampaignError("goes with --send", path="--eml", hint="report CAMPAIGN --tls --send --eml DIR")
     directory, _ = place(campaign, state)
     if not has_state(directory):
         raise StateError(f"{directory}: nothing has been sent from here yet", hint="`send` a campaign first")
@@ -33,6 +47,8 @@ def tls_report(campaign: str | None, *, state: Path | None, day: str | None, con
             parse_address(contact)
         except AddressError as error:
             raise CampaignError(f"{contact!r}: {error}", path="--contact") from None
+    if send:
+        return _send(campaign, directory, day=day, contact=contact, json=json, eml=eml)
     rows = read_tls_sessions(directory, day, INTERNET)
     in_sandbox = not rows
     if in_sandbox:
@@ -41,12 +57,12 @@ def tls_report(campaign: str | None, *, state: Path | None, day: str | None, con
         address = contact or f"postmaster@{socket.getfqdn()}"
         for (when, domain), group in groupby(rows, lambda row: (row.day, row.domain)):
             print_json(report_of(when, domain, list(group), contact=address))
-        return
+        return 0
     console = out()
     if not rows:
         of = f" of {day}" if day else ""
         console.print(f"no sessions{of} with domains that have a TLS policy (MTA-STS or DANE)")
-        return
+        return 0
     if in_sandbox:
         console.print(Text("in the sandbox", "dim"))
     lines = []
@@ -56,6 +72,25 @@ def tls_report(campaign: str | None, *, state: Path | None, day: str | None, con
             lines.append((when, domain, {"sts": "MTA-STS", "tlsa": "DANE"}[kind], word, f"{number:,}"))
     head = ("day (UTC)", "domain", "policy", "result", "sessions")
     console.print(table(head, lines, columns=console.width, numbers=(4,)))
+    return 0
+
+
+def _send(
+    campaign: str | None, directory: Path, *, day: str | None, contact: str | None, json: bool, eml: Path | None
+) -> int:
+    # Loads all that a send needs, and an HTTP library.
+    from bulkmail.cli.tlssending import send_tls_reports
+    from bulkmail.config.load import load_campaign
+
+    if campaign is None or not Path(campaign).is_file():
+        raise CampaignError(
+            "needs the campaign's file, for the sender, its keys and the way out",
+            path="--send",
+            hint="report CAMPAIGN.yaml --tls --send",
+        )
+    loaded = load_campaign(campaign)
+    address = contact or str(parse_mailbox(loaded.from_).address)
+    return send_tls_reports(loaded, directory, day=day, contact=address, json=json, eml=eml)
 
 
 def report_of(day: str, domain: str, rows: Sequence[TlsSessions], *, contact: str) -> dict[str, Any]:

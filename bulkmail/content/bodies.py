@@ -44,11 +44,13 @@ class Attach(Struct, frozen=True, kw_only=True):
     """Attachments made in Python: `make` is called with the address and those of the row's `fields` that it asks for.
 
     It is called on a thread that signs, once when the row is taken in and again for each attempt: the same arguments
-    must give the same bytes. What it raises stops that recipient's message.
+    must give the same bytes. What it raises stops that recipient's message. With a `report_type` the message is a
+    multipart/report of that type (RFC 6522), and what is made its second part and what follows.
     """
 
     make: Callable[[str, Mapping[str, Any]], Iterable[Attachment]]
     fields: tuple[str, ...] = ()
+    report_type: str | None = None
 
 
 class Bodies(Struct, frozen=True, kw_only=True):
@@ -70,7 +72,8 @@ class Bodies(Struct, frozen=True, kw_only=True):
         own = [OwnFiles(make=self.named_file(layout, path)) for path in self.paths]
         if self.attach is not None:
             own.append(OwnFiles(make=self.made_files(layout, self.attach)))
-        return arrange(self.texts, self.images, [*self.files, *own])
+        kind = self.attach.report_type if self.attach is not None else None
+        return arrange(self.texts, self.images, [*self.files, *own], kind)
 
     def named_file(self, layout: Layout, path: Template) -> Callable[[Values], list[File]]:
         text = layout.text(path)

@@ -54,11 +54,12 @@ class OwnFiles(Struct, frozen=True, kw_only=True):
 
 
 class Multipart(Struct, frozen=True, kw_only=True):
-    """Parts in one; `number` tells its boundary from the others'."""
+    """Parts in one; `number` tells its boundary from the others'; `parameters` stand before it in Content-Type."""
 
     subtype: str
     number: int
     parts: "tuple[Part, ...]"
+    parameters: str = ""
 
 
 Part = TextPart | File | Multipart | OwnFiles
@@ -128,14 +129,29 @@ def refer_to_inline(html: Source, images: Sequence[File]) -> Source:
     return Source(text=text, mode=html.mode, file=html.file, path=html.path)
 
 
-def arrange(bodies: Sequence[TextPart], images: Sequence[File], attachments: Sequence[File | OwnFiles]) -> Part:
-    """mixed(alternative(text, related(html, images)), attachments), without the levels that would hold one part."""
+def arrange(
+    bodies: Sequence[TextPart],
+    images: Sequence[File],
+    attachments: Sequence[File | OwnFiles],
+    report_type: str | None = None,
+) -> Part:
+    """mixed(alternative(text, related(html, images)), attachments), without the levels that would hold one part.
+
+    With a `report_type` the outermost is a multipart/report (RFC 6522).
+    """
     pages: list[Part] = [
-        Multipart(subtype="related", number=3, parts=(body, *images)) if images and body.subtype == "html" else body
+        Multipart(subtype="related", number=3, parts=(body, *images), parameters=' type="text/html";')
+        if images and body.subtype == "html"
+        else body
         for body in bodies
     ]
     body = pages[0] if len(pages) == 1 else Multipart(subtype="alternative", number=2, parts=tuple(pages))
-    return Multipart(subtype="mixed", number=1, parts=(body, *attachments)) if attachments else body
+    if not attachments:
+        return body
+    parts = (body, *attachments)
+    if report_type is not None:
+        return Multipart(subtype="report", number=1, parts=parts, parameters=f" report-type={report_type};")
+    return Multipart(subtype="mixed", number=1, parts=parts)
 
 
 WriteTemplate = Callable[[Assembler, TextPart], None]
@@ -154,8 +170,7 @@ class Skeleton(Struct, frozen=True, kw_only=True):
     def header(self, out: Assembler, part: Part) -> None:
         """The Content-* header lines of a part."""
         if isinstance(part, Multipart):
-            related = ' type="text/html";' if part.subtype == "related" else ""
-            out.copy(f'Content-Type: multipart/{part.subtype};{related}\r\n boundary="=_'.encode())
+            out.copy(f'Content-Type: multipart/{part.subtype};{part.parameters}\r\n boundary="=_'.encode())
             out.copy_slot(self.token)
             out.copy(f'_{part.number}"\r\n'.encode())
         elif isinstance(part, TextPart):

@@ -33,7 +33,7 @@ class MailHosts(Struct, frozen=True, kw_only=True):
     """Where mail for a domain goes: `hosts` by preference, empty unless `outcome` is `FOUND` or `IMPLICIT`.
 
     `explanation` says why there are none, or which were left out; `expires` is the clock's monotonic time. `secure`:
-    DNSSEC proves that these are the hosts.
+    DNSSEC proves that these are the hosts. `canonical` is the name that has the MX records, behind the CNAMEs.
     """
 
     outcome: DnsOutcome
@@ -41,6 +41,7 @@ class MailHosts(Struct, frozen=True, kw_only=True):
     explanation: str = ""
     expires: float
     secure: bool = False
+    canonical: str = ""
 
 
 class HostAddresses(Struct, frozen=True, kw_only=True):

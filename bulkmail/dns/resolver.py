@@ -86,7 +86,7 @@ class Resolver:
         found, expires = await self._find(name, MX)
         match found.status:
             case Status.FOUND:
-                return _usable_hosts(name, found.records, expires, secure=found.secure)
+                return _usable_hosts(name, found, expires)
             case Status.NO_DATA:
                 return await self._implicit_host(name, expires, secure=found.secure)
             case Status.NO_NAME:
@@ -219,7 +219,8 @@ class Resolver:
         return self._clock.monotonic() + self._limits.ttl_ceiling_seconds
 
 
-def _usable_hosts(domain: str, records: Sequence[MxHost], expires: float, *, secure: bool) -> MailHosts:
+def _usable_hosts(domain: str, found: Lookup[MxHost], expires: float) -> MailHosts:
+    records = found.records
     if len(records) == 1 and records[0].host == ".":
         explanation = f"{domain} takes no mail (null MX, RFC 7505)"
         return MailHosts(outcome=DnsOutcome.NULL_MX, explanation=explanation, expires=expires)
@@ -246,7 +247,8 @@ def _usable_hosts(domain: str, records: Sequence[MxHost], expires: float, *, sec
         hosts=tuple(hosts[:_MAXIMUM_HOSTS]),
         explanation=explanation,
         expires=expires,
-        secure=secure,
+        secure=found.secure,
+        canonical=found.canonical,
     )
 
 

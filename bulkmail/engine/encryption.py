@@ -1,5 +1,6 @@
 """Find out what domains and hosts demand of TLS (MTA-STS, DANE), hold connections to it, and count what came of it."""
 
+import asyncio
 import ssl
 from collections.abc import Iterable
 
@@ -13,6 +14,7 @@ from bulkmail.model.campaign import Campaign, TlsMode
 from bulkmail.net.tls import client_context, dane_context
 from bulkmail.policy.encryption import Barred, Demand, Protection, TlsaFacts, demand
 from bulkmail.policy.route import Site, fitting_pattern
+from bulkmail.smtp.tlsa import TRUST_ANCHOR, usable
 
 
 class Encryption:
@@ -45,12 +47,19 @@ class Encryption:
         if policies is not None:
             policies.on_failure = self._fetch_failed
 
-    async def protect(self, site: Site, domain: str, *, secure: bool) -> Site:
-        """The site with what `domain` demands; `secure`: DNSSEC proves that these are its mail exchangers."""
+    async def protect(self, site: Site, domain: str, *, secure: bool, canonical: str = "") -> Site:
+        """The site with what `domain` demands; `secure`: DNSSEC proves that these are its mail exchangers.
+
+        `canonical` is the name that has the MX records, behind the domain's CNAMEs; "" where there are none.
+        """
         mode = self._domains.get(domain)
         if (mode or self._mode) == "none":
             return _protected(site, Protection(mode=mode))
-        protection = Protection(mode=mode, secure=secure and self._dane)
+        secure = secure and self._dane
+        own_names: tuple[str, ...] = ()
+        if secure and canonical and await self._anchored(site):
+            own_names = tuple(dict.fromkeys((domain, canonical)))
+        protection = Protection(mode=mode, secure=secure, names=own_names)
         if self._policies is not None:
             found = await self._policies.of(domain)
             policy = found.policy
@@ -113,6 +122,11 @@ class Encryption:
                 if fitting_pattern(host, (pattern,)):
                     return self._sites[pattern]
         return self._mode
+
+    async def _anchored(self, site: Site) -> bool:
+        """Whether a host of the site may be known by a trust anchor; yes where that cannot be found out now."""
+        facts = await asyncio.gather(*(self._tlsa(host) for _, host in site.hosts))
+        return any(one.failure or any(record.usage == TRUST_ANCHOR for record in usable(one.records)) for one in facts)
 
     async def _tlsa(self, host: str) -> TlsaFacts:
         """RFC 7672 §2.2: only where DNSSEC proves the host's addresses; at the end of its CNAMEs, then at its own name.

@@ -69,7 +69,7 @@ class Router:
             return Unroutable(Reason.LOOP, f"the best mail exchanger of {domain} is this host itself")
         site = site_of(hosts)
         if self._encryption is not None:
-            site = await self._encryption.protect(site, domain, secure=answer.secure)
+            site = await self._encryption.protect(site, domain, secure=answer.secure, canonical=answer.canonical)
         return (Way(site=site),)
 
     def hosts(self, hosts: Sequence[MailHost]) -> tuple[str, ...]:

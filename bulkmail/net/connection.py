@@ -21,7 +21,7 @@ from bulkmail.native.session import Transactions
 from bulkmail.native.stuffing import stuff
 from bulkmail.net.owner import Owner
 from bulkmail.net.timeouts import Timeouts, WriteWatch
-from bulkmail.net.tls import describe, keep_session, tls_problem
+from bulkmail.net.tls import describe, end_point_binding, keep_session, tls_problem
 from bulkmail.policy.window import Window
 from bulkmail.smtp import notification
 from bulkmail.smtp.capabilities import Capabilities
@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
             failure = HandshakeFailure(Stage.STARTTLS, reason=Reason.TLS, explanation="closed during TLS handshake")
             raise HandshakeError(failure)
         self._beneath_tls, self._transport = self._transport, transport
-        self.tls = describe(transport.get_extra_info("ssl_object"))
+        self._secured(transport)
         handshake.tls_started()
         self._write(handshake.outgoing())
         self._set_deadline(handshake.stage)
@@ -165,7 +165,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         if self.tls is None:
-            self.tls = describe(transport.get_extra_info("ssl_object"))
+            self._secured(transport)
+
+    def _secured(self, transport: asyncio.BaseTransport) -> None:
+        """Note what TLS there is, if any."""
+        ssl_object = transport.get_extra_info("ssl_object")
+        self.tls = describe(ssl_object)
+        if ssl_object is not None and self._handshake.binds:
+            self._handshake.binding = end_point_binding(ssl_object)
 
     def data_received(self, data: bytes) -> None:
         if self.closed:
@@ -197,7 +204,10 @@ class Connection(asyncio.Protocol):
                 if self._handshake.done:
                     self._settle()
         except ProtocolError as error:
-            self._finish(Reason.PROTOCOL, str(error))
+            complaint = str(error)
+            self._finish(
+                Reason.PROTOCOL, complaint if self.transactions is not None else self._handshake.discreet(complaint)
+            )
 
     def eof_received(self) -> bool:
         return False

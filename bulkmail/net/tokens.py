@@ -1,7 +1,9 @@
 """Bearer tokens for AUTH from a command of the user's: run when needed, kept until the server refuses them."""
 
 import asyncio
+import os
 import shlex
+import signal
 from contextlib import suppress
 
 TIMEOUT_SECONDS = 30.0
@@ -10,6 +12,34 @@ MAX_TOKEN_BYTES = 8192
 
 class TokenError(Exception):
     """The command gave no token; says how it failed, and nothing of what it printed."""
+
+
+class _Output(asyncio.SubprocessProtocol):
+    """What a command prints; `over` once it has ended and nobody can print more, or has printed too much."""
+
+    def __init__(self, over: asyncio.Future[None], exited: asyncio.Future[None]) -> None:
+        self.data = bytearray()
+        self.closed = False
+        self.over = over
+        self.exited = exited
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if len(self.data) <= MAX_TOKEN_BYTES:
+            self.data += data
+        if len(self.data) > MAX_TOKEN_BYTES:
+            self._end()
+
+    def process_exited(self) -> None:
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._end()
+
+    def _end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 class TokenSource:
@@ -43,8 +73,10 @@ class TokenSource:
 
     async def _run(self) -> str:
         name = self._words[0]
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, output = await loop.subprocess_exec(
+                lambda: _Output(loop.create_future(), loop.create_future()),
                 *self._words,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -55,22 +87,22 @@ class TokenSource:
             raise TokenError(f"the token command {name} cannot be run: {error.strerror or error}") from None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                assert process.stdout is not None
-                output = await process.stdout.read(MAX_TOKEN_BYTES + 1)
-                if len(output) > MAX_TOKEN_BYTES:
-                    raise TokenError(f"the token command {name} printed more than {MAX_TOKEN_BYTES} bytes")
-                output += await process.stdout.read(MAX_TOKEN_BYTES + 1)
-                status = await process.wait()
+                await output.over
         except TimeoutError:
             raise TokenError(f"the token command {name} did not end in {self._timeout_seconds:g} s") from None
         finally:
-            if process.returncode is None:
+            if not output.closed:
+                # With what it has started itself: that would outlive it, and keep its output open.
                 with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+                    os.killpg(transport.get_pid(), signal.SIGKILL)
+            await output.exited
+            transport.close()
+        if len(output.data) > MAX_TOKEN_BYTES:
+            raise TokenError(f"the token command {name} printed more than {MAX_TOKEN_BYTES} bytes")
+        status = transport.get_returncode()
         if status != 0:
             raise TokenError(f"the token command {name} failed with exit code {status}; run it by hand to see why")
-        token = output.decode("ascii", "replace").strip()
+        token = output.data.decode("ascii", "replace").strip()
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise TokenError(f"the token command {name} printed no token: one line without spaces is needed")
         return token

@@ -24,7 +24,9 @@ class Protection(Struct, frozen=True, kw_only=True):
     """What is known of a recipient domain: domains for which all of it is the same may share connections.
 
     `mode` is the campaign's own word for the domain. `sts` is the mode of its MTA-STS policy and `mx` the hosts it
-    allows; `announced`: it has one that could not be had. `secure`: DNSSEC proves its mail exchangers.
+    allows; `announced`: it has one that could not be had. `secure`: DNSSEC proves its mail exchangers. `names` are the
+    domain's own, where a certificate under a trust anchor in the DNS may bear them: what such a name has proved is
+    proved for no other domain.
     """
 
     mode: TlsMode | None = None
@@ -32,6 +34,7 @@ class Protection(Struct, frozen=True, kw_only=True):
     mx: tuple[str, ...] = ()
     announced: bool = False
     secure: bool = False
+    names: tuple[str, ...] = ()
 
 
 class TlsaFacts(Struct, frozen=True, kw_only=True):
@@ -80,7 +83,9 @@ def demand(protection: Protection, host: str, mode: TlsMode, tlsa: TlsaFacts) ->
     if tlsa.records:
         good = usable(tlsa.records)
         if good:
-            return Demand(mode="required", proof="dane", records=good, names=tlsa.names, counted="tlsa")
+            # RFC 7672 §3.2.2: the first is where the records stand, and the domain's own come last.
+            names = tuple(dict.fromkeys((*tlsa.names, *protection.names)))
+            return Demand(mode="required", proof="dane", records=good, names=names, counted="tlsa")
         # RFC 7672 §2.2: TLS is a must, though nobody can be held to what the records say.
         mode = _at_least(mode, "required")
     if protection.announced:

@@ -5,7 +5,7 @@ sender's own network. Only what the registries hold for the public Internet is l
 RFC 6890; multicast RFC 5771). An IPv6 address that carries an IPv4 address is judged by the one it carries.
 """
 
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _V4 = tuple(
     (IPv4Network(network), reason)
@@ -54,6 +54,14 @@ _TRANSLATED = IPv6Network("::ffff:0:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _6TO4 = IPv6Network("2002::/16")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own by what it says."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost"
 
 
 def forbidden_address(ip: str) -> str | None:

@@ -36,7 +36,7 @@ def parse_ehlo(text: str) -> Capabilities:
     first = lines[0].split()
     keywords: dict[str, list[str]] = {}
     for line in lines[1:]:
-        words = line.replace("AUTH=", "AUTH ", 1).split() if line.upper().startswith("AUTH=") else line.split()
+        words = (line.replace("=", " ", 1) if line[:5].upper() == "AUTH=" else line).split()
         if words:
             keywords.setdefault(words[0].upper(), []).extend(words[1:])
     limit = keywords.get("SIZE", [])

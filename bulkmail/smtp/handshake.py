@@ -5,6 +5,7 @@ Sans-I/O: `answer` takes parsed replies, `outgoing` gives the bytes to write. It
 """
 
 import base64
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -13,7 +14,7 @@ from bulkmail.model.campaign import TlsMode
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.smtp.capabilities import Capabilities, parse_ehlo
 from bulkmail.smtp.commands import command_line
-from bulkmail.smtp.sasl import Credentials, Mechanism, SaslError, challenge_of, choose
+from bulkmail.smtp.sasl import Credentials, Mechanism, SaslError, ScramSha256Plus, challenge_of, choose
 
 # The longest AUTH line that may have the first response in it (RFC 5321 §4.5.3.1.4, RFC 4954 §4).
 MAX_INITIAL_LINE_BYTES = 512
@@ -35,7 +36,7 @@ class Handshake:
     `tls` says how much TLS is wanted on a connection that is still in clear; `credentials` are used only under TLS,
     or on a relay configured without it. Where the server repeats a secret, `failure` has it blotted out. `requiretls`
     fails a server that does not offer REQUIRETLS under TLS (RFC 8689); `helo` begins with HELO, for servers that close
-    over EHLO.
+    over EHLO. `binding` is what SCRAM can be bound to TLS by, to be set once TLS is up.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Handshake:
         self._encrypted = encrypted
         self._credentials = credentials
         self._out: list[bytes] = []
+        self.binding = b""
+        self._challenged = False
         self._mechanism: Mechanism | None = None
         self._initial: bytes | None = None
         self._broken_off = ""
@@ -63,6 +66,11 @@ class Handshake:
         self.ready = False
         self.wants_tls = False
         self.failure: HandshakeFailure | None = None
+
+    @property
+    def binds(self) -> bool:
+        """Whether `binding` has a use."""
+        return self._credentials is not None
 
     @property
     def done(self) -> bool:
@@ -92,6 +100,12 @@ class Handshake:
         self._encrypted = True
         self.capabilities = Capabilities()
         self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
+
+    def discreet(self, complaint: str) -> str:
+        """A complaint about bytes that are no reply, as it may be shown: a server may repeat a secret in them."""
+        if self._credentials is None or self.stage != Stage.AUTH:
+            return complaint
+        return "what the server said to AUTH is no reply; it is not shown, for it may repeat the password"
 
     def outgoing(self) -> bytes:
         data = b"".join(self._out)
@@ -156,8 +170,11 @@ class Handshake:
         if not self._encrypted and self._tls != "none":
             self._fail(0, b"", Reason.AUTHENTICATION, "no TLS on this connection: the password is not sent in clear")
             return
+        self._log_in(credentials, self.capabilities.auth)
+
+    def _log_in(self, credentials: Credentials, offered: Sequence[str]) -> None:
         try:
-            mechanism = choose(credentials, self.capabilities.auth)
+            mechanism = choose(credentials, offered, self.binding)
             initial = mechanism.initial
         except SaslError as error:
             self._fail(0, b"", Reason.AUTHENTICATION, str(error))
@@ -171,10 +188,16 @@ class Handshake:
     def _authenticate(self, code: int, text: bytes) -> None:
         """One reply to AUTH, or to a response to a challenge."""
         assert self._mechanism is not None
-        if self._broken_off:
+        if code != 334 and self._cannot_bind(code):
+            # It binds in ways that we cannot: without, and without a claim that we could have (RFC 5802 §6).
+            assert self._credentials is not None
+            self.binding, self._broken_off, self._initial = b"", "", None
+            self._log_in(self._credentials, [name for name in self.capabilities.auth if name != ScramSha256Plus.name])
+        elif self._broken_off:
             # The answer to `*`, which should be 501 (RFC 4954 §4); why it was said is what counts.
             self._fail(0, b"", Reason.AUTHENTICATION, self._broken_off)
         elif code == 334:
+            self._challenged = self._initial is None
             try:
                 response = self._respond(text)
             except SaslError as error:
@@ -189,6 +212,13 @@ class Handshake:
             self._fail(0, b"", Reason.AUTHENTICATION, explanation)
         else:
             self.ready = True
+
+    def _cannot_bind(self, code: int) -> bool:
+        """Whether the server turned down our type of binding itself, which the campaign did not insist on."""
+        mechanism, credentials = self._mechanism, self._credentials
+        if not isinstance(mechanism, ScramSha256Plus) or credentials is None or credentials.mechanism is not None:
+            return False
+        return mechanism.binding_refused or (500 <= code < 600 and not self._challenged)
 
     def _respond(self, text: bytes) -> bytes:
         assert self._mechanism is not None

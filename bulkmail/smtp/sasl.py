@@ -1,10 +1,11 @@
-"""Show a server who we are: the client's half of six SASL mechanisms (RFC 4422, RFC 4954).
+"""Show a server who we are: the client's half of seven SASL mechanisms (RFC 4422, RFC 4954).
 
 `choose` picks the strongest that the server offers and the login is fit for. A mechanism is asked for its `initial`
 response, then for one `respond` to each challenge; `complete` says whether success may be believed. Bytes here are
 those before base64.
 
-Not here: channel binding (SCRAM-SHA-256-PLUS). TLS 1.3 binds with an exporter (RFC 9266), which Python's ssl has not.
+SCRAM is bound to the TLS connection by the server's certificate (tls-server-end-point, RFC 5929 §4), the one type for
+TLS 1.3 that Python's ssl has what it takes for: an exporter (RFC 9266) it has not.
 """
 
 import base64
@@ -67,6 +68,7 @@ class Mechanism:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self.complete = True
+        self.binding_refused = False
 
     @property
     def initial(self) -> bytes | None:
@@ -123,13 +125,17 @@ class CramMd5(Mechanism):
 
 
 class ScramSha256(Mechanism):
-    """RFC 5802 with SHA-256 (RFC 7677): both sides prove that they know the password, neither shows it."""
+    """RFC 5802 with SHA-256 (RFC 7677): both sides prove that they know the password, neither shows it.
+
+    `could_bind`: there is a binding, and the server does not seem to know it (§6). It is proved that it said so itself.
+    """
 
     name = "SCRAM-SHA-256"
 
-    def __init__(self, credentials: Credentials, *, nonce: str | None = None) -> None:
+    def __init__(self, credentials: Credentials, *, nonce: str | None = None, could_bind: bool = False) -> None:
         super().__init__(credentials)
         self.complete = False
+        self._header, self._binding = ("y,," if could_bind else "n,,"), b""
         self._nonce = nonce or secrets.token_urlsafe(24)
         name = _prepared(credentials.username).replace("=", "=3D").replace(",", "=2C")
         self._bare = f"n={name},r={self._nonce}"
@@ -137,7 +143,7 @@ class ScramSha256(Mechanism):
 
     @property
     def initial(self) -> bytes:
-        return f"n,,{self._bare}".encode()
+        return f"{self._header}{self._bare}".encode()
 
     def respond(self, challenge: bytes) -> bytes:
         if self.complete:
@@ -163,7 +169,8 @@ class ScramSha256(Mechanism):
             raise SaslError("the server's salt is empty")
         salted = _salted(_prepared(self._credentials.password), salt, iterations)
         client_key = hmac.digest(salted, b"Client Key", "sha256")
-        without_proof = f"c=biws,r={nonce}"
+        bound = base64.b64encode(self._header.encode() + self._binding).decode()
+        without_proof = f"c={bound},r={nonce}"
         message = f"{self._bare},{first},{without_proof}".encode()
         signature = hmac.digest(hashlib.sha256(client_key).digest(), message, "sha256")
         proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
@@ -173,10 +180,25 @@ class ScramSha256(Mechanism):
     def _verify(self, challenge: bytes) -> None:
         final = _text_of(challenge)
         if final.startswith("e="):
-            raise SaslError(f"the server says {final[2:60]}")
+            self.binding_refused = final[2:] in _BINDING_REFUSED
+            said = self._credentials.redact(final[2:].encode()).decode("utf-8", "replace")
+            raise SaslError(f"the server says {said[:60]}")
         if not hmac.compare_digest(_from_base64(_attributes(final, "v")["v"]), self._server_signature):
             raise SaslError("the server does not know the password itself: it is not who it says")
         self.complete = True
+
+
+class ScramSha256Plus(ScramSha256):
+    """The same, bound to the TLS connection: whoever sits between us and the server cannot pass it on (RFC 5802 §6).
+
+    `binding` is the hash of the server's certificate that `tls-server-end-point` stands for.
+    """
+
+    name = "SCRAM-SHA-256-PLUS"
+
+    def __init__(self, credentials: Credentials, binding: bytes, *, nonce: str | None = None) -> None:
+        super().__init__(credentials, nonce=nonce)
+        self._header, self._binding = "p=tls-server-end-point,,", binding
 
 
 class XOAuth2(Mechanism):
@@ -205,19 +227,31 @@ class OAuthBearer(Mechanism):
         return b"\1"
 
 
+# A server that offers -PLUS may know other types of binding alone (RFC 5802 §7).
+_BINDING_REFUSED = ("unsupported-channel-binding-type", "channel-binding-not-supported")
 # Strongest first.
-_BY_PASSWORD: tuple[type[Mechanism], ...] = (ScramSha256, CramMd5, Plain, Login)
+_BY_PASSWORD: tuple[type[Mechanism], ...] = (ScramSha256Plus, ScramSha256, CramMd5, Plain, Login)
 _BY_TOKEN: tuple[type[Mechanism], ...] = (OAuthBearer, XOAuth2)
 
 
-def choose(credentials: Credentials, offered: Sequence[str]) -> Mechanism:
-    """The mechanism to use with a server that offers these; raises SaslError where none fits."""
+def choose(credentials: Credentials, offered: Sequence[str], binding: bytes = b"") -> Mechanism:
+    """The mechanism to use with a server that offers these; raises SaslError where none fits.
+
+    `binding` is what SCRAM can be bound to TLS by; empty where there is no TLS, or nothing to bind by.
+    """
     fit = _BY_TOKEN if credentials.token else _BY_PASSWORD
     if credentials.mechanism is not None:
         fit = tuple(kind for kind in fit if kind.name == credentials.mechanism.upper())
     for kind in fit:
-        if kind.name in offered:
-            return kind(credentials)
+        if kind.name not in offered:
+            continue
+        if kind is ScramSha256Plus:
+            if not binding:
+                continue
+            return ScramSha256Plus(credentials, binding)
+        if kind is ScramSha256:
+            return ScramSha256(credentials, could_bind=bool(binding) and ScramSha256Plus.name not in offered)
+        return kind(credentials)
     wanted = " or ".join(kind.name for kind in fit) or f"{credentials.mechanism} with this login"
     raise SaslError(f"the server offers AUTH {' '.join(offered) or 'nothing'}, and not {wanted}")
 

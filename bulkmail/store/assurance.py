@@ -1,4 +1,4 @@
-"""What is remembered about TLS across restarts: MTA-STS policies, and the counts that TLS reports are made of."""
+"""What is remembered about TLS across restarts: MTA-STS policies, counts for TLS reports, and reports sent."""
 
 import json
 from collections.abc import Iterable
@@ -38,6 +38,13 @@ CREATE TABLE IF NOT EXISTS tls_sessions (
     reason TEXT NOT NULL,
     sessions INTEGER NOT NULL,
     PRIMARY KEY (network, day, domain, policy_type, policy, result, host, source)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tls_reports (
+    day TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    target TEXT NOT NULL,
+    sent REAL NOT NULL,
+    PRIMARY KEY (day, domain, target)
 ) WITHOUT ROWID
 """
 
@@ -73,7 +80,7 @@ _COLUMNS = ", ".join(TlsSessions.__struct_fields__)
 
 
 class TlsMemory:
-    """The two tables in queue.db; a connection of its own, to be used from one thread at a time.
+    """The three tables in queue.db; a connection of its own, to be used from one thread at a time.
 
     What belongs to one `network` is not known in another: what gmail.com says in the sandbox is not what it says.
     """
@@ -121,6 +128,7 @@ class TlsMemory:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM sts_policy WHERE expires <= ?", (now,))
             connection.execute("DELETE FROM tls_sessions WHERE day < ?", (last.isoformat(),))
+            connection.execute("DELETE FROM tls_reports WHERE day < ?", (last.isoformat(),))
 
     def keep(self, kept: KeptPolicy) -> None:
         """Durable when this returns, in place of the domain's older one."""
@@ -141,6 +149,15 @@ class TlsMemory:
                 " ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions",
                 [(self._network, *structs.astuple(one)) for one in counts],
             )
+
+    def reports_sent(self) -> set[tuple[str, str, str]]:
+        """Day, domain and target of each report that somebody has taken."""
+        return {tuple(row) for row in self._database.rows("SELECT day, domain, target FROM tls_reports")}
+
+    def report_sent(self, day: str, domain: str, target: str, now: float) -> None:
+        """Durable when this returns."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO tls_reports VALUES (?, ?, ?, ?)", (day, domain, target, now))
 
 
 def read_tls_sessions(directory: Path, day: str | None = None, network: str = INTERNET) -> list[TlsSessions]:

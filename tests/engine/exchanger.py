@@ -5,9 +5,11 @@ import base64
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
+from scramp import ScramException
 
 CLOSE, RESET, HANG = "!close", "!reset", "!hang"
 EXTENSIONS = ("PIPELINING", "SIZE 10000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
@@ -66,7 +68,7 @@ class Exchanger:
         extensions: tuple[str, ...] = EXTENSIONS,
         tls_context: ssl.SSLContext | None = None,
         esmtp: bool = True,
-        scram: Callable[[], Any] | None = None,
+        scram: Callable[[str], Any] | None = None,
     ) -> None:
         self.behaviour = behaviour
         self.extensions = extensions
@@ -198,12 +200,16 @@ class Exchanger:
             return base64.b64decode(line.split(" ")[2]).decode()
         if line.startswith("AUTH XOAUTH2 "):
             return base64.b64decode(line.split(" ")[2]).decode()
-        if line.startswith("AUTH SCRAM-SHA-256 "):
+        if line.startswith("AUTH SCRAM-SHA-256"):
             assert self._scram is not None
-            server = self._scram()
-            server.set_client_first(base64.b64decode(line.split(" ")[2]).decode())
+            server = self._scram(line.split(" ")[1])
+            try:
+                server.set_client_first(base64.b64decode(line.split(" ")[2]).decode())
+            except ScramException as error:
+                return f"e={error.server_error}"
             writer.write(b"334 " + base64.b64encode(server.get_server_first().encode()) + b"\r\n")
-            server.set_client_final(base64.b64decode(await reader.readuntil(b"\r\n")).decode())
+            with suppress(ScramException):  # which the last challenge says
+                server.set_client_final(base64.b64decode(await reader.readuntil(b"\r\n")).decode())
             writer.write(b"334 " + base64.b64encode(server.get_server_final().encode()) + b"\r\n")
             return (await reader.readuntil(b"\r\n")).decode()
         words = []

@@ -61,12 +61,12 @@ class Town:
             name = f"_{self.internet.port}._tcp.{HOST}"
             server.on("TLSA", name, records(*(f"{name} 300 TLSA {one}" for one in tlsa), flags=AD))
 
-    async def send(self, count: int = 5, **changes: Any) -> tuple[Summary, list[Event]]:
+    async def send(self, count: int = 5, *, to: list[str] | None = None, **changes: Any) -> tuple[Summary, list[Event]]:
         self._count += 1
         changes = {"delivery": {"expire": "1s", "retry": ["300ms"]}, **changes}
         campaign = self.internet.campaign(
             self.folder / str(self._count),
-            addresses(count, DOMAIN),
+            to or addresses(count, DOMAIN),
             campaign=f"trial-{self._count}",
             tls={"mta_sts_port": self.web.port, "authorities": str(self.roots), **changes.pop("tls", {})},
             dns={"servers": [self.internet.dns.text], "timeout": "1s", "validating": "loopback"},
@@ -277,6 +277,34 @@ def test_a_trust_anchor_in_the_dns_vouches_for_the_right_name_only(tmp_path: Pat
         summary, events = await town.send()
         assert (summary.delivered, summary.expired) == (0, 5)
         assert not town.mx.accepted
+
+    play(tmp_path, authority, main)
+
+
+def test_under_a_trust_anchor_a_certificate_for_the_domain_is_good_for_that_domain_alone(
+    tmp_path: Path, authority: Authority
+) -> None:
+    async def main(town: Town) -> None:
+        stranger = Authority(now_seconds=time.time())
+        anchor = sha256(ssl.PEM_cert_to_DER_cert(stranger.certificate.decode())).hexdigest()
+        # RFC 7672 §3.2.2: the recipient's domain, and what it is an alias of, are names to look for too.
+        await town.exchanger(server_context(*stranger.issue([DOMAIN, "real.alias.example"])))
+        town.sign(f"2 0 1 {anchor}")
+        server = town.internet.dns
+        server.on("MX", "other.example", records(f"other.example 300 MX 10 {HOST}.", flags=AD))
+        server.on("MX", "unsigned.example", records(f"unsigned.example 300 MX 10 {HOST}."))
+        alias, end = "alias.example 300 CNAME real.alias.example.", f"real.alias.example 300 MX 10 {HOST}."
+        server.on("MX", "alias.example", records(alias, end, flags=AD))
+        several = [f"r{number}@{domain}" for number in range(5) for domain in (DOMAIN, "alias.example")]
+        strangers = [f"r{number}@other.example" for number in range(5)]
+        summary, events = await town.send(to=several + strangers)
+        assert (summary.delivered, summary.expired, proofs(events)) == (10, 5, {"dane"})
+        delivered = {event.recipient for event in events if event.disposition == "delivered"}
+        assert delivered == set(several)
+        assert not any("other.example" in line for guest in town.mx.guests for line in guest.commands)
+        # Where nobody proves that this is the domain's host, no TLSA record is looked for.
+        summary, events = await town.send(to=["r@unsigned.example"])
+        assert (summary.delivered, proofs(events)) == (1, {"TLS_AES_256_GCM_SHA384"})
 
     play(tmp_path, authority, main)
 

@@ -335,7 +335,7 @@ def test_a_password_from_a_file_is_shown_to_nobody_by_scram(tmp_path: Path, trus
                 "relay.example",
                 extensions=(*EXTENSIONS, "AUTH LOGIN PLAIN SCRAM-SHA-256"),
                 tls_context=trusted,
-                scram=lambda: mechanism.make_server(lambda user: info),
+                scram=lambda _: mechanism.make_server(lambda user: info),
             )
             relay = {
                 "host": "relay.example", "port": internet.port, "username": "acme", "password_file": str(secret)

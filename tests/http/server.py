@@ -48,12 +48,14 @@ def dripping(seconds: float) -> Script:
 class HttpsServer:
     """`scripts` by host and path (`mta-sts.a.example/.well-known/mta-sts.txt`); anything else is 404.
 
-    `asked` lists what was asked for.
+    `asked` lists what was asked for, `heads` and `bodies` what came with it.
     """
 
     def __init__(self, context: ssl.SSLContext, *, address: str = "127.0.0.1") -> None:
         self.scripts: dict[str, Script] = {}
         self.asked: list[str] = []
+        self.heads: list[str] = []
+        self.bodies: list[bytes] = []
         self.port = 0
         self.address = address
         self._context = context
@@ -82,6 +84,11 @@ class HttpsServer:
             path = head.split(" ")[1]
             host = next(line[6:] for line in head.split("\r\n") if line.lower().startswith("host: "))
             url = host.partition(":")[0] + path
+            length = next(
+                (line[16:] for line in head.split("\r\n") if line.lower().startswith("content-length: ")), "0"
+            )
+            self.bodies.append(await reader.readexactly(int(length)))
+            self.heads.append(head)
             self.asked.append(url)
             await self.scripts.get(url, says(b"", status="404 Not Found"))(writer)
             await writer.drain()

@@ -2,9 +2,12 @@
 
 import asyncio
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from bulkmail.net.reach import no_route
 from bulkmail.net.tokens import TokenError, TokenSource
@@ -56,6 +59,39 @@ def test_a_command_that_gives_no_token_is_named_and_not_quoted(tmp_path: Path, b
     with pytest.raises(TokenError, match=complaint) as caught:
         asyncio.run(source.token())
     assert "s3cret" not in str(caught.value) + repr(source)
+
+
+def test_a_token_that_comes_in_pieces_is_put_together(tmp_path: Path) -> None:
+    body = "import sys, time\nfor part in 'abcd':\n    print(part * 10, end='', flush=True)\n    time.sleep(0.05)\n"
+    token = "".join(letter * 10 for letter in "abcd")
+    for start in (asyncio.run, uvloop.run):
+        assert start(TokenSource(command(tmp_path, body)).token()) == token
+
+
+@pytest.mark.parametrize("start", [asyncio.run, uvloop.run])
+def test_a_command_that_hangs_ends_with_all_that_it_has_started(tmp_path: Path, start: Callable[..., object]) -> None:
+    pids = tmp_path / "pids"
+    body = f"""\
+import subprocess
+for _ in range(2):
+    child = subprocess.Popen(["sleep", "60"])
+    open({str(pids)!r}, "a").write(f"{{child.pid}} ")
+child.wait()
+"""
+    with pytest.raises(TokenError, match="did not end in"):
+        start(TokenSource(command(tmp_path, body), timeout_seconds=2.5).token())
+    children = pids.read_text().split()
+    assert len(children) == 2
+    deadline = time.monotonic() + 10
+    while any(_runs(pid) for pid in children):
+        assert time.monotonic() < deadline, "the children of the command are still there"
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_command_that_is_not_there_is_an_error_of_its_own() -> None:

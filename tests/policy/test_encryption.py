@@ -99,3 +99,9 @@ def test_whatever_is_published_never_asks_for_less(mode: TlsMode) -> None:
 )
 def test_failures_have_the_words_of_the_report(code: int | None, offered: bool, result: str) -> None:
     assert failure_result(code, offered=offered) == result
+
+
+def test_the_names_of_the_domain_come_behind_those_of_the_host() -> None:
+    found = demand(Protection(secure=True, names=("shop.example", HOST)), HOST, "opportunistic", RECORDS)
+    assert isinstance(found, Demand)
+    assert found.names == (HOST, "shop.example")

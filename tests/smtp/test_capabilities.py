@@ -43,3 +43,8 @@ def test_no_reply_to_ehlo_is_too_strange(text: str) -> None:
     found = parse_ehlo(text)
     assert found.mail_max is None or 1 <= found.mail_max <= 999_999
     assert found.size_bytes is None or found.size_bytes > 0
+
+
+@pytest.mark.parametrize("line", ["AUTH=LOGIN PLAIN", "auth=login plain", "Auth=Login PLAIN", "AUTH LOGIN PLAIN"])
+def test_auth_is_understood_as_servers_of_the_nineties_write_it(line: str) -> None:
+    assert parse_ehlo(f"old.example\n{line}").auth == ("LOGIN", "PLAIN")

@@ -198,6 +198,10 @@ def test_a_server_that_repeats_our_secrets_does_not_get_them_into_a_log() -> Non
         assert handshake.failure is not None
         assert not re.search("s3cret|czNjcmV0|AGFjbWUAczNjcmV0", repr(handshake.failure))
         assert "s3cret" not in repr(PASSWORD)
+    client = ScramSha256(PASSWORD, nonce="abc")
+    client.respond(b"r=abcdef,s=QSXCR+Q6sek8bf92,i=4096")
+    with pytest.raises(SaslError, match=r"the server says not \*\*\*"):
+        client.respond(b"e=not s3cret")
     assert TOKEN.token not in repr(TOKEN)
 
 
