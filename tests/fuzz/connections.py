@@ -21,17 +21,20 @@ from tests.fuzz.corpus import replies, server_sides
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.streams import plausible
 
-PASSWORDS = [Credentials("acme", "s3cret", mechanism=name) for name in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256")]
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
+PASSWORDS = [Credentials("acme", "s3cret", mechanism=name) for name in MECHANISMS]
 TOKENS = [Credentials("a@b.example", token="ya29.secret", mechanism=name) for name in ("XOAUTH2", "OAUTHBEARER")]
 LOGINS = [None, None, Credentials("acme", "s3cret"), *PASSWORDS, *TOKENS]
 EHLO = b"220 mx ready\r\n250-mx\r\n250-PIPELINING\r\n250-STARTTLS\r\n250-SIZE 1000\r\n250-AUTH %b\r\n250 CHUNKING\r\n"
-ALL = b"PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER"
+ALL = b"PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256 SCRAM-SHA-256-PLUS XOAUTH2 OAUTHBEARER"
 CHALLENGES = [
     b"VXNlcm5hbWU6",
     b"UGFzc3dvcmQ6",
     base64.b64encode(b"<1896.697170952@mx.example>"),
     base64.b64encode(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="),
     base64.b64encode(b"e=other-error"),
+    base64.b64encode(b"e=s3cret"),
+    base64.b64encode(b"e=unsupported-channel-binding-type"),
     base64.b64encode(b'{"status":"401","scope":"x"}'),
     b"",
     b"=",
@@ -52,11 +55,14 @@ def handshake(mutator: Mutator, compare: bool) -> None:
         requiretls=chance() < 0.1,
         helo=chance() < 0.1,
     )
+    if encrypted and chance() < 0.5:
+        client.binding = b"certificate"
     parser = ReplyParser()
     said: list[bytes] = []
     secure = encrypted or tls == "none"
     script = _script(mutator) if chance() < 0.5 else None
-    for turn in range(14):
+    asked, patience = 0, mutator.one([0.35, 0.35, 0.0])
+    for turn in range(20):
         if client.done:
             if client.wants_tls and chance() < 0.8:
                 client.tls_started()
@@ -64,12 +70,14 @@ def handshake(mutator: Mutator, compare: bool) -> None:
             else:
                 break
         said.append(client.outgoing())
+        asked += client.stage is Stage.AUTH
+        assert asked <= 10, "a login without end"
         assert said[-1].count(b"\n") == said[-1].count(b"\r\n")
         if login is not None and not secure:
             assert login.redact(said[-1]) == said[-1], "a secret in clear"
         if script is not None and turn >= len(script):
             break
-        data = script[turn] if script is not None else _answer(mutator, client, said)
+        data = script[turn] if script is not None else _answer(mutator, client, said, patience)
         try:
             client.answer(parser.feed(data), pending_bytes=parser.pending)
         except ProtocolError as error:
@@ -97,13 +105,13 @@ def _script(mutator: Mutator) -> list[bytes]:
     return data.splitlines(keepends=True) if mutator.chance() < 0.7 else mutator.pieces(data)
 
 
-def _answer(mutator: Mutator, client: Handshake, said: Sequence[bytes]) -> bytes:
+def _answer(mutator: Mutator, client: Handshake, said: Sequence[bytes], patience: float) -> bytes:
     """Near to what the stage asks for."""
     chance = mutator.chance
     if chance() < 0.1:
         return mutator.one(replies())
     if client.stage is Stage.AUTH:
-        if chance() < 0.35:
+        if chance() < patience:
             return mutator.one([b"235 in\r\n", b"535 5.7.8 no: s3cret ya29.secret\r\n", b"334\r\n", b"501 *\r\n"])
         challenge = mutator.one(CHALLENGES)
         if chance() < 0.6 and (nonce := _nonce(said)):
@@ -128,7 +136,7 @@ def _nonce(said: Sequence[bytes]) -> bytes:
             text = base64.b64decode(word, validate=True)
         except ValueError:
             continue
-        if text.startswith(b"n,,n="):
+        if b",,n=" in text:
             return text.rpartition(b"r=")[2]
     return b""
 
