@@ -2,13 +2,16 @@
 # make test   the whole test suite          make lint   ruff and mypy
 # make bench  the micro-benchmarks          make dist   wheel and sdist in dist/
 # make test-peers   tests against Postfix, Exim, OpenSMTPD and Dovecot, which it installs (as root, Debian)
+# make fuzz [FUZZ=inputs] [SEED=n]   random and mutated input, natives with sanitizers (docs/fuzzing.md)
 # make bench-compare   bulkmail beside its rivals (make bench-peers installs those, as root)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
-.PHONY: send test test-sts test-listeners peers test-peers lint bench bench-peers bench-compare dist clean toolchain
+FUZZ ?= 200000
+
+.PHONY: send test test-sts fuzz test-listeners peers test-peers lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -19,6 +22,10 @@ test: $(VENV)/.dev
 # A campaign of 5,000 to domains with MTA-STS enforced, every message verified.
 test-sts: $(VENV)/.dev
 	BULKMAIL_STS_RECIPIENTS=5000 $(BIN)/python -m pytest tests/campaigns/test_sts_campaign.py
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz.build
+	$(BIN)/python -m tests.fuzz --count $(FUZZ) $(if $(SEED),--seed $(SEED))
 
 peers:
 	tests/peers/install.sh

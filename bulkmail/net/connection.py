@@ -123,7 +123,13 @@ class Connection(asyncio.Protocol):
 
     def _end_of_handshake(self) -> HandshakeFailure:
         reason, explanation = self._end
-        return HandshakeFailure(self._handshake.stage, reason=reason, explanation=explanation)
+        stage = self._handshake.stage
+        if self._beneath_tls is not None and stage is Stage.EHLO and reason is Reason.CONNECTION_LOST:
+            # Nothing was said under TLS: the peer, which has the last word in a handshake of TLS 1.3, refused it.
+            return HandshakeFailure(
+                Stage.STARTTLS, reason=Reason.TLS, explanation=f"after TLS handshake: {explanation}"
+            )
+        return HandshakeFailure(stage, reason=reason, explanation=explanation)
 
     async def _start_tls(self, context: ssl.SSLContext | None) -> None:
         handshake = self._handshake
@@ -179,12 +185,16 @@ class Connection(asyncio.Protocol):
             if not replies:
                 return
             if self.transactions is not None:
+                if self._handshake.tells_secrets:
+                    replies = [(code, self._handshake.blotted(text)) for code, text in replies]
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
                 if self.transactions.chunking or self.transactions.anomaly is not None:
                     self._learn(self.transactions)
-                error = self.transactions.error or self._parser.failure
+                error = self.transactions.error
+                if error is None and self._parser.failure is not None:
+                    error = self._handshake.discreet(self._parser.failure)
                 foreseen = self.transactions.asked or self.transactions.closing
                 if error is None and self._parser.pending and not foreseen:
                     error = "the beginning of a reply that nothing asked for"
@@ -201,7 +211,7 @@ class Connection(asyncio.Protocol):
                 if self._handshake.done:
                     self._settle()
         except ProtocolError as error:
-            self._finish(Reason.PROTOCOL, str(error))
+            self._finish(Reason.PROTOCOL, self._handshake.discreet(str(error)))
 
     def eof_received(self) -> bool:
         return False

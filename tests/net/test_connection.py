@@ -1,6 +1,7 @@
 """The pump between a real socket and the session: pairing, intents, doubts, deadlines, TLS that cannot be injected."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -242,6 +243,16 @@ def test_a_password_is_sent_once_and_never_shown() -> None:
         play(script, FakeOwner(), credentials=credentials)
     assert caught.value.failure.reason is Reason.AUTHENTICATION
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("echo", [b"535-no\r\n501 s3cret\r\n", b"AUTH PLAIN AGFjbWUAczNjcmV0?\r\n", b"999 s3"])
+def test_a_password_repeated_in_what_is_no_reply_is_not_shown_either(echo: bytes) -> None:
+    script = [*EHLO, "S: 250 AUTH PLAIN", "C: AUTH PLAIN AGFjbWUAczNjcmV0", echo, "X"]
+    with pytest.raises(HandshakeError) as caught:
+        play(script, FakeOwner(), credentials=Credentials("acme", "s3cret"))
+    assert caught.value.failure.reason is Reason.PROTOCOL
+    assert "not shown, for it may repeat the password" in str(caught.value)
+    assert not re.search("s3|czNjcmV0", str(caught.value))
 
 
 def test_auth_login_answers_both_questions() -> None:
