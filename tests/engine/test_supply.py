@@ -52,6 +52,7 @@ def test_chunks_that_are_gone_at_once_are_claimed_together_and_all_are_sent(
 ) -> None:
     # However slow the machine that runs this.
     monkeypatch.setattr("bulkmail.engine.scheduler.QUICK_SECONDS", 60.0)
+    monkeypatch.setattr("bulkmail.engine.scheduler.FOLD_SECONDS", 60.0)
 
     async def scene() -> None:
         async with Internet() as internet:
