@@ -107,6 +107,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "tls": "Towards mail exchangers: none, opportunistic (if offered), required, or verified (with its name).",
         "sources": "Local addresses to send from; the system's choice if left out.",
         "in_doubt": "What to do where a connection ended between a message and its reply: send again, hold, believe.",
+        "intent": "What is kept of a message before it leaves: recorded outlives a crash, synced a power cut, too.",
         "retry": "Waits before the attempts after the first; the last repeats until `expire`.",
         "expire": "How long after the first attempt a recipient is given up.",
         "window": "Transactions in flight on a connection where the receiver offers CHUNKING: 1 to 64, grown from 1.",

@@ -131,6 +131,7 @@ class Node:
             sync_thread=self._sync_thread,
             store_thread=store_thread,
             soft_bounces=campaign.feedback.soft_bounces,
+            sync_intents=campaign.delivery.intent == "synced",
         )
         self._windows = Windows(store, self._recorder, store_thread, on_crash=self._crashed)
         own_names = [source.ehlo for source in sources if source.ehlo]
@@ -157,6 +158,7 @@ class Node:
             rng=rng,
         )
         self._recorder.on_progress = self._scheduler.progressed
+        self._recorder.on_crash = self._crashed
         self._courier.on_lane_changed = self._lane_changed
         self._composer.on_ready = lambda exchange: self._pools[exchange].kick()
         self._composer.on_failure = self._courier.compose_failed
@@ -203,17 +205,20 @@ class Node:
         finally:
             self._stopping = True
             await self._end_of(work)
-            await self._close_connections()
-            await self._end_of(sweeps)
-            self._recorder.run_event(self._ending(finished))
-            self._recorder.close()
             try:
-                await syncs
-                await self._scheduler.release_all()
-                self._event_log.sync()
-                await self._keep_cpu()
+                await self._close_connections()
             finally:
-                self._sync_thread.shutdown()
+                # Where the journal has failed, what ends with the connections cannot be recorded.
+                await self._end_of(sweeps)
+                self._recorder.run_event(self._ending(finished))
+                self._recorder.close()
+                try:
+                    await syncs
+                    await self._scheduler.release_all()
+                    self._event_log.sync()
+                    await self._keep_cpu()
+                finally:
+                    self._sync_thread.shutdown()
         if finished:
             await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
         elif self._cancelled:
@@ -389,14 +394,17 @@ class Node:
             await self._look_at_canary(now)
             if now >= next_look:
                 next_look = now + LOOK_SECONDS
-                await self._in_store(self._store.check_in_place)
-                await self._in_store(self._suppressions.refresh)
+                await self._in_store(self._look)
                 self._drop_idle_lanes(now)
                 await self._look_at_journal()
             if now >= next_count:
                 next_count = now + COUNT_SECONDS
                 await self._in_store(self._encryption.tally.flush)
                 await self._keep_cpu()
+
+    def _look(self) -> None:
+        self._store.check_in_place()
+        self._suppressions.refresh()
 
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.

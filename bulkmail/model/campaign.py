@@ -19,6 +19,7 @@ Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
 AuthMechanism = Literal["scram-sha-256-plus", "scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
+IntentPolicy = Literal["recorded", "synced"]
 Notify = Literal["never", "success", "failure", "delay"]
 # Replies of 64 transactions are the most that a connection keeps track of.
 WindowSize = Annotated[int, Meta(ge=1, le=64)]
@@ -207,6 +208,7 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: TlsMode = "opportunistic"
     sources: tuple[EgressSource, ...] = ()
     in_doubt: InDoubtPolicy = "resend"
+    intent: IntentPolicy = "recorded"
     retry: tuple[Seconds, ...] = field(
         default_factory=lambda: (Seconds(300), Seconds(1800), Seconds(7200), Seconds(14400))
     )
