@@ -56,6 +56,11 @@ def relays_of(delivery: Delivery) -> Iterator[tuple[str, Relay]]:
             yield (f"{path}[{index}]" if len(relays) > 1 else path), relay
 
 
+def verifies(delivery: Delivery, *, login: bool) -> bool:
+    """Whether a relay has to prove its name: always where we log in."""
+    return login or delivery.tls == "verified" or delivery.requiretls
+
+
 def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
     delivery = campaign.delivery
     _check_certificate(campaign, relay, path)
@@ -76,7 +81,7 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
         certificate=relay.certificate,
         key=relay.key,
         implicit_tls=relay.tls == "implicit",
-        verify=credentials is not None or delivery.tls == "verified" or delivery.requiretls,
+        verify=verifies(delivery, login=credentials is not None),
         credentials=credentials,
         tokens=TokenSource(relay.token_command) if relay.token_command is not None else None,
         dsn=delivery.dsn,
