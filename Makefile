@@ -33,10 +33,14 @@ peers:
 test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
 
-# Whole sends simulated in bad weather, killed and audited: a thousand seeds, or SEEDS=N of them from FIRST on.
-.PHONY: torture-seeds
+# torture: 200 kills over a million recipients, a thousand simulated seeds, power failures, every operation of the disk
+# failing once: half an hour and more, a line for each row of docs/reliability.md. torture-seeds: SEEDS of them from FIRST on.
+.PHONY: torture torture-seeds
 FIRST ?= 1
 SEEDS ?= 1000
+torture: $(VENV)/.dev
+	$(BIN)/python -m tests.torture
+
 torture-seeds: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
 

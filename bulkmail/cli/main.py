@@ -57,6 +57,13 @@ class Part(StrEnum):
     ALL = "all"
 
 
+class MailKind(StrEnum):
+    """What `init` makes."""
+
+    MARKETING = "marketing"
+    TRANSACTIONAL = "transactional"
+
+
 class Keep(StrEnum):
     """What `sandbox` keeps of the mail it takes."""
 
@@ -282,6 +289,80 @@ def preview(
         from bulkmail.cli import preview as verb
 
         verb.preview(campaign, row=row, address=address, part=part.value, folder=out, state=state)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make, and the campaign's name.")],
+    kind: Annotated[MailKind, typer.Option(help="What it is for.")] = MailKind.MARKETING,
+) -> None:
+    """Begin a campaign: a folder that passes `check` and can be sent in the sandbox at once."""
+    with reported():
+        from bulkmail.cli import init as verb
+
+        verb.init(name, kind=kind.value)
+
+
+@app.command()
+def test(
+    campaign: CampaignFile,
+    to: Annotated[list[str], typer.Option(metavar="ADDRESS", help="Who gets the messages; repeat for more.")],
+    rows: Annotated[
+        str | None, typer.Option(metavar="1,5", help="Of these rows, counted from 1. Default: the first.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Of the row with this address.")] = None,
+    prefix: Annotated[str, typer.Option(help="Put before the subject, such as [test].")] = "",
+    json: Json = False,
+    state: State = None,
+) -> None:
+    """Send rendered messages of chosen rows to yourself, by the real route and apart from any run.
+
+    Exit codes: 0 delivered, 3 not all were, 2 the input is wrong.
+    """
+    numbers = rows.split(",") if rows else []
+    if not all(number.strip().isdigit() and int(number) for number in numbers):
+        raise typer.BadParameter("write numbers such as 1,5", param_hint="--rows")
+    with reported():
+        from bulkmail.cli import trial
+
+        chosen = tuple(int(number) for number in numbers)
+        code = trial.test(campaign, to=to, rows=chosen, address=address, prefix=prefix, state=state, json=json)
+        raise typer.Exit(code)
+
+
+@app.command()
+def pause(
+    campaign: CampaignFile,
+    reason: Annotated[str, typer.Option(help="Why, in your words.")] = "ordered",
+    state: State = None,
+) -> None:
+    """Let a run begin no more messages, within a second and over restarts, until `resume`."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.pause(campaign, reason=reason, state=state)
+
+
+@app.command()
+def resume(campaign: CampaignFile, state: State = None) -> None:
+    """Let a run that was paused go on."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.resume(campaign, state=state)
+
+
+@app.command()
+def cancel(
+    campaign: CampaignFile,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    state: State = None,
+) -> None:
+    """End a run for good: who has not got the mail by now will not."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.cancel(campaign, yes=yes, state=state)
 
 
 @app.command()

@@ -6,6 +6,7 @@ said by `bulkmail check`, not here.
 
 import re
 from collections.abc import Collection
+from datetime import UTC, tzinfo
 from urllib.parse import urlsplit
 
 from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
@@ -14,6 +15,7 @@ from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.ways import check_relays, check_routes, dns_name, folded_name, is_ip, relays_in_use
 from bulkmail.model.campaign import CampaignFile, Delivery, contents_of
 from bulkmail.model.delivery import EVENT_NAMES
+from bulkmail.policy.schedule import moment_of, window_of, zone_of
 
 # VERP adds "+" and a token of 32 characters to the local part of the return path.
 VERP_OCTETS = 33
@@ -52,6 +54,7 @@ def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
         _check_places(path, places.sites, places.domains, findings)
     _check_feedback(campaign, findings)
     _check_content(campaign, findings)
+    _check_schedule(campaign, findings)
 
 
 def _check_sender(campaign: CampaignFile, findings: Findings) -> None:
@@ -169,6 +172,33 @@ def _check_content(campaign: CampaignFile, findings: Findings) -> None:
         findings.add("send_at", f"{quoted(campaign.send_at)} is no name of a field")
     if campaign.tracking is not None and not re.match(r"https://[^/?#\s]+[^?#\s]*\Z", campaign.tracking.url):
         findings.add("tracking.url", f"{quoted(campaign.tracking.url)} is no https URL without ? and #")
+
+
+def _check_schedule(campaign: CampaignFile, findings: Findings) -> None:
+    schedule = campaign.schedule
+    if schedule is None:
+        return
+    if schedule.at is None and schedule.window is None:
+        findings.add("schedule", "at or window is needed")
+    if schedule.timezone is not None and not _variable(schedule.timezone):
+        findings.add("schedule.timezone", f"{quoted(schedule.timezone)} is no name of a field")
+    if schedule.window is None and (schedule.timezone is not None or schedule.days):
+        findings.add("schedule", "timezone and days belong to a window", hint='add window: "09:00-17:00"')
+    zone: tzinfo = UTC
+    try:
+        zone = zone_of(schedule.default_timezone)
+    except ValueError as error:
+        findings.add("schedule.default_timezone", str(error))
+    try:
+        if schedule.at is not None:
+            moment_of(schedule.at, zone)
+    except ValueError as error:
+        findings.add("schedule.at", str(error))
+    try:
+        if schedule.window is not None:
+            window_of(schedule.window)
+    except ValueError as error:
+        findings.add("schedule.window", str(error))
 
 
 def _check_unsubscribe(campaign: CampaignFile, findings: Findings) -> None:

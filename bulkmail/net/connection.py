@@ -87,6 +87,9 @@ class Connection(asyncio.Protocol):
         self._settled: asyncio.Future[None] | None = None
         self._end: tuple[Reason, str] = (Reason.CONNECTION_LOST, "the server closed the connection")
         self._draining = False
+        # How often `release` is waited for, and what waits for it.
+        self._holds = 0
+        self._held: list[bytes] = []
 
     # Setting up.
 
@@ -247,8 +250,8 @@ class Connection(asyncio.Protocol):
         data = transactions.outgoing()
         if data:
             begun = transactions.take_begun()
-            if begun:
-                self._owner.begun(self, begun)
+            if begun and self._owner.begun(self, begun):
+                self._holds += 1
             self._write(data)
         if transactions.stage:
             self.idle_since = None
@@ -256,6 +259,13 @@ class Connection(asyncio.Protocol):
                 self._set_deadline(transactions.stage)
         elif self.idle_since is None:
             self.idle_since = now
+
+    def release(self) -> None:
+        """What one `begun` of the owner held back may be written now."""
+        self._holds -= 1
+        if not self._holds and not self.closed:
+            held, self._held = self._held, []
+            self._write(b"".join(held))
 
     def drain(self) -> None:
         """Take nothing new; QUIT once what is in flight has its reply."""
@@ -406,7 +416,9 @@ class Connection(asyncio.Protocol):
         self.deadline = self._waiting_since + self._timeouts.of(stage)
 
     def _write(self, data: bytes) -> None:
-        if data and self._transport is not None and not self._transport.is_closing():
+        if self._holds:
+            self._held.append(data)
+        elif data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _settle(self) -> None:
@@ -423,6 +435,7 @@ class Connection(asyncio.Protocol):
         if self.tls is not None:
             # What it adds to the bytes of messages is less than half, however short they are.
             unwritten //= 2
+        unwritten += sum(map(len, self._held))
         if self._transport is not None:
             if reason is Reason.NONE:
                 self._transport.close()

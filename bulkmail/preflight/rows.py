@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
 from bulkmail.content.program import Program
+from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, RecipientSource
 from bulkmail.model.recipient import Recipient, RejectedRow
 from bulkmail.native.hashset import AddressSet
@@ -84,6 +85,30 @@ def tally(
                 if visit is not None:
                     visit(row, judged)
     return result
+
+
+def find_recipient(campaign: Campaign, number: int | None, address: str | None) -> Recipient:
+    """The recipient that was asked for; the first that can be one where none was."""
+    try:
+        wanted = comparison_key(parse_address(address)) if address is not None else None
+    except AddressError as error:
+        raise CampaignError(f"{address}: {error}", path="--address") from None
+    rows = 0
+    for found in rows_of(campaign):
+        rows += 1
+        if isinstance(found, RejectedRow):
+            if rows == number:
+                raise CampaignError(f"{found.address}: {found.reason}", file=found.source, line=found.line)
+        elif number is not None:
+            if rows == number:
+                return found
+        elif wanted is None or comparison_key(parse_address(found.address)) == wanted:
+            return found
+    if number is not None:
+        raise CampaignError(f"there is no row {number:,}; the recipients have {rows:,}", path="--row")
+    if address is not None:
+        raise CampaignError(f"{address} is in none of the {rows:,} rows", path="--address")
+    raise CampaignError("the recipients have no row that mail can be made of", file=campaign.file, path="recipients")
 
 
 def _judge(row: Recipient | RejectedRow, program: Program) -> str | RejectedRow:

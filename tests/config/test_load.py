@@ -111,7 +111,7 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, languages, split, send_at, sender_address, tracking, dkim, "
+    "unsubscribe, languages, split, send_at, schedule, canary, sender_address, tracking, dkim, "
     "delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
