@@ -11,7 +11,7 @@ SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
 FUZZ ?= 200000
 
-.PHONY: send test test-sts fuzz test-listeners peers test-peers lint bench bench-peers bench-compare dist clean toolchain
+.PHONY: send test test-sts fuzz test-listeners peers test-peers test-campaigns lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -48,6 +48,10 @@ torture-seeds: $(VENV)/.dev
 test-listeners: $(VENV)/.dev
 	BULKMAIL_FORGERIES=1000000 BULKMAIL_KILLS=50 $(BIN)/python -m pytest tests/content/test_identity.py tests/serve tests/mailbox
 	$(BIN)/python -m benchmarks.listeners
+
+# The campaigns to copy, 10,000 generated rows each, compiled and by Jinja2.
+test-campaigns: $(VENV)/.dev
+	BULKMAIL_ROWS=10000 $(BIN)/python -m pytest tests/campaigns/test_both_paths.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

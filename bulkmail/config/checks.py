@@ -7,6 +7,7 @@ said by `bulkmail check`, not here.
 import re
 from collections.abc import Collection
 from datetime import UTC, tzinfo
+from urllib.parse import urlsplit
 
 from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
 from bulkmail.config.document import quoted
@@ -328,8 +329,8 @@ def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
             findings.add(f"feedback.trusted_reporters[{index}]", f"{quoted(domain)}: {error}")
     for index, hook in enumerate(campaign.webhooks):
         path = f"webhooks[{index}]"
-        scheme, _, rest = hook.url.partition("://")
-        if scheme not in ("https", "http") or not rest.partition("/")[0] or _control(hook.url) or " " in hook.url:
+        scheme = hook.url.partition("://")[0]
+        if scheme not in ("https", "http") or _control(hook.url) or " " in hook.url or not _host_in(hook.url):
             findings.add(f"{path}.url", f"{quoted(hook.url)} is no https URL")
         elif scheme == "http" and not hook.allow_private:
             findings.add(f"{path}.url", "http carries events in clear", hint="use https, or allow_private in a test")
@@ -342,3 +343,12 @@ def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
                 meant = nearest(name, EVENT_NAMES)
                 hint = f"did you mean {meant}?" if meant else f"known are {', '.join(EVENT_NAMES)}"
                 findings.add(f"{path}.events", f"{quoted(name)} is no event", hint=hint)
+
+
+def _host_in(url: str) -> bool:
+    """Whether there is a host, and a port that can be one where there is any."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False

@@ -160,6 +160,13 @@ class _Reader:
     def _list(self, node: Node, shape: inspect.VarTupleType, path: str) -> Any:
         if not isinstance(node, SequenceNode):
             hint = None
+            if (
+                isinstance(node, ScalarNode)
+                and kind_of(node) != "null"
+                and isinstance(shape.item_type, inspect.StructType)
+            ):
+                # Brackets alone would not help: what is to stand in them is said.
+                return self.value(node, shape.item_type, path)
             if kind_of(node) != "null":
                 hint = 'begin it with "- "' if isinstance(node, MappingNode) else "put it in [ ]"
             return self._wrong(path, f"a list is needed, found {described(node)}", hint=hint)

@@ -394,14 +394,17 @@ class Node:
             await self._look_at_canary(now)
             if now >= next_look:
                 next_look = now + LOOK_SECONDS
-                await self._in_store(self._store.check_in_place)
-                await self._in_store(self._suppressions.refresh)
+                await self._in_store(self._look)
                 self._drop_idle_lanes(now)
                 await self._look_at_journal()
             if now >= next_count:
                 next_count = now + COUNT_SECONDS
                 await self._in_store(self._encryption.tally.flush)
                 await self._keep_cpu()
+
+    def _look(self) -> None:
+        self._store.check_in_place()
+        self._suppressions.refresh()
 
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.

@@ -176,7 +176,8 @@ class Pool:
             message = exchange.take(self._clock.monotonic())
             if message is None:
                 break
-            if exchange.supply == LOW_WATER - 1:
+            if not exchange.told_low and exchange.supply < LOW_WATER:
+                exchange.told_low = True
                 rooms.on_low()
             if not rooms.courier.suppressed(self._lane, message.chunk, message.index):
                 break

@@ -265,7 +265,7 @@ REPLACED = [
     ),
     Case(
         "recipients: spring/recipients.csv",
-        ['5: recipients: a list is needed, found "spring/recipients.csv"; put it in [ ]'],
+        ['5: recipients: a mapping with the keys file, sql, address, list is needed, found "spring/recipients.csv"'],
         "recipients: [{file: spring/recipients.csv}]",
     ),
     Case(

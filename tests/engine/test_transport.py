@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bulkmail.errors import CampaignError
 from bulkmail.net.tls import client_context
 from tests.engine.exchanger import EXTENSIONS, Guest
 from tests.engine.scene import Internet, addresses, of, run, send
@@ -169,6 +170,21 @@ def test_a_relay_that_cannot_prove_its_name_is_told_no_password(
             summary, _ = await send(campaign, tmp_path / "state")
         assert summary.expired == 2
         assert not any(command.startswith("AUTH") for guest in host.guests for command in guest.commands)
+
+    run(scene())
+
+
+def test_roots_that_cannot_be_used_are_found_before_there_is_a_run(tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_text("no certificate")
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example")
+            spoiled = internet.campaign(tmp_path, addresses(1), tls={"authorities": "roots.pem"})
+            with pytest.raises(CampaignError, match=r"tls\.authorities: .*roots\.pem cannot be used"):
+                await send(spoiled, tmp_path / "state")
+            summary, _ = await send(internet.campaign(tmp_path, addresses(1)), tmp_path / "state")
+        assert (summary.run, summary.delivered) == ("trial-1", 1)
 
     run(scene())
 
