@@ -61,7 +61,7 @@ def play(
     disk_seconds: float = 0.0,
     **changes: Any,
 ) -> Played:
-    """Send; `act` is called on the loop when it begins, and may call things later; threads take `disk_seconds` a job."""
+    """Send; `act` is called on the loop when it begins, to call things later; threads take `disk_seconds` a job."""
     changes.setdefault("delivery", REAL)
     campaign = simulated(load_campaign(write_campaign(folder, rows, **changes)))
     clock = VirtualClock()

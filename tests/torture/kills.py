@@ -28,7 +28,7 @@ RECOVERY_SECONDS = 10.0
 
 @dataclass
 class Ordeal:
-    """What happened; `recoveries` are from a process's start to its first message, in seconds of its CPU and on the wall."""
+    """What happened; `recoveries` are, from a process's start to its first message, seconds of CPU and on the wall."""
 
     audit: Audit = field(default_factory=Audit)
     kills: int = 0
