@@ -11,7 +11,7 @@ SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
 FUZZ ?= 200000
 
-.PHONY: send test test-sts fuzz test-listeners peers test-peers lint bench bench-peers bench-compare dist clean toolchain
+.PHONY: send test test-sts fuzz test-listeners peers test-peers test-campaigns lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -33,10 +33,14 @@ peers:
 test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
 
-# Whole sends simulated in bad weather, killed and audited: a thousand seeds, or SEEDS=N of them from FIRST on.
-.PHONY: torture-seeds
+# torture: 200 kills over a million recipients, a thousand simulated seeds, power failures, every operation of the disk
+# failing once: half an hour and more, a line for each row of docs/reliability.md. torture-seeds: SEEDS of them from FIRST on.
+.PHONY: torture torture-seeds
 FIRST ?= 1
 SEEDS ?= 1000
+torture: $(VENV)/.dev
+	$(BIN)/python -m tests.torture
+
 torture-seeds: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
 
@@ -44,6 +48,10 @@ torture-seeds: $(VENV)/.dev
 test-listeners: $(VENV)/.dev
 	BULKMAIL_FORGERIES=1000000 BULKMAIL_KILLS=50 $(BIN)/python -m pytest tests/content/test_identity.py tests/serve tests/mailbox
 	$(BIN)/python -m benchmarks.listeners
+
+# The campaigns to copy, 10,000 generated rows each, compiled and by Jinja2.
+test-campaigns: $(VENV)/.dev
+	BULKMAIL_ROWS=10000 $(BIN)/python -m pytest tests/campaigns/test_both_paths.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

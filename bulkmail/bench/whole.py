@@ -19,6 +19,7 @@ from bulkmail.config.load import load_campaign
 from bulkmail.engine.intake import Intake
 from bulkmail.engine.sources import file_batches
 from bulkmail.engine.statistics import Statistics
+from bulkmail.engine.timing import Timing
 from bulkmail.errors import InternalError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign
@@ -57,7 +58,17 @@ async def take_in(campaign: Campaign, state: Path, *, stop_at: float | None = No
         program, log = compile_for(campaign), EventLog(store.events_path(run))
         statistics = Statistics(campaign, run.id, now=clock.monotonic())
         suppressions.load()
-        intake = Intake(store, run, program, suppressions, log, statistics, clock=clock, publish=lambda events: None)
+        intake = Intake(
+            store,
+            run,
+            program,
+            suppressions,
+            log,
+            statistics,
+            timing=Timing(campaign, began=0.0),
+            clock=clock,
+            publish=lambda events: None,
+        )
         batches = file_batches(campaign.recipients, program.plain_rules, thread)
         await intake.run(batches, thread, limit=None, stop=lambda: stop_at is not None and clock.monotonic() > stop_at)
         log.close()

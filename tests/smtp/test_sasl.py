@@ -229,3 +229,12 @@ def test_a_password_that_cannot_be_prepared_is_not_sent() -> None:
     assert said == [b""]
     assert handshake.failure is not None and "SASLprep" in handshake.failure.explanation
     assert "bell" not in handshake.failure.explanation
+
+
+def test_replies_are_shown_without_the_secrets_in_them_whole_or_begun() -> None:
+    login = Credentials("acme", password="correct horse battery staple")
+    told = base64.b64encode(b"\0acme\0correct horse battery staple")
+    for text in (told, told[:20], b"correct horse battery staple", b"correct horse batt"):
+        assert login.redact(b"what is " + text + b" ?") == b"what is *** ?"
+    assert login.redact(b"the horse is correct") == b"the horse is correct"
+    assert Credentials("acme").redact(b"535 5.7.8 acme") == b"535 5.7.8 acme"
