@@ -29,9 +29,13 @@ from bulkmail.store.store import Store
 
 T = TypeVar("T")
 
-# Chunks in memory; a chunk of a tail of small sites counts while more than FEW of it are outstanding.
-MAX_ACTIVE = 256
+# Recipients in memory, and chunks.
+MAX_RECIPIENTS = 256_000
+MAX_ACTIVE = 4096
+# Chunks of tails of small sites that are opened at once. One counts while more than FEW of it are outstanding, and not
+# for longer than a moment: what is left of it then waits for hosts that are slow, and those must not hold up the rest.
 MAX_TAILS = 8
+TAIL_SECONDS = 0.25
 # How long a destination's site is taken for granted.
 SITE_SECONDS = 60.0
 # Destinations remembered before those whose time is over are dropped.
@@ -88,6 +92,7 @@ class Scheduler:
         self._store_thread = store_thread
         self._clock = clock
         self._active: dict[int, ActiveChunk] = {}
+        self._recipients = 0
         self._idle: list[ActiveChunk] = []
         self._idle_since = 0.0
         self._wake = asyncio.Event()
@@ -172,7 +177,7 @@ class Scheduler:
 
     @property
     def _saturated(self) -> bool:
-        return len(self._active) >= MAX_ACTIVE
+        return self._recipients >= MAX_RECIPIENTS or len(self._active) >= MAX_ACTIVE
 
     async def _nap(self, seconds: float) -> None:
         try:
@@ -199,6 +204,8 @@ class Scheduler:
                     soon = soon or wait_seconds <= self._courier.park_seconds
                     continue
             elif self._open_tails >= MAX_TAILS:
+                nap_seconds = min(nap_seconds, TAIL_SECONDS)
+                soon = True
                 continue
             chunk = await self._in_store(self._store.claim, self._run_number, entry.destination, self._clock.time())
             if chunk is not None:
@@ -208,7 +215,11 @@ class Scheduler:
 
     @property
     def _open_tails(self) -> int:
-        return sum(not active.chunk.destination and active.outstanding > FEW for active in self._active.values())
+        since = self._clock.monotonic() - TAIL_SECONDS
+        return sum(
+            not active.chunk.destination and active.outstanding > FEW and active.since > since
+            for active in self._active.values()
+        )
 
     def _wait_of(self, domain: str) -> float:
         """Seconds until a lane for the domain may take another chunk; 0 where one may now, or there is no way in."""
@@ -239,8 +250,9 @@ class Scheduler:
 
     def _hand_out(self, chunk: OpenChunk) -> None:
         """Spread a chunk's ready recipients over the lanes of their domains."""
-        active = ActiveChunk(chunk, jitter=self._rng.random())
+        active = ActiveChunk(chunk, jitter=self._rng.random(), since=self._clock.monotonic())
         self._active[chunk.number] = active
+        self._recipients += len(chunk.addresses)
         ready = chunk.ready(self._clock.time())
         # One more, so that the chunk is not taken for idle before all of it is handed out.
         active.outstanding = len(ready) + 1
@@ -310,7 +322,10 @@ class Scheduler:
         try:
             await self._fold(idle)
         except DiskFull:
-            self._active |= {active.chunk.number: active for active in idle}
+            for active in idle:
+                if active.chunk.number not in self._active:
+                    self._active[active.chunk.number] = active
+                    self._recipients += len(active.chunk.addresses)
             self._idle = idle + self._idle
             self.disk_full = True
             return False
@@ -321,7 +336,8 @@ class Scheduler:
         if not chunks:
             return
         for active in chunks:
-            self._active.pop(active.chunk.number, None)
+            if self._active.pop(active.chunk.number, None) is not None:
+                self._recipients -= len(active.chunk.addresses)
         opened = [active.chunk for active in chunks]
         await self._in_store(partial(self._store.fold, opened, release=[chunk.number for chunk in opened]))
 
