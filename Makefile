@@ -2,13 +2,16 @@
 # make test   the whole test suite          make lint   ruff and mypy
 # make bench  the micro-benchmarks          make dist   wheel and sdist in dist/
 # make test-peers   tests against Postfix, Exim, OpenSMTPD and Dovecot, which it installs (as root, Debian)
+# make fuzz [FUZZ=inputs] [SEED=n]   random and mutated input, natives with sanitizers (docs/fuzzing.md)
 # make bench-compare   bulkmail beside its rivals (make bench-peers installs those, as root)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h)
 
-.PHONY: send test test-sts test-listeners peers test-peers lint bench bench-peers bench-compare dist clean toolchain
+FUZZ ?= 200000
+
+.PHONY: send test test-sts fuzz test-listeners peers test-peers test-campaigns lint bench bench-peers bench-compare dist clean toolchain
 
 send: $(VENV)/.run
 	$(BIN)/bulkmail send campaigns/spring.yaml
@@ -20,16 +23,24 @@ test: $(VENV)/.dev
 test-sts: $(VENV)/.dev
 	BULKMAIL_STS_RECIPIENTS=5000 $(BIN)/python -m pytest tests/campaigns/test_sts_campaign.py
 
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz.build
+	$(BIN)/python -m tests.fuzz --count $(FUZZ) $(if $(SEED),--seed $(SEED))
+
 peers:
 	tests/peers/install.sh
 
 test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
 
-# Whole sends simulated in bad weather, killed and audited: a thousand seeds, or SEEDS=N of them from FIRST on.
-.PHONY: torture-seeds
+# torture: 200 kills over a million recipients, a thousand simulated seeds, power failures, every operation of the disk
+# failing once: half an hour and more, a line for each row of docs/reliability.md. torture-seeds: SEEDS of them from FIRST on.
+.PHONY: torture torture-seeds
 FIRST ?= 1
 SEEDS ?= 1000
+torture: $(VENV)/.dev
+	$(BIN)/python -m tests.torture
+
 torture-seeds: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
 
@@ -37,6 +48,10 @@ torture-seeds: $(VENV)/.dev
 test-listeners: $(VENV)/.dev
 	BULKMAIL_FORGERIES=1000000 BULKMAIL_KILLS=50 $(BIN)/python -m pytest tests/content/test_identity.py tests/serve tests/mailbox
 	$(BIN)/python -m benchmarks.listeners
+
+# The campaigns to copy, 10,000 generated rows each, compiled and by Jinja2.
+test-campaigns: $(VENV)/.dev
+	BULKMAIL_ROWS=10000 $(BIN)/python -m pytest tests/campaigns/test_both_paths.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

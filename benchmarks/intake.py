@@ -15,40 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.workload import write_campaign
 from bulkmail.address import parse_address
-from bulkmail.clock import SystemClock
-from bulkmail.composition import compile_for
+from bulkmail.bench.whole import take_in
 from bulkmail.config.load import load_campaign
-from bulkmail.engine.intake import Intake
-from bulkmail.engine.sources import file_batches
-from bulkmail.engine.statistics import Statistics
-from bulkmail.events.log import EventLog
-from bulkmail.model.campaign import Campaign
-from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppression, Suppressions
-
-
-async def take_in(campaign: Campaign, state: Path) -> tuple[int, int]:
-    """Rows read, and recipients stored."""
-    clock = SystemClock()
-    with (
-        ThreadPoolExecutor(1) as thread,
-        Store.open(state, clock=clock) as store,
-        Suppressions.open(state) as suppressions,
-    ):
-        run = store.create_run(campaign.campaign, content_hash="", recipients_hash="", settings=b"{}")
-        program, log = compile_for(campaign), EventLog(store.events_path(run))
-        statistics = Statistics(campaign, run.id, now=clock.monotonic())
-        suppressions.load()
-        intake = Intake(store, run, program, suppressions, log, statistics, clock=clock, publish=lambda events: None)
-        batches = file_batches(campaign.recipients, program.plain_rules, thread)
-        await intake.run(batches, thread, limit=None, stop=lambda: False)
-        log.close()
-        return statistics.rows, sum(statistics.totals.values())
 
 
 def suppressions_of(count: int) -> Iterator[Suppression]:

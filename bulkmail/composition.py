@@ -34,11 +34,13 @@ from bulkmail.engine.pinning import LIMIT, Pins, changes, exceeds, named_files, 
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import columns_of, drop_snapshots, file_batches, iterable_batches, snapshots
 from bulkmail.engine.statistics import Snapshot, Statistics
+from bulkmail.engine.timing import Timing
 from bulkmail.engine.ways import Ways
 from bulkmail.errors import CampaignError, RunConflict
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
+from bulkmail.model.recipient import PlainRules
 from bulkmail.model.units import Seconds
 from bulkmail.outbound import most_connections, transport_of, transports_of
 from bulkmail.policy.pacing import PacingSettings
@@ -150,7 +152,7 @@ class Send:
             # An HTTP client takes its time to load, and most campaigns need none.
             from bulkmail.engine.webhooks import WebhookThread
 
-            self.webhooks = WebhookThread(self.directory, self.campaign.campaign, self._targets, clock=self._clock)
+            self.webhooks = WebhookThread(self.directory, {self.campaign.campaign: self._targets}, clock=self._clock)
             self.webhooks.start()
         try:
             return await self._send()
@@ -167,11 +169,15 @@ class Send:
                 batches = iterable_batches(self._recipients)
             else:
                 listed = await self._in_thread(snapshots, self.campaign.recipients, self.directory, self.run.id)
-                batches = file_batches(listed, self._program.plain_rules, self._thread)
+                batches = file_batches(listed, self._plain_rules(), self._thread)
         summary = await self._node.run(batches)
         if self.options.limit is None:
             await self._in_thread(self._drop_snapshots)
         return summary
+
+    def _plain_rules(self) -> PlainRules | None:
+        """None where a row's fields decide when it is due, so that all of them are read."""
+        return None if Timing(self.campaign, began=0.0).by_fields else self._program.plain_rules
 
     def _drop_snapshots(self) -> None:
         run = self.store.latest_run(self.campaign.campaign)
@@ -324,8 +330,13 @@ class Send:
                 store.set_state(latest.number, RunState.CANCELLED)
             return None
         # A run without a row has reached nobody, and must not keep the mail from those who are in the list by now.
-        if latest.state is RunState.CANCELLED or (latest.state is RunState.FINISHED and latest.rows == 0):
+        if latest.rows == 0 and latest.state.ended:
             return None
+        if latest.state is RunState.CANCELLED:
+            raise RunConflict(
+                f"run {latest.id} was cancelled, and there is no going on with it",
+                hint="--new-run sends to all, also to those who have got this mail already",
+            )
         goes_further = exceeds(latest.settings, self.options.limit)
         if latest.state is RunState.FINISHED and not goes_further:
             self.taken = Taken.FINISHED
@@ -398,7 +409,15 @@ def compile_for(
 ) -> Program:
     """The campaign's content, checked against the columns of its recipients where those are known."""
     columns = columns_of(campaign.recipients) if recipients is None else None
+    zone = campaign.schedule.timezone if campaign.schedule is not None else None
     with placing_errors(campaign.file):
+        if zone is not None and columns is not None and zone not in columns:
+            raise CampaignError(
+                f"{zone} is no field of the recipients",
+                file=campaign.file,
+                path="schedule.timezone",
+                hint=f"the fields are {', '.join(columns)}",
+            )
         return compile_content(campaign, columns=columns, attach=attach, seal=seal)
 
 

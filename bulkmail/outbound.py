@@ -36,10 +36,14 @@ def transport_of(campaign: Campaign) -> Transport:
 
 
 def transports_of(campaign: Campaign, ways: Ways) -> dict[str, Transport]:
-    """To what the campaign names itself, by the names of `ways`. Raises CampaignError where a secret is not to be had.
+    """To what the campaign names itself, by the names of `ways`.
+
+    Raises CampaignError where a secret is not to be had, or a certificate cannot be used.
 
     The error has the path of the relay's key, and never the secret.
     """
+    if campaign.delivery.route != "sandbox":
+        _check_certificates(campaign, "tls.authorities")
     usual = transport_of(campaign)
     paths = {replace(relay, weight=1, priority=0): path for path, relay in reversed(list(relays_of(campaign.delivery)))}
     transports = {
@@ -63,9 +67,14 @@ def relays_of(delivery: Delivery) -> Iterator[tuple[str, Relay]]:
             yield (f"{path}[{index}]" if len(relays) > 1 else path), relay
 
 
+def verifies(delivery: Delivery, *, login: bool) -> bool:
+    """Whether a relay has to prove its name: always where we log in."""
+    return login or delivery.tls == "verified" or delivery.requiretls
+
+
 def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
     delivery = campaign.delivery
-    _check_certificate(campaign, relay, path)
+    _check_certificates(campaign, f"{path}.certificate", relay)
     credentials = None
     if relay.username is not None:
         credentials = Credentials(
@@ -83,7 +92,7 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
         certificate=relay.certificate,
         key=relay.key,
         implicit_tls=relay.tls == "implicit",
-        verify=credentials is not None or delivery.tls == "verified" or delivery.requiretls,
+        verify=verifies(delivery, login=credentials is not None),
         credentials=credentials,
         tokens=TokenSource(relay.token_command) if relay.token_command is not None else None,
         dsn=delivery.dsn,
@@ -91,24 +100,24 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
     )
 
 
-def _check_certificate(campaign: Campaign, relay: Relay, path: str) -> None:
-    """Raises CampaignError where the roots, or the certificate with its key, cannot be used."""
-    settings = (("tls.authorities", campaign.tls.authorities), (f"{path}.certificate", relay.certificate))
-    for key, file in settings:
-        if file is None:
-            continue
-        try:
-            if key == "tls.authorities":
-                client_context(verify=True, authorities=file)
-            else:
-                client_context(verify=False, certificate=file, key=relay.key)
-        except OSError as error:
-            raise CampaignError(
-                f"{file} cannot be used: {error.strerror or error}",
-                file=campaign.file,
-                path=key,
-                hint="PEM is needed, a certificate with the key that belongs to it",
-            ) from None
+def _check_certificates(campaign: Campaign, path: str, relay: Relay | None = None) -> None:
+    """Raises CampaignError where the roots, or with `relay` its certificate and key, cannot be used."""
+    file = campaign.tls.authorities if relay is None else relay.certificate
+    if file is None:
+        return
+    try:
+        if relay is None:
+            client_context(verify=True, authorities=file)
+        else:
+            client_context(verify=False, certificate=file, key=relay.key)
+    except OSError as error:
+        needed = "certificates" if relay is None else "a certificate with the key that belongs to it"
+        raise CampaignError(
+            f"{file} cannot be used: {error.strerror or error}",
+            file=campaign.file,
+            path=path,
+            hint=f"PEM is needed, {needed}",
+        ) from None
 
 
 def most_connections() -> int:

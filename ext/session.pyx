@@ -48,6 +48,7 @@ cdef bint is_clean(bytes text, bint utf8, bint bracketed):
     cdef const unsigned char *p = text
     cdef Py_ssize_t i, n = len(text)
     cdef unsigned char byte
+    cdef bint foreign = False
     for i in range(n):
         byte = p[i]
         if byte < 0x20 or byte == 0x7F or (bracketed and (byte == 0x3C or byte == 0x3E)):
@@ -55,13 +56,21 @@ cdef bint is_clean(bytes text, bint utf8, bint bracketed):
         if byte >= 0x80:
             if not utf8:
                 return False
-            # What some reader may take for the end of a line: U+0080 to U+009F, U+2028 and U+2029. Half a character.
+            foreign = True
+            # What some reader may take for the end of a line: U+0080 to U+009F, U+2028 and U+2029.
             if byte == 0xC2 and i + 1 < n and p[i + 1] < 0xA0:
                 return False
             if byte == 0xE2 and i + 2 < n and p[i + 1] == 0x80 and (p[i + 2] == 0xA8 or p[i + 2] == 0xA9):
                 return False
-            if byte == 0xED and i + 1 < n and p[i + 1] >= 0xA0:
-                return False
+    # RFC 3629 §10: a reader that is lenient with what is no UTF-8 may find a line feed in it (C0 8A).
+    return not foreign or is_utf8(text)
+
+
+cdef bint is_utf8(bytes text):
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
     return True
 
 

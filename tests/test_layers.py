@@ -33,6 +33,7 @@ LAYERS = {
     "safeguards": 5,
     "outbound": 5,
     "doctor": 5,
+    "bench": 5,
     "preflight": 5,
     "cli": 5,
     "sandbox": 5,

@@ -100,13 +100,20 @@ async def examine(
         servers = _servers(campaign)
     except CampaignError as error:
         return [problem("dns.unconfigured", error.message, remedy=error.hint or "mend dns.servers")]
+    authorities = campaign.tls.authorities if campaign is not None else None
+    try:
+        certificates = client_context(verify=True, authorities=authorities)
+    except OSError as error:
+        what, evidence = "the roots to trust cannot be read", f"{authorities}: {error.strerror or error}"
+        remedy = "name a PEM file of certificates in tls.authorities, or take it out for the system's"
+        return [problem("tls.authorities", what, evidence, remedy=remedy)]
     seconds = min(DNS_SECONDS, campaign.dns.timeout) if campaign is not None else DNS_SECONDS
     lookups = Lookups(servers, timeout_seconds=seconds)
     scene = Scene(
         campaign=campaign,
         sources=egress_sources(campaign) if campaign is not None else (EgressSource(ehlo=socket.getfqdn()),),
         lookups=lookups,
-        certificates=client_context(verify=True),
+        certificates=certificates,
         now=time.time(),
         public=options.addresses,
     )

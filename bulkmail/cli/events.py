@@ -39,9 +39,13 @@ def push(
 
 
 def unposted(progress: "Iterable[Progress]") -> Iterator[str]:
-    """A line for each receiver that has not got everything."""
+    """A line for each receiver that has not got everything, as far as is known here."""
+    from bulkmail.engine.webhooks import ELSEWHERE
+
     for one in progress:
-        if one.waiting_bytes or one.problem:
+        if one.problem == ELSEWHERE:
+            yield f"{one.url}: {one.problem}"
+        elif one.waiting_bytes or one.problem:
             yield f"{one.url} has not got {one.waiting_bytes:,} bytes of events{f': {one.problem}' * bool(one.problem)}"
 
 

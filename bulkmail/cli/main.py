@@ -57,6 +57,13 @@ class Part(StrEnum):
     ALL = "all"
 
 
+class MailKind(StrEnum):
+    """What `init` makes."""
+
+    MARKETING = "marketing"
+    TRANSACTIONAL = "transactional"
+
+
 class Keep(StrEnum):
     """What `sandbox` keeps of the mail it takes."""
 
@@ -248,23 +255,136 @@ def doctor(
 
 
 @app.command()
+def bench(
+    campaign: Annotated[str | None, typer.Argument(metavar="[CAMPAIGN]", help="Measure with this campaign.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="About how long it may take.")] = 10.0,
+    signers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that compose and sign. Default: one less than the cores.")
+    ] = None,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Say what this machine can send and what keeps it from more: signing, disk, DNS or limits. Mails nobody."""
+    with reported():
+        from bulkmail.cli import bench as verb
+
+        verb.bench(campaign, seconds=seconds, json=json, state=state, signers=signers)
+
+
+@app.command()
 def preview(
     campaign: CampaignFile,
     row: Annotated[int | None, typer.Option(min=1, help="The recipient in this row, counted from 1.")] = None,
+    rows: Annotated[str | None, typer.Option(metavar="1,5", help="With --browser or --png: several rows.")] = None,
     address: Annotated[str | None, typer.Option(help="The recipient with this address.")] = None,
     part: Annotated[Part, typer.Option(help="What to print.")] = Part.SOURCE,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Open a local page: page, text and source, recipients side by side.")
+    ] = False,
+    png: Annotated[
+        bool, typer.Option("--png", help="Take pictures as on a desktop and on a phone, with headless Chromium.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write message.eml, body.html, images and body.txt there.")
     ] = None,
     state: State = None,
 ) -> None:
-    """Show one recipient's message, exactly as it is sent (without --row or --address: the first)."""
+    """Show one recipient's message, exactly as it is sent (without --row or --address: the first).
+
+    With --browser or --png as recipients see it; without --rows for some that differ.
+    """
     if row is not None and address is not None:
         raise typer.BadParameter("give --row or --address, not both")
+    if rows is not None and not (browser or png):
+        raise typer.BadParameter("several rows are for --browser and --png; one is --row", param_hint="--rows")
+    numbers = _row_numbers(rows) + (() if row is None else (row,))
     with reported():
-        from bulkmail.cli import preview as verb
+        if browser or png:
+            from bulkmail.cli.showing import show
 
-        verb.preview(campaign, row=row, address=address, part=part.value, folder=out, state=state)
+            show(campaign, rows=numbers, address=address, browser=browser, png=png, folder=out, state=state)
+        else:
+            from bulkmail.cli import preview as verb
+
+            verb.preview(campaign, row=row, address=address, part=part.value, folder=out, state=state)
+
+
+def _row_numbers(text: str | None) -> tuple[int, ...]:
+    numbers = text.split(",") if text else []
+    if not all(number.strip().isdigit() and int(number) for number in numbers):
+        raise typer.BadParameter("write numbers such as 1,5", param_hint="--rows")
+    return tuple(int(number) for number in numbers)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make, and the campaign's name.")],
+    kind: Annotated[MailKind, typer.Option(help="What it is for.")] = MailKind.MARKETING,
+) -> None:
+    """Begin a campaign: a folder that passes `check` and can be sent in the sandbox at once."""
+    with reported():
+        from bulkmail.cli import init as verb
+
+        verb.init(name, kind=kind.value)
+
+
+@app.command()
+def test(
+    campaign: CampaignFile,
+    to: Annotated[list[str], typer.Option(metavar="ADDRESS", help="Who gets the messages; repeat for more.")],
+    rows: Annotated[
+        str | None, typer.Option(metavar="1,5", help="Of these rows, counted from 1. Default: the first.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Of the row with this address.")] = None,
+    prefix: Annotated[str, typer.Option(help="Put before the subject, such as [test].")] = "",
+    json: Json = False,
+    state: State = None,
+) -> None:
+    """Send rendered messages of chosen rows to yourself, by the real route and apart from any run.
+
+    Exit codes: 0 delivered, 3 not all were, 2 the input is wrong.
+    """
+    chosen = _row_numbers(rows)
+    with reported():
+        from bulkmail.cli import trial
+
+        code = trial.test(campaign, to=to, rows=chosen, address=address, prefix=prefix, state=state, json=json)
+        raise typer.Exit(code)
+
+
+@app.command()
+def pause(
+    campaign: CampaignFile,
+    reason: Annotated[str, typer.Option(help="Why, in your words.")] = "ordered",
+    state: State = None,
+) -> None:
+    """Let a run begin no more messages, within a second and over restarts, until `resume`."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.pause(campaign, reason=reason, state=state)
+
+
+@app.command()
+def resume(campaign: CampaignFile, state: State = None) -> None:
+    """Let a run that was paused go on."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.resume(campaign, state=state)
+
+
+@app.command()
+def cancel(
+    campaign: CampaignFile,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    state: State = None,
+) -> None:
+    """End a run for good: who has not got the mail by now will not."""
+    with reported():
+        from bulkmail.cli import life
+
+        life.cancel(campaign, yes=yes, state=state)
 
 
 @app.command()

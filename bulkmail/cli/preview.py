@@ -8,7 +8,6 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
 
-from bulkmail.address import AddressError, comparison_key, parse_address
 from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out, safe
 from bulkmail.composition import compile_for
@@ -16,9 +15,7 @@ from bulkmail.config.load import load_campaign
 from bulkmail.content.headers import readable
 from bulkmail.content.program import body_text
 from bulkmail.errors import CampaignError
-from bulkmail.model.campaign import Campaign
-from bulkmail.model.recipient import Recipient, RejectedRow
-from bulkmail.preflight.rows import rows_of
+from bulkmail.preflight.rows import find_recipient
 from bulkmail.preflight.specimen import make_specimen, signer_at_hand
 from bulkmail.store.locate import state_for_campaign
 
@@ -30,7 +27,7 @@ def preview(
     campaign = load_campaign(file)
     program = compile_for(campaign)
     signer, unsigned = signer_at_hand(campaign, state_for_campaign(campaign.file, state))
-    recipient = _find(campaign, row, address)
+    recipient = find_recipient(campaign, row, address)
     problem = program.problem(recipient.fields)
     if problem is not None:
         raise CampaignError(f"{recipient.address}: {problem}", file=recipient.source, line=recipient.line)
@@ -47,30 +44,6 @@ def preview(
         sys.stdout.buffer.flush()
     else:
         _print(message, part)
-
-
-def _find(campaign: Campaign, number: int | None, address: str | None) -> Recipient:
-    """The recipient that was asked for; the first that can be one where none was."""
-    try:
-        wanted = comparison_key(parse_address(address)) if address is not None else None
-    except AddressError as error:
-        raise CampaignError(f"{address}: {error}", path="--address") from None
-    rows = 0
-    for found in rows_of(campaign):
-        rows += 1
-        if isinstance(found, RejectedRow):
-            if rows == number:
-                raise CampaignError(f"{found.address}: {found.reason}", file=found.source, line=found.line)
-        elif number is not None:
-            if rows == number:
-                return found
-        elif wanted is None or comparison_key(parse_address(found.address)) == wanted:
-            return found
-    if number is not None:
-        raise CampaignError(f"there is no row {number:,}; the recipients have {rows:,}", path="--row")
-    if address is not None:
-        raise CampaignError(f"{address} is in none of the {rows:,} rows", path="--address")
-    raise CampaignError("the recipients have no row that mail can be made of", file=campaign.file, path="recipients")
 
 
 def _parsed(message: bytes) -> EmailMessage:

@@ -25,6 +25,7 @@ from bulkmail.config.load import load_campaign, placing_errors
 from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.engine.ways import Ways
+from bulkmail.engine.webhooks import ELSEWHERE
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
 from bulkmail.outbound import transports_of
@@ -117,7 +118,7 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
             file = campaign.file or ""
             push = command("events", "push", near(Path(file)), directory=directory, campaign=file)
             for line in unposted(sending.webhooks.progress if sending.webhooks is not None else ()):
-                err().print(f"{line}; `{push}` goes on with it")
+                err().print(line if line.endswith(ELSEWHERE) else f"{line}; `{push}` goes on with it")
             maildir = sending.sandbox.maildir if sending.sandbox is not None else None
             return Sent(
                 summary=summary,

@@ -3,16 +3,21 @@
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvloop
 
+from bulkmail.cli.events import unposted
 from bulkmail.cli.output import safe
 from bulkmail.clock import SystemClock
 from bulkmail.config.load import load_campaign
+from bulkmail.config.secrets import Target, webhook_targets
 from bulkmail.engine.incoming import Taken
 from bulkmail.engine.returns import Reader
 from bulkmail.engine.unsubscribing import Wish
+from bulkmail.engine.webhooks import WebhookThread
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
 from bulkmail.serve.server import Listeners, Notes, Where
@@ -22,6 +27,8 @@ from bulkmail.store.suppressions import Suppressions
 
 SMTP_PORT, HTTP_PORT = 2525, 8080
 OFF = "off"
+WEBHOOK_GRACE_SECONDS = 5.0
+WEBHOOK_LOOK_SECONDS = 1.0
 
 
 def serve(
@@ -47,17 +54,32 @@ def serve(
                 hint="name a campaign, or a --config with bounces: [ADDRESS]; or --smtp off",
             )
         where_smtp = None
+    hooks: dict[str, Sequence[Target]] = {}
+    for campaign in campaigns:
+        known = {target.hook.url: target for target in (*hooks.get(campaign.campaign, ()), *webhook_targets(campaign))}
+        hooks[campaign.campaign] = tuple(known.values())
     directory = _directory(campaigns, config, state)
     Suppressions.open(directory).close()
-    uvloop.run(_listen(directory, settings, where_smtp, where_http, quiet=quiet))
+    uvloop.run(_listen(directory, settings, where_smtp, where_http, hooks, quiet=quiet))
 
 
-async def _listen(directory: Path, settings: ServeFile, smtp: Where | None, http: Where | None, *, quiet: bool) -> None:
+async def _listen(
+    directory: Path,
+    settings: ServeFile,
+    smtp: Where | None,
+    http: Where | None,
+    hooks: Mapping[str, Sequence[Target]],
+    *,
+    quiet: bool,
+) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     notes = Notes(mail=_nothing, wish=_nothing) if quiet else Notes(mail=_tell_mail, wish=_tell_wish)
-    async with Listeners(directory, settings, SystemClock, smtp=smtp, http=http, notes=notes) as listeners:
+    async with (
+        _posting(directory, hooks, quiet=quiet),
+        Listeners(directory, settings, SystemClock, smtp=smtp, http=http, notes=notes) as listeners,
+    ):
         where = []
         if smtp is not None:
             where.append(f"SMTP on {smtp.host}:{listeners.smtp_port}")
@@ -66,6 +88,31 @@ async def _listen(directory: Path, settings: ServeFile, smtp: Where | None, http
         print(f"listening: {', '.join(where)}; Ctrl-C stops in order", flush=True)
         await stopped.wait()
     print("stopped; all that was answered is recorded", flush=True)
+
+
+@asynccontextmanager
+async def _posting(directory: Path, hooks: Mapping[str, Sequence[Target]], *, quiet: bool) -> AsyncIterator[None]:
+    """Post events beside what is within, what came in last among them; what cannot be posted is told."""
+    thread = WebhookThread(directory, hooks, clock=SystemClock)
+    thread.start()
+    telling = asyncio.create_task(_tell_problems(thread, quiet=quiet))
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.to_thread(thread.stop, WEBHOOK_GRACE_SECONDS)
+        for line in unposted(thread.progress):
+            print(safe(line), file=sys.stderr, flush=True)
+
+
+async def _tell_problems(thread: WebhookThread, *, quiet: bool) -> None:
+    told = [""] * len(thread.progress)
+    while told and not quiet:
+        await asyncio.sleep(WEBHOOK_LOOK_SECONDS)
+        for position, one in enumerate(thread.progress):
+            if one.problem != told[position]:
+                told[position] = one.problem
+                print(f"{safe(one.url)}: {safe(one.problem) or 'takes events again'}", file=sys.stderr, flush=True)
 
 
 def _where(text: str, option: str, port: int) -> Where | None:

@@ -13,7 +13,9 @@ from bulkmail.cli.tally import came_back
 from bulkmail.clock import SystemClock, rfc3339
 from bulkmail.errors import StateError
 from bulkmail.model.delivery import CAME_BACK, Disposition, Summary
+from bulkmail.store.chunks import HELD_SECONDS
 from bulkmail.store.directory import owner_of
+from bulkmail.store.orders import Kind, standing_order
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView
 
@@ -64,7 +66,14 @@ def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
         summaries = {run.number: summary_of(view, run) for run in runs}
     if json:
         listed = [
-            _status(run, summaries[run.number], dues[run.number], _came_back(directory, run), running=pid is not None)
+            _status(
+                run,
+                summaries[run.number],
+                dues[run.number],
+                _came_back(directory, run),
+                running=pid is not None,
+                paused=is_paused(directory, run),
+            )
             for run in runs
         ]
         print_json(msgspec.to_builtins(Status(directory=str(directory), sending_process=pid, runs=listed)))
@@ -76,7 +85,17 @@ def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
         return
     console.print()
     now = SystemClock.time()
-    rows = [_row(run, summaries[run.number], dues[run.number], now, running=pid is not None) for run in runs]
+    rows = [
+        _row(
+            run,
+            summaries[run.number],
+            dues[run.number],
+            now,
+            running=pid is not None,
+            paused=is_paused(directory, run),
+        )
+        for run in runs
+    ]
     head = ("run", "state", "recipients", "delivered", "deferred", "bounced", "expired", "in doubt", "when")
     console.print(table(head, rows, columns=console.width, numbers=(2, 3, 4, 5, 6, 7)))
     answered = [(run.id, back) for run in runs if (back := _came_back(directory, run))]
@@ -114,15 +133,23 @@ def next_due(view: StoreView, run: Run) -> float | None:
     return min((due for due in dues if due is not None), default=None)
 
 
+def is_paused(directory: Path, run: Run) -> bool:
+    """Whether somebody, or the canary, has ordered a pause."""
+    order = standing_order(directory, run.id)
+    return order is not None and order.kind is Kind.PAUSE
+
+
 def _came_back(directory: Path, run: Run) -> Counter[str]:
     return Counter(event.event for event in came_back(directory, run))
 
 
-def _status(run: Run, summary: Summary, due: float | None, back: Counter[str], *, running: bool) -> RunStatus:
+def _status(
+    run: Run, summary: Summary, due: float | None, back: Counter[str], *, running: bool, paused: bool
+) -> RunStatus:
     return RunStatus(
         run=run.id,
         campaign=run.campaign,
-        state=state_word(run, running=running),
+        state=state_word(run, running=running, paused=paused),
         created=rfc3339(run.created),
         finished=None if run.finished is None else rfc3339(run.finished),
         recipients=summary.recipients,
@@ -141,8 +168,8 @@ def _status(run: Run, summary: Summary, due: float | None, back: Counter[str], *
     )
 
 
-def _row(run: Run, summary: Summary, due: float | None, now: float, *, running: bool) -> list[str | Text]:
-    cells: list[str | Text] = [run.id, state_word(run, running=running), f"{summary.recipients:,}"]
+def _row(run: Run, summary: Summary, due: float | None, now: float, *, running: bool, paused: bool) -> list[str | Text]:
+    cells: list[str | Text] = [run.id, state_word(run, running=running, paused=paused), f"{summary.recipients:,}"]
     for name in ("delivered", "deferred", "bounced", "expired", "in_doubt"):
         count = getattr(summary, name)
         cells.append(Text(f"{count:,}", COLOURS[name] if count else "dim"))
@@ -151,14 +178,22 @@ def _row(run: Run, summary: Summary, due: float | None, now: float, *, running: 
     elif due is None:
         cells.append(f"begun {local_time(run.created)}")
     else:
-        cells.append("next try now" if due <= now else f"next try in {span(due - now)}")
+        cells.append(_next_try(due - now))
     return cells
 
 
-def state_word(run: Run, *, running: bool) -> str:
+def _next_try(seconds: float) -> str:
+    if seconds > HELD_SECONDS / 2:
+        return "when its first recipients have shown that it can"
+    return "next try now" if seconds <= 0 else f"next try in {span(seconds)}"
+
+
+def state_word(run: Run, *, running: bool, paused: bool = False) -> str:
     """A run that nobody sends is stopped, wherever it stands."""
     if run.state.ended:
         return run.state.value
+    if paused:
+        return "paused"
     if not running:
         return "stopped"
     return "reading" if run.state is RunState.INTAKE else "sending"

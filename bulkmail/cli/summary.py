@@ -36,6 +36,8 @@ def print_summary(
     reasons = _reasons(directory, campaign.campaign)
     if summary.state == "finished":
         head = "finished: every recipient is final"
+    elif summary.state == "cancelled":
+        head = f"cancelled: {summary.deferred:,} of {summary.recipients:,} recipients will get nothing"
     else:
         head = f"stopped: {summary.deferred:,} of {summary.recipients:,} recipients are still open"
     console.print(Text.assemble(("run " + summary.run, "bold"), f" {head}"))

@@ -6,6 +6,8 @@ said by `bulkmail check`, not here.
 
 import re
 from collections.abc import Collection
+from datetime import UTC, tzinfo
+from urllib.parse import urlsplit
 
 from bulkmail.address import MAX_LOCAL_OCTETS, Address, AddressError, parse_address, parse_domain, parse_mailbox
 from bulkmail.config.document import quoted
@@ -13,6 +15,7 @@ from bulkmail.config.findings import Findings, key_path, nearest
 from bulkmail.config.ways import check_relays, check_routes, dns_name, folded_name, is_ip, relays_in_use
 from bulkmail.model.campaign import CampaignFile, Delivery, contents_of
 from bulkmail.model.delivery import EVENT_NAMES
+from bulkmail.policy.schedule import moment_of, window_of, zone_of
 
 # VERP adds "+" and a token of 32 characters to the local part of the return path.
 VERP_OCTETS = 33
@@ -51,6 +54,7 @@ def check_meaning(campaign: CampaignFile, findings: Findings) -> None:
         _check_places(path, places.sites, places.domains, findings)
     _check_feedback(campaign, findings)
     _check_content(campaign, findings)
+    _check_schedule(campaign, findings)
 
 
 def _check_sender(campaign: CampaignFile, findings: Findings) -> None:
@@ -168,6 +172,33 @@ def _check_content(campaign: CampaignFile, findings: Findings) -> None:
         findings.add("send_at", f"{quoted(campaign.send_at)} is no name of a field")
     if campaign.tracking is not None and not re.match(r"https://[^/?#\s]+[^?#\s]*\Z", campaign.tracking.url):
         findings.add("tracking.url", f"{quoted(campaign.tracking.url)} is no https URL without ? and #")
+
+
+def _check_schedule(campaign: CampaignFile, findings: Findings) -> None:
+    schedule = campaign.schedule
+    if schedule is None:
+        return
+    if schedule.at is None and schedule.window is None:
+        findings.add("schedule", "at or window is needed")
+    if schedule.timezone is not None and not _variable(schedule.timezone):
+        findings.add("schedule.timezone", f"{quoted(schedule.timezone)} is no name of a field")
+    if schedule.window is None and (schedule.timezone is not None or schedule.days):
+        findings.add("schedule", "timezone and days belong to a window", hint='add window: "09:00-17:00"')
+    zone: tzinfo = UTC
+    try:
+        zone = zone_of(schedule.default_timezone)
+    except ValueError as error:
+        findings.add("schedule.default_timezone", str(error))
+    try:
+        if schedule.at is not None:
+            moment_of(schedule.at, zone)
+    except ValueError as error:
+        findings.add("schedule.at", str(error))
+    try:
+        if schedule.window is not None:
+            window_of(schedule.window)
+    except ValueError as error:
+        findings.add("schedule.window", str(error))
 
 
 def _check_unsubscribe(campaign: CampaignFile, findings: Findings) -> None:
@@ -298,8 +329,8 @@ def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
             findings.add(f"feedback.trusted_reporters[{index}]", f"{quoted(domain)}: {error}")
     for index, hook in enumerate(campaign.webhooks):
         path = f"webhooks[{index}]"
-        scheme, _, rest = hook.url.partition("://")
-        if scheme not in ("https", "http") or not rest.partition("/")[0] or _control(hook.url) or " " in hook.url:
+        scheme = hook.url.partition("://")[0]
+        if scheme not in ("https", "http") or _control(hook.url) or " " in hook.url or not _host_in(hook.url):
             findings.add(f"{path}.url", f"{quoted(hook.url)} is no https URL")
         elif scheme == "http" and not hook.allow_private:
             findings.add(f"{path}.url", "http carries events in clear", hint="use https, or allow_private in a test")
@@ -312,3 +343,12 @@ def _check_feedback(campaign: CampaignFile, findings: Findings) -> None:
                 meant = nearest(name, EVENT_NAMES)
                 hint = f"did you mean {meant}?" if meant else f"known are {', '.join(EVENT_NAMES)}"
                 findings.add(f"{path}.events", f"{quoted(name)} is no event", hint=hint)
+
+
+def _host_in(url: str) -> bool:
+    """Whether there is a host, and a port that can be one where there is any."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False

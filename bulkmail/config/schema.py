@@ -4,9 +4,9 @@ from typing import Any
 
 from msgspec import inspect
 
-from bulkmail.config.units import BYTES_PATTERN, RATE_PATTERN, SECONDS_PATTERN
+from bulkmail.config.units import BYTES_PATTERN, RATE_PATTERN, SECONDS_PATTERN, SHARE_PATTERN
 from bulkmail.model.campaign import CampaignFile
-from bulkmail.model.units import ByteCount, PerSecond, Seconds
+from bulkmail.model.units import ByteCount, PerSecond, Seconds, Share
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -26,6 +26,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "languages": "Variants of subject and content by a field, such as the recipient's language.",
         "split": "An A/B test: arms with another subject or content each.",
         "send_at": "The field with the time before which a recipient gets no mail.",
+        "schedule": "When mail may go out: from a moment on, or in a window of the recipient's day.",
+        "canary": "The first recipients, whose results decide whether the others follow.",
         "sender_address": "The postal address of the sender, which marketing mail must show.",
         "tracking": "Counting of clicks and opens; off if left out.",
         "dkim": "One DKIM signature each.",
@@ -57,6 +59,19 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "subject": "Another subject.",
         "content": "What of the content is different.",
         "weight": "Parts of the recipients, by a hash of their addresses.",
+    },
+    "Schedule": {
+        "at": "No mail before: 2027-05-01 09:00 Europe/Vienna, or with an offset, 2027-05-01T09:00:00+02:00.",
+        "window": "The hours in which mail may begin to go out, by the recipient's clock: 09:00-17:00.",
+        "timezone": "The field with the recipient's time zone: Europe/Vienna.",
+        "default_timezone": "The time zone of rows that name none, and of `at` without one.",
+        "days": "Days of the week that count: mon, tue, wed, thu, fri, sat, sun; all if left out.",
+    },
+    "Canary": {
+        "first": "The share of recipients who get the mail first, by a hash of their addresses.",
+        "wait": "How long after the last of these was tried their results are judged.",
+        "bounced": "With more bounced or expired the run is paused.",
+        "deferred": "With more still deferred the run is paused.",
     },
     "Tracking": {
         "url": "Where `bulkmail serve` answers, https.",
@@ -92,6 +107,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "tls": "Towards mail exchangers: none, opportunistic (if offered), required, or verified (with its name).",
         "sources": "Local addresses to send from; the system's choice if left out.",
         "in_doubt": "What to do where a connection ended between a message and its reply: send again, hold, believe.",
+        "intent": "What is kept of a message before it leaves: recorded outlives a crash, synced a power cut, too.",
         "retry": "Waits before the attempts after the first; the last repeats until `expire`.",
         "expire": "How long after the first attempt a recipient is given up.",
         "window": "Transactions in flight on a connection where the receiver offers CHUNKING: 1 to 64, grown from 1.",
@@ -180,6 +196,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
 
 _QUANTITIES: dict[type, tuple[str, str]] = {
     Seconds: (SECONDS_PATTERN, "A span of time: 250ms, 90s, 15m, 2h, 1d; a plain number is seconds."),
+    Share: (SHARE_PATTERN, "A percentage: 1%, 0.5%."),
     PerSecond: (RATE_PATTERN, "A rate: 500/s, 30/m, 2/h; a plain number is per second."),
     ByteCount: (BYTES_PATTERN, "A size: 512KiB, 2MiB, 10MB; a plain number is bytes."),
 }
@@ -206,7 +223,7 @@ def _schema(shape: inspect.Type, parts: dict[str, Any]) -> dict[str, Any]:
             name = shape.cls.__name__
             pattern, description = _QUANTITIES[shape.cls]
             number = {"type": "integer" if shape.cls is ByteCount else "number", "exclusiveMinimum": 0}
-            forms = [{"type": "string", "pattern": pattern}, number]
+            forms = [{"type": "string", "pattern": pattern}, *([number] if shape.cls is not Share else [])]
             parts.setdefault(name, {"title": name, "description": description, "anyOf": forms})
             return {"$ref": f"#/$defs/{name}"}
         case inspect.Metadata():

@@ -14,9 +14,9 @@ from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from bulkmail.config.document import MERGE_TAG, described, kind_of, line_of, quoted
 from bulkmail.config.findings import Findings, key_path, nearest
-from bulkmail.config.units import parse_bytes, parse_rate, parse_seconds
+from bulkmail.config.units import parse_bytes, parse_rate, parse_seconds, parse_share
 from bulkmail.model.campaign import Name
-from bulkmail.model.units import ByteCount, PerSecond, Seconds
+from bulkmail.model.units import ByteCount, PerSecond, Seconds, Share
 
 MAX_MERGED_KEYS = 10_000
 
@@ -24,6 +24,7 @@ QUANTITIES: dict[type, Callable[[str], Any]] = {
     Seconds: parse_seconds,
     PerSecond: parse_rate,
     ByteCount: parse_bytes,
+    Share: parse_share,
 }
 
 _TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
@@ -159,6 +160,13 @@ class _Reader:
     def _list(self, node: Node, shape: inspect.VarTupleType, path: str) -> Any:
         if not isinstance(node, SequenceNode):
             hint = None
+            if (
+                isinstance(node, ScalarNode)
+                and kind_of(node) != "null"
+                and isinstance(shape.item_type, inspect.StructType)
+            ):
+                # Brackets alone would not help: what is to stand in them is said.
+                return self.value(node, shape.item_type, path)
             if kind_of(node) != "null":
                 hint = 'begin it with "- "' if isinstance(node, MappingNode) else "put it in [ ]"
             return self._wrong(path, f"a list is needed, found {described(node)}", hint=hint)

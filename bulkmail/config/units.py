@@ -7,7 +7,7 @@ says what is wanted. Zero and less are refused: no setting has a use for them.
 import math
 import re
 
-from bulkmail.model.units import ByteCount, PerSecond, Seconds
+from bulkmail.model.units import ByteCount, PerSecond, Seconds, Share
 
 SPAN_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 PERIOD_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -17,6 +17,7 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 SECONDS_PATTERN = rf"^{_NUMBER} ?({'|'.join(SPAN_SECONDS)})?$"
 RATE_PATTERN = rf"^{_NUMBER}( ?/ ?({'|'.join(PERIOD_SECONDS)}))?$"
 BYTES_PATTERN = rf"^{_NUMBER} ?({'|'.join(SIZE_BYTES)})?$"
+SHARE_PATTERN = rf"^{_NUMBER} ?%$"
 
 # What a timer, a bucket and a buffer can hold with room to spare; a larger figure is a slip of the keyboard.
 _MOST_SECONDS = 10 * 365 * 86400
@@ -40,6 +41,17 @@ def parse_rate(value: str | float) -> PerSecond:
     if rate > _MOST_PER_SECOND:
         raise ValueError("more than a thousand million a second")
     return PerSecond(rate)
+
+
+def parse_share(value: str | float) -> Share:
+    """A part: a percentage with its sign."""
+    match = re.fullmatch(rf"({_NUMBER}) ?%", value.strip()) if isinstance(value, str) and len(value) <= 100 else None
+    if match is None:
+        raise ValueError("a percentage such as 1% is needed")
+    share = float(match[1]) / 100
+    if not 0 < share <= 1:
+        raise ValueError("must be more than 0% and at most 100%")
+    return Share(share)
 
 
 def parse_bytes(value: str | float) -> ByteCount:

@@ -89,7 +89,7 @@ def _check_way(route: DomainRoute, path: str, findings: Findings) -> None:
 
 def _check_relay(relay: Relay, path: str, findings: Findings) -> None:
     if not dns_name(relay.host) and not is_ip(relay.host):
-        findings.add(f"{path}.host", f"{quoted(relay.host)} is no host name", hint="the port has a key of its own")
+        findings.add(f"{path}.host", f"{quoted(relay.host)} is no host name", hint=_better_host(relay.host))
     given = [name for name in SECRETS if getattr(relay, name) is not None]
     if relay.username is None:
         for name in given:
@@ -123,6 +123,13 @@ def _check_login(relay: Relay, path: str, findings: Findings) -> None:
     elif relay.tls == "none" and relay.auth not in DISCREET_MECHANISMS:
         what = "token" if token else "password"
         findings.add(f"{path}.tls", f"none would send the {what} in clear", hint="use starttls or implicit")
+
+
+def _better_host(text: str) -> str:
+    folded = folded_name(text)
+    if folded != text.lower() and dns_name(folded):
+        return f"in the DNS it is {folded}"
+    return "the port has a key of its own"
 
 
 def folded_name(name: str) -> str:

@@ -26,6 +26,7 @@ from bulkmail.model.campaign import Campaign
 from bulkmail.native.assembly import Assembler
 
 LIST_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")  # RFC 2919 §3, without quoted forms
+TOKEN_AT_END = re.compile(r"/\{\{\s*token\s*\}\}$")
 MAILTO_SUBJECT = "?subject=unsubscribe%20{{ token }}"
 # Beside eight times the largest message, which is what its text can need: for what each value needs at the most.
 MEMORY_MARGIN = 64 * 1024 * 1024
@@ -261,6 +262,8 @@ class Compiler:
                 text += MAILTO_SUBJECT
         elif not text.startswith(("https://", "http://")):
             raise self.error(key, "must begin with https://", hint="fields are percent-encoded, only the path can vary")
+        else:
+            text += self.page_language(text)
         source = Source(text=text, mode=Mode.URL, file=self.campaign.file, path=key)
         template = self.templates.parse(source, known=self.columns, built_in=WITHOUT_URL)
         for part in template.parts:
@@ -268,6 +271,13 @@ class Compiler:
             if wrong is not None:
                 raise self.error(key, f"{wrong[0]!r} may not stand in a URL", hint="percent-encode it")
         return template
+
+    def page_language(self, url: str) -> str:
+        """Tells the page behind the link its reader's language, which its token cannot tell without telling more."""
+        languages = self.campaign.languages
+        if languages is None or not languages.by.isidentifier() or not TOKEN_AT_END.search(url) or "?" in url:
+            return ""
+        return f"?lang={{{{ {languages.by} | default('') }}}}"
 
     def list_id(self) -> str | None:
         campaign = self.campaign

@@ -1,6 +1,7 @@
 """Examine each relay: its secret, its address, TLS and certificate, login, and whether it takes our sender."""
 
 import asyncio
+import ssl
 
 import aiosmtplib
 
@@ -8,10 +9,13 @@ from bulkmail.config.secrets import password_of
 from bulkmail.doctor import probe
 from bulkmail.doctor.finding import Finding, advice, fine, problem, unknown
 from bulkmail.doctor.scene import Scene
+from bulkmail.engine.router import Unroutable, addresses_of_host
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Relay
+from bulkmail.model.delivery import Reason
+from bulkmail.net.tls import client_context
 from bulkmail.net.tokens import TokenError, TokenSource
-from bulkmail.outbound import relays_of
+from bulkmail.outbound import relays_of, verifies
 from bulkmail.smtp.sasl import Credentials
 
 EXPIRES_SOON_SECONDS = 14 * 86_400.0
@@ -38,8 +42,19 @@ async def _examine(scene: Scene, campaign: Campaign, relay: Relay, path: str, se
                 remedy=(error.hint if isinstance(error, CampaignError) else None) or f"mend {path}",
             )
         ]
-    addresses = await scene.lookups.addresses(relay.host)
-    if not addresses.records:
+    try:
+        context = _context(scene, campaign, relay, credentials)
+    except OSError as error:
+        return [
+            problem(
+                "relay.client-certificate",
+                f"the certificate to show to {place} cannot be used",
+                f"{relay.certificate}: {error.strerror or error}",
+                remedy=f"{path}.certificate and key are PEM files that belong together, the key without a pass phrase",
+            )
+        ]
+    addresses = await addresses_of(scene, campaign, relay)
+    if isinstance(addresses, Unroutable):
         return [
             problem(
                 "relay.unresolved",
@@ -49,7 +64,7 @@ async def _examine(scene: Scene, campaign: Campaign, relay: Relay, path: str, se
             )
         ]
     try:
-        client = await _reach(scene, relay, addresses.records)
+        client = await _reach(scene, relay, addresses, context)
     except probe.NotReached as error:
         return [
             problem(
@@ -62,7 +77,7 @@ async def _examine(scene: Scene, campaign: Campaign, relay: Relay, path: str, se
     except probe.FAILURES as error:
         return [_tls_or_greeting(relay, place, error)]
     try:
-        return await _talk(scene, client, relay, credentials, place, sender)
+        return await _talk(scene, client, relay, credentials, place, sender, context)
     except probe.FAILURES as error:
         return [
             problem(
@@ -81,9 +96,26 @@ async def _credentials(relay: Relay, campaign: Campaign, path: str) -> Credentia
     return Credentials(relay.username, password_of(relay, file=campaign.file, path=path) or "")
 
 
-async def _reach(scene: Scene, relay: Relay, addresses: tuple[str, ...]) -> aiosmtplib.SMTP:
+def _context(scene: Scene, campaign: Campaign, relay: Relay, credentials: Credentials | None) -> ssl.SSLContext:
+    """What the relay has to prove, and is shown, is what the engine asks for and shows. Raises OSError."""
+    verify = verifies(campaign.delivery, login=credentials is not None)
+    if verify and relay.certificate is None:
+        return scene.certificates
+    return client_context(
+        verify=verify, authorities=campaign.tls.authorities, certificate=relay.certificate, key=relay.key
+    )
+
+
+async def addresses_of(scene: Scene, campaign: Campaign, relay: Relay) -> tuple[str, ...] | Unroutable:
+    """As the engine finds them: a relay may stand in /etc/hosts, where no name servers are given."""
+    if not campaign.dns.servers:
+        return await addresses_of_host(relay.host)
+    found = await scene.lookups.addresses(relay.host)
+    return found.records or Unroutable(Reason.DNS, found.explanation)
+
+
+async def _reach(scene: Scene, relay: Relay, addresses: tuple[str, ...], context: ssl.SSLContext) -> aiosmtplib.SMTP:
     failure = probe.NotReached(relay.host)
-    context = scene.certificates if relay.tls == "implicit" else None
     for ip in addresses[:3]:
         try:
             return await probe.connected(
@@ -92,7 +124,7 @@ async def _reach(scene: Scene, relay: Relay, addresses: tuple[str, ...]) -> aios
                 relay.port,
                 source=scene.sources[0].address,
                 ehlo=str(scene.sources[0].ehlo),
-                tls=context,
+                tls=context if relay.tls == "implicit" else None,
                 seconds=scene.connect_seconds,
             )
         except probe.NotReached as error:
@@ -122,14 +154,21 @@ def _tls_or_greeting(relay: Relay, place: str, error: BaseException) -> Finding:
 def _bad_certificate(place: str, distrust: str) -> Finding:
     return problem(
         "relay.certificate",
-        f"the certificate of {place} is not to be trusted; no password is sent to it",
+        f"the certificate of {place} is not to be trusted; nothing is sent to it",
         distrust,
-        remedy="name the relay as its certificate does, or have the certificate (and its chain) mended",
+        remedy="name the relay as its certificate does, have the certificate (and its chain) mended, or name the roots "
+        "of its owner's in tls.authorities",
     )
 
 
 async def _talk(
-    scene: Scene, client: aiosmtplib.SMTP, relay: Relay, credentials: Credentials | None, place: str, sender: str
+    scene: Scene,
+    client: aiosmtplib.SMTP,
+    relay: Relay,
+    credentials: Credentials | None,
+    place: str,
+    sender: str,
+    context: ssl.SSLContext,
 ) -> list[Finding]:
     findings = []
     if relay.tls == "starttls":
@@ -143,7 +182,7 @@ async def _talk(
                 )
             ]
         try:
-            await probe.secure(client, relay.host, scene.certificates)
+            await probe.secure(client, relay.host, context)
         except probe.FAILURES as error:
             distrust = probe.distrust_of(error)
             if distrust is not None:
@@ -186,6 +225,12 @@ async def _talk(
     return findings
 
 
+def _login_of(relay: Relay) -> str:
+    if relay.auth is not None:
+        return f"auth: {relay.auth}"
+    return "a token" if relay.token_command is not None else "a password"
+
+
 async def _login(client: aiosmtplib.SMTP, relay: Relay, credentials: Credentials, place: str) -> Finding | None:
     offered = {mechanism.lower() for mechanism in client.supported_auth_methods}
     announced = client.last_ehlo_response.message.lower() if client.last_ehlo_response else ""
@@ -201,18 +246,19 @@ async def _login(client: aiosmtplib.SMTP, relay: Relay, credentials: Credentials
     )
     usable = sorted(wanted & offered & _KNOWN_TO_PROBE)
     if not usable:
-        if (relay.auth is not None and relay.auth in announced) or (
-            "scram-sha-256" in announced and not credentials.token
-        ):
+        untried = (
+            {relay.auth} if relay.auth is not None else {"oauthbearer"} if credentials.token else {"scram-sha-256"}
+        )
+        if any(name in announced.split() for name in untried):
             return unknown(
                 "relay.login-untried",
                 f"the login at {place} was not tried: the probe knows no mechanism of those offered",
-                ", ".join(sorted(offered)) or "SCRAM-SHA-256",
+                ", ".join(sorted(offered | untried)),
                 remedy="send to one address of your own to try it: bulkmail send --limit 1",
             )
         return problem(
             "relay.mechanism",
-            f"the relay {place} offers no mechanism that fits auth: {relay.auth or 'a password'}",
+            f"the relay {place} offers no mechanism that fits {_login_of(relay)}",
             ", ".join(sorted(offered)),
             remedy=f"set auth to one of those, or leave it out: {', '.join(sorted(offered))}",
         )

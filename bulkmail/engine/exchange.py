@@ -49,6 +49,8 @@ class Exchange:
         self.connections = 0
         self.closed_until = 0.0
         self.failed_connects = 0
+        # Whether the scheduler was told, since it last handed something out, that there is little left.
+        self.told_low = False
 
     @property
     def waiting(self) -> int:
@@ -91,6 +93,7 @@ class Exchange:
         )
 
     def put(self, work: Iterable[Work]) -> None:
+        self.told_low = False
         before = len(self.backlog)
         self.backlog.extend(work)
         self._count(len(self.backlog) - before)

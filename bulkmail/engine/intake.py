@@ -11,14 +11,16 @@ from concurrent.futures import Executor
 
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
 from bulkmail.clock import Clock, rfc3339
+from bulkmail.content.errors import ContentError
 from bulkmail.content.program import Program
 from bulkmail.engine.statistics import Statistics
+from bulkmail.engine.timing import Timing
 from bulkmail.events.log import EventLog
 from bulkmail.model.delivery import Disposition, Event, Reason
 from bulkmail.model.recipient import PlainBatch, Recipient, RejectedRow
 from bulkmail.native.hashset import AddressSet
 from bulkmail.native.rows import group
-from bulkmail.store.chunks import NewChunk
+from bulkmail.store.chunks import HELD_SECONDS, NewChunk
 from bulkmail.store.runs import IntakeProgress, Run
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
@@ -48,6 +50,7 @@ class Intake:
         event_log: EventLog,
         statistics: Statistics,
         *,
+        timing: Timing,
         clock: Clock,
         publish: Callable[[Sequence[Event]], None],
     ) -> None:
@@ -57,6 +60,7 @@ class Intake:
         self._suppressions = suppressions
         self._event_log = event_log
         self._statistics = statistics
+        self._timing = timing
         self._clock = clock
         self._seen = AddressSet()
         self._rows = 0
@@ -112,13 +116,14 @@ class Intake:
             try:
                 address = parse_address(row.address)
                 problem = self._program.problem(row.fields)
-            except AddressError as error:
+                key = comparison_key(address)
+                due = self._timing.due(row.fields, key.encode())
+            except (AddressError, ContentError) as error:
                 problem = str(error)
             if problem is not None:
                 if not replayed:
                     self._reject(row.address, f"{row.source}:{row.line}: {problem}")
                 continue
-            key = comparison_key(address)
             if not self._seen.add(key.encode()):
                 if not replayed:
                     self._statistics.duplicates += 1
@@ -130,7 +135,8 @@ class Intake:
             if self._suppressions.contains(key, row.list):
                 self._suppressed(wire_address(address))
                 continue
-            due = self._program.send_time(row.fields) if self._program.send_at is not None else 0.0
+            if self._program.send_at is not None:
+                due = max(due, self._program.send_time(row.fields) + (HELD_SECONDS if due >= HELD_SECONDS else 0.0))
             addresses, rows_kept = self._groups[list_name, due].setdefault(address.domain, ([], []))
             addresses.append(wire_address(address))
             rows_kept.append(self._program.encode_row(row.fields))
@@ -156,7 +162,13 @@ class Intake:
                     if unwanted and wanted[position]:
                         wanted[position] = False
                         self._suppressed(batch.addresses[position])
-            group(batch.addresses, batch.rows, wanted, self._groups[batch.list or "", 0.0])
+            due = self._timing.common
+            if self._timing.has_canary:
+                first = [self._timing.goes_first(key) for key in batch.keys]
+                later = [fresh and not ahead for fresh, ahead in zip(wanted, first, strict=True)]
+                group(batch.addresses, batch.rows, later, self._groups[batch.list or "", due + HELD_SECONDS])
+                wanted = [fresh and ahead for fresh, ahead in zip(wanted, first, strict=True)]
+            group(batch.addresses, batch.rows, wanted, self._groups[batch.list or "", due])
 
     async def _finish(self, thread: Executor) -> None:
         await asyncio.get_running_loop().run_in_executor(thread, self.finish)

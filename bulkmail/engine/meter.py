@@ -47,11 +47,15 @@ class CpuMeter:
             self._composing += composing_seconds
             self._signing += signing_seconds
 
+    def so_far(self) -> tuple[int, float, float]:
+        """Messages composed, and the seconds of composing and of signing them."""
+        with self._lock:
+            return self._messages, self._composing, self._signing
+
     async def spent(self) -> CpuSpent:
         """All of the run, so far."""
         store, recording = await self._read(self._store_thread), await self._read(self._sync_thread)
-        with self._lock:
-            messages, composing, signing = self._messages, self._composing, self._signing
+        messages, composing, signing = self.so_far()
         loop_seconds = time.thread_time() - self._loop
         stages = CpuSpent(
             intake=self._intake,

@@ -14,6 +14,7 @@ from bulkmail.content.identity import Identity
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.canary import CanaryWatch
 from bulkmail.engine.composer import Composer, composes_on_loop
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
@@ -27,6 +28,7 @@ from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
+from bulkmail.engine.timing import Timing
 from bulkmail.engine.ways import Way, Ways
 from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import Work
@@ -37,6 +39,7 @@ from bulkmail.model.delivery import Event, Summary
 from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
 from bulkmail.policy.rules import RuleBook
+from bulkmail.store.orders import Kind, Order, give_order, standing_order, take_back
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
@@ -106,6 +109,8 @@ class Node:
         self._encryption = encryption
         self._stopping = False
         self._disk_full = False
+        self._paused = self._cancelled = False
+        self._canary: CanaryWatch | None = None
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._pools: dict[Exchange, Pool] = {}
@@ -126,6 +131,7 @@ class Node:
             sync_thread=self._sync_thread,
             store_thread=store_thread,
             soft_bounces=campaign.feedback.soft_bounces,
+            sync_intents=campaign.delivery.intent == "synced",
         )
         self._windows = Windows(store, self._recorder, store_thread, on_crash=self._crashed)
         own_names = [source.ehlo for source in sources if source.ehlo]
@@ -152,6 +158,7 @@ class Node:
             rng=rng,
         )
         self._recorder.on_progress = self._scheduler.progressed
+        self._recorder.on_crash = self._crashed
         self._courier.on_lane_changed = self._lane_changed
         self._composer.on_ready = lambda exchange: self._pools[exchange].kick()
         self._composer.on_failure = self._courier.compose_failed
@@ -183,6 +190,7 @@ class Node:
         if self._run.state is RunState.INTAKE:
             # What an interrupted intake said of rows that it did not store will be said again.
             self._event_log.truncate(self._run.events_offset)
+        self._look_at_orders()
         syncs = loop.create_task(self._recorder.run_syncs())
         sweeps = loop.create_task(self._sweep())
         work = loop.create_task(self._work(batches))
@@ -197,20 +205,30 @@ class Node:
         finally:
             self._stopping = True
             await self._end_of(work)
-            await self._close_connections()
-            await self._end_of(sweeps)
-            self._recorder.run_event("finished" if finished else "stopped")
-            self._recorder.close()
             try:
-                await syncs
-                await self._scheduler.release_all()
-                self._event_log.sync()
-                await self._keep_cpu()
+                await self._close_connections()
             finally:
-                self._sync_thread.shutdown()
+                # Where the journal has failed, what ends with the connections cannot be recorded.
+                await self._end_of(sweeps)
+                self._recorder.run_event(self._ending(finished))
+                self._recorder.close()
+                try:
+                    await syncs
+                    await self._scheduler.release_all()
+                    self._event_log.sync()
+                    await self._keep_cpu()
+                finally:
+                    self._sync_thread.shutdown()
         if finished:
             await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
-        return self.statistics.summary("finished" if finished else "stopped", self._clock.monotonic())
+        elif self._cancelled:
+            await self._in_store(self._store.set_state, self._run.number, RunState.CANCELLED)
+        if finished or self._cancelled:
+            take_back(self._store.path, self._run.id)
+        return self.statistics.summary(self._ending(finished), self._clock.monotonic())
+
+    def _ending(self, finished: bool) -> str:
+        return "finished" if finished else "cancelled" if self._cancelled else "stopped"
 
     def stop(self) -> None:
         """Begin no new message; replies may come in for up to DRAIN_SECONDS; then `run` returns."""
@@ -250,6 +268,7 @@ class Node:
                 self._suppressions,
                 self._event_log,
                 self.statistics,
+                timing=Timing(self._campaign, began=self._run.created),
                 clock=self._clock,
                 publish=self._recorder.publish,
             )
@@ -258,6 +277,9 @@ class Node:
                 return False
             await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
         await self._meter.sending()
+        if self._campaign.canary is not None:
+            held = await self._in_store(self._store.held, self._run.number)
+            self._canary = CanaryWatch(self._campaign.canary, held) if held else None
         self.statistics.phase = "sending"
         self._recorder.run_event("sending")
         finished = await self._scheduler.run(wait=self._options.wait)
@@ -303,7 +325,7 @@ class Node:
             self._crash.set_exception(error)
 
     def _may_begin(self) -> bool:
-        return not self._stopping and not self._disk_full
+        return not (self._stopping or self._disk_full or self._paused)
 
     def _exchanges_of(self, ways: Sequence[Way], domain: str) -> list[Exchange]:
         """The exchanges of a domain's ways, made on first use: one in a lane of each egress source."""
@@ -368,10 +390,11 @@ class Node:
             for pool in list(self._rooms.budget.holders):
                 pool.sweep(now)
             self._rooms.budget.relieve(now)
+            self._look_at_orders()
+            await self._look_at_canary(now)
             if now >= next_look:
                 next_look = now + LOOK_SECONDS
-                await self._in_store(self._store.check_in_place)
-                await self._in_store(self._suppressions.refresh)
+                await self._in_store(self._look)
                 self._drop_idle_lanes(now)
                 await self._look_at_journal()
             if now >= next_count:
@@ -379,10 +402,54 @@ class Node:
                 await self._in_store(self._encryption.tally.flush)
                 await self._keep_cpu()
 
+    def _look(self) -> None:
+        self._store.check_in_place()
+        self._suppressions.refresh()
+
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.
         with suppress(DiskFull):
             await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent())
+
+    def _look_at_orders(self) -> None:
+        """What somebody has ordered from elsewhere, in force at once."""
+        order = standing_order(self._store.path, self._run.id)
+        if order is not None and order.kind is Kind.CANCEL and not self._cancelled:
+            self._cancelled = True
+            self.stop()
+        paused = order is not None and order.kind is Kind.PAUSE
+        if paused and not self._options.wait:
+            self.stop()
+        if paused == self._paused:
+            return
+        self._paused = paused
+        self.statistics.problem = f"paused: {order.reason}" if order is not None and paused else ""
+        self._recorder.run_event("paused" if paused else "resumed", order.reason if order is not None else "")
+        if not paused:
+            self._go_on()
+
+    async def _look_at_canary(self, now: float) -> None:
+        """Let the others follow, or pause."""
+        if self._canary is None or self._paused or self._stopping:
+            return
+        verdict = self._canary.look(self.statistics.totals, now)
+        if verdict.reason:
+            give_order(
+                self._store.path,
+                self._run.id,
+                Order(kind=Kind.PAUSE, reason=verdict.reason, time=self._clock.time()),
+            )
+            self._look_at_orders()
+        elif verdict.release:
+            await self._in_store(self._store.release_held, self._run.number)
+            self._recorder.run_event("canary", f"{self._canary.held:,} recipients follow")
+            self._canary = None
+            self._go_on()
+
+    def _go_on(self) -> None:
+        for pool in self._pools.values():
+            pool.kick()
+        self._scheduler.wake()
 
     def _drop_idle_lanes(self, now: float) -> None:
         for key, lane in list(self._lanes.items()):
@@ -404,8 +471,7 @@ class Node:
             self.statistics.problem = "paused: disk full" if full else ""
             self._recorder.run_event("paused" if full else "resumed", "the disk is full" if full else "")
             if not full:
-                for pool in self._pools.values():
-                    pool.kick()
+                self._go_on()
 
     async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

@@ -15,6 +15,7 @@ from bulkmail.content.variants import Arms, arms
 from bulkmail.model.campaign import CONTENT_TEXTS, Campaign, contents_of
 
 LIMIT = "--limit"
+PINNED_WHERE_SAID = ("send_at", "schedule", "canary", "sender_address", "tracking")
 
 
 class Pins(Struct, frozen=True):
@@ -70,7 +71,7 @@ def pin(campaign: Campaign, files: Mapping[str, str], *, limit: int | None) -> P
 
 def variants_pinned(campaign: Campaign) -> dict[str, str]:
     """What is said beside files, where it is said: a run that was begun before there was such a key has none of it."""
-    said: dict[str, object] = {name: getattr(campaign, name) for name in ("send_at", "sender_address", "tracking")}
+    said: dict[str, object] = {name: getattr(campaign, name) for name in PINNED_WHERE_SAID}
     if campaign.languages is not None:
         said["languages.by"] = campaign.languages.by
         said |= {f"languages.{name}.subject": each.subject for name, each in campaign.languages.variants.items()}
@@ -78,7 +79,10 @@ def variants_pinned(campaign: Campaign) -> dict[str, str]:
     for key, content in contents_of(campaign).items():
         said |= {f"{key}.{name}": getattr(content, name) for name in ("preheader", "locale", "inline_css")}
         said |= {f"{key}.attachments[{n}]": path for n, path in enumerate(content.attachments) if is_template(path)}
-    return {name: digest(msgspec.json.encode(value)) for name, value in said.items() if value is not None}
+    # Quantities are floats with a name.
+    return {
+        name: digest(msgspec.json.encode(value, enc_hook=float)) for name, value in said.items() if value is not None
+    }
 
 
 def named_files(campaign: Campaign) -> dict[str, str]:

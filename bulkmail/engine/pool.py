@@ -18,6 +18,7 @@ from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.line import Line
 from bulkmail.engine.recorder import Recorder
+from bulkmail.errors import DiskFull, StateError
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.model.message import Message
 from bulkmail.net.connection import Connection
@@ -175,7 +176,8 @@ class Pool:
             message = exchange.take(self._clock.monotonic())
             if message is None:
                 break
-            if exchange.supply == LOW_WATER - 1:
+            if not exchange.told_low and exchange.supply < LOW_WATER:
+                exchange.told_low = True
                 rooms.on_low()
             if not rooms.courier.suppressed(self._lane, message.chunk, message.index):
                 break
@@ -193,8 +195,15 @@ class Pool:
                     rooms.budget.line.offer(self)
         return message
 
-    def begun(self, connection: Connection, messages: Sequence[Message]) -> None:
-        self._rooms.recorder.intents(messages)
+    def begun(self, connection: Connection, messages: Sequence[Message]) -> bool:
+        try:
+            return self._rooms.recorder.intents(messages, connection.release)
+        except DiskFull:
+            asyncio.get_running_loop().call_soon(connection.abort)
+        except StateError as error:
+            self._rooms.on_crash(error)
+        # Without a record nothing goes: it is held until the connection ends.
+        return True
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
         lane = self._lane

@@ -49,7 +49,8 @@ class Recorder:
     """The one writer of a run's journal and events.
 
     `on_progress(active)` is called when few recipients of a chunk are outstanding, and when none is; `subscriber`,
-    where set, gets every published event.
+    where set, gets every published event. With `sync_intents` no message is sent whole before its intent would outlive
+    a power failure; `on_crash` is called where the disk refuses that.
     """
 
     def __init__(
@@ -64,7 +65,12 @@ class Recorder:
         sync_thread: Executor,
         store_thread: Executor,
         soft_bounces: SoftBounces | None = None,
+        sync_intents: bool = False,
     ) -> None:
+        self._sync_intents = sync_intents
+        self._unsynced_intents: list[Callable[[], None]] = []
+        self._intent_sync: asyncio.Task[None] | None = None
+        self.on_crash: Callable[[BaseException], None] = lambda error: None
         self._soft_bounces = soft_bounces
         self._run = run.id
         self._run_number = run.number
@@ -95,12 +101,36 @@ class Recorder:
         """Try again to get room on a full disk; True where there is some. May be called from any thread."""
         return self._journal.prepare() and not self.full
 
-    def intents(self, messages: Sequence[Message]) -> None:
-        """The last bytes of these messages are about to be written (what makes a doubt known after a crash)."""
+    def intents(self, messages: Sequence[Message], written: Callable[[], None]) -> bool:
+        """The last bytes of these messages are about to be written (what makes a doubt known after a crash).
+
+        True where the disk has to have the record first: `written` is called when it has.
+        """
         now = self._clock.time()
         for message in messages:
             self._journal.intent(message.chunk.chunk.number, message.index, message.attempt, now)
         self._journal.flush()
+        if not self._sync_intents:
+            return False
+        self._unsynced_intents.append(written)
+        if self._intent_sync is None:
+            self._intent_sync = asyncio.get_running_loop().create_task(self._sync_intents_together())
+            self._intent_sync.add_done_callback(self._intents_synced)
+        return True
+
+    async def _sync_intents_together(self) -> None:
+        """One sync for all that came while the one before was under way."""
+        loop = asyncio.get_running_loop()
+        while self._unsynced_intents:
+            written, self._unsynced_intents = self._unsynced_intents, []
+            await loop.run_in_executor(self._sync_thread, self._journal.sync)
+            for call in written:
+                call()
+
+    def _intents_synced(self, task: "asyncio.Task[None]") -> None:
+        self._intent_sync = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.on_crash(error)
 
     def answered(self, message: Message) -> None:
         """The attempt came to nothing that concerns the recipient, who is still to be tried and not in doubt."""

@@ -18,6 +18,7 @@ from msgspec import Struct
 from bulkmail.clock import Clock
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.intake import CHUNK_RECIPIENTS
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.ways import Way
@@ -36,6 +37,10 @@ MAX_ACTIVE = 4096
 # for longer than a moment: what is left of it then waits for hosts that are slow, and those must not hold up the rest.
 MAX_TAILS = 8
 TAIL_SECONDS = 0.25
+# A destination whose chunks are gone so soon gets twice as many with its next claim, up to so many: each call of the
+# store's thread costs the loop some 2 ms, because a thread that waits for the interpreter is woken at each release.
+QUICK_SECONDS = 0.25
+MOST_TOGETHER = 8
 # How long a destination's site is taken for granted.
 SITE_SECONDS = 60.0
 # Destinations remembered before those whose time is over are dropped.
@@ -55,9 +60,13 @@ DNS_NAP_SECONDS = 1.0
 
 
 class Supply(Struct, frozen=True, kw_only=True):
-    """One round: whether anything was handed out, may be `soon`, and the seconds until there may be more."""
+    """One round: whether anything was handed out, may be `soon`, and the seconds until there may be more.
+
+    `again`: another round may find something at once.
+    """
 
     supplied: bool
+    again: bool
     soon: bool
     nap_seconds: float
 
@@ -102,6 +111,7 @@ class Scheduler:
         self._failure: BaseException | None = None
         self.disk_full = False
         self._sites: dict[str, tuple[float, Sequence[Way] | Unroutable]] = {}
+        self._claimed: dict[str, tuple[float, int]] = {}
 
     def wake(self) -> None:
         """Something changed: look again soon."""
@@ -115,10 +125,20 @@ class Scheduler:
     def progressed(self, active: ActiveChunk) -> None:
         """Few recipients of a chunk are outstanding, or none: then each has its outcome or was handed back."""
         if active.outstanding == 0:
-            if not self._idle:
+            first = not self._idle
+            if first:
                 self._idle_since = self._clock.monotonic()
             self._idle.append(active)
-        self._wake.set()
+            # The first begins the time that others are waited for; in between there is nothing to do.
+            if first or not self._few_idle:
+                self._wake.set()
+        elif not active.chunk.destination:
+            # Another chunk of the tail may be opened; a lane of its own says itself when it wants more.
+            self._wake.set()
+
+    @property
+    def _few_idle(self) -> bool:
+        return len(self._idle) < min(FOLD_TOGETHER, len(self._active))
 
     async def run(self, *, wait: bool) -> bool:
         """Supply the lanes; True when every recipient of the run is final."""
@@ -159,7 +179,7 @@ class Scheduler:
                     return True
                 if not wait and not supply.soon:
                     return False
-            if not supply.supplied or self._saturated:
+            if not supply.again or self._saturated:
                 await self._nap(min(supply.nap_seconds, FOLD_SECONDS) if self._idle else supply.nap_seconds)
         return False
 
@@ -179,6 +199,12 @@ class Scheduler:
     def _saturated(self) -> bool:
         return self._recipients >= MAX_RECIPIENTS or len(self._active) >= MAX_ACTIVE
 
+    @property
+    def _room(self) -> int:
+        """How many more chunks may be opened, at least one."""
+        free = (MAX_RECIPIENTS - self._recipients) // CHUNK_RECIPIENTS
+        return max(1, min(free, MAX_ACTIVE - len(self._active)))
+
     async def _nap(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(min(max(seconds, 0.005), MAX_NAP_SECONDS)):
@@ -188,7 +214,7 @@ class Scheduler:
 
     async def _supply(self, backlog: Sequence[Backlog]) -> Supply:
         """One round over the destinations."""
-        supplied = soon = False
+        supplied = again = soon = False
         nap_seconds = MAX_NAP_SECONDS
         for entry in backlog:
             if self._stopping or self._saturated:
@@ -197,6 +223,7 @@ class Scheduler:
                 if entry.next_due is not None:
                     nap_seconds = min(nap_seconds, max(0.0, entry.next_due - self._clock.time()))
                 continue
+            left = entry.chunks_ready
             if entry.destination:
                 wait_seconds = self._wait_of(entry.destination)
                 if wait_seconds > 0:
@@ -207,11 +234,33 @@ class Scheduler:
                 nap_seconds = min(nap_seconds, TAIL_SECONDS)
                 soon = True
                 continue
-            chunk = await self._in_store(self._store.claim, self._run_number, entry.destination, self._clock.time())
-            if chunk is not None:
+            for chunk in await self._in_store(self._claim, entry.destination, self._at_once(entry)):
                 self._hand_out(chunk)
                 supplied = True
-        return Supply(supplied=supplied, soon=soon, nap_seconds=nap_seconds)
+                left -= 1
+            # Of what is left a lane that has enough will say when it wants more; what is due later, the backlog says.
+            again = again or left <= 0 or not entry.destination or self._wait_of(entry.destination) <= 0
+        return Supply(supplied=supplied, again=again and supplied, soon=soon, nap_seconds=nap_seconds)
+
+    def _at_once(self, entry: Backlog) -> int:
+        """How many chunks to claim together: more where those claimed last were gone in no time."""
+        if not entry.destination or entry.chunks_ready < 2:
+            return 1
+        now = self._clock.monotonic()
+        then, count = self._claimed.get(entry.destination, (0.0, 1))
+        count = min(2 * count, MOST_TOGETHER, self._room) if now - then < QUICK_SECONDS else 1
+        if len(self._claimed) >= MOST_SITES:
+            self._claimed.clear()
+        self._claimed[entry.destination] = (now, count)
+        return count
+
+    def _claim(self, destination: str, count: int) -> list[OpenChunk]:
+        """Up to so many chunks of a destination; on the store's thread."""
+        now = self._clock.time()
+        chunks: list[OpenChunk] = []
+        while len(chunks) < count and (chunk := self._store.claim(self._run_number, destination, now)) is not None:
+            chunks.append(chunk)
+        return chunks
 
     @property
     def _open_tails(self) -> int:
@@ -315,8 +364,7 @@ class Scheduler:
 
     async def _fold_idle(self) -> bool:
         """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""
-        few = len(self._idle) < min(FOLD_TOGETHER, len(self._active))
-        if few and self._clock.monotonic() - self._idle_since < FOLD_SECONDS:
+        if self._few_idle and self._clock.monotonic() - self._idle_since < FOLD_SECONDS:
             return True
         idle, self._idle = self._idle, []
         try:

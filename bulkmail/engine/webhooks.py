@@ -12,7 +12,8 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -30,6 +31,9 @@ POST_SECONDS = 15.0
 POLL_SECONDS = 0.25
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 600.0
+# Where the state itself cannot be read or written, as on a full disk.
+TROUBLE_PAUSE_SECONDS = 10.0
+ELSEWHERE = "another process posts to it"
 SIGNATURE = "Bulkmail-Signature"
 TIMESTAMP = "Bulkmail-Timestamp"
 DELIVERY = "Bulkmail-Delivery"
@@ -78,7 +82,7 @@ class Pusher:
         self._target = target
         self._hook = target.hook
         self._clock = clock
-        self._file = PlaceFile(self._events, target.hook.url)
+        self._file = PlaceFile(self._events, campaign, target.hook.url)
         self._places: Places | None = None
         self._client = HttpClient(_addresses, allow_private=target.hook.allow_private, context=context, connections=1)
         self.progress = Progress(url=target.hook.url)
@@ -90,7 +94,7 @@ class Pusher:
     async def push(self) -> bool:
         """Post one batch, if there is one and the receiver may be asked; whether anything was confirmed."""
         if not self._file.hold():
-            self.progress.problem = "another process posts to it"
+            self.progress.problem = ELSEWHERE
             return False
         places = self._places
         if places is None:
@@ -178,18 +182,24 @@ class Pusher:
 
 
 class WebhookThread:
-    """Posts beside a send, in a thread with a loop of its own: the loop that sends never waits for a receiver."""
+    """Posts beside a send or a listener, in a thread with a loop of its own: theirs never waits for a receiver.
+
+    `targets` by the names of their campaigns.
+    """
 
     def __init__(
         self,
         directory: Path,
-        campaign: str,
-        targets: Sequence[Target],
+        targets: Mapping[str, Sequence[Target]],
         *,
         clock: Clock,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._pushers = [Pusher(directory, campaign, target, clock=clock, context=context) for target in targets]
+        self._pushers = [
+            Pusher(directory, campaign, target, clock=clock, context=context)
+            for campaign, several in targets.items()
+            for target in several
+        ]
         self.progress = tuple(pusher.progress for pusher in self._pushers)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -227,13 +237,20 @@ class WebhookThread:
 
 
 async def _kept_going(pusher: Pusher, stop: asyncio.Event) -> None:
-    """What goes wrong here is told, and ends the posting, never the send."""
-    try:
-        await pusher.follow(stop)
-    except (BulkmailError, OSError) as error:
-        pusher.progress.problem = str(error)
-    except Exception as error:
-        pusher.progress.problem = f"a defect of bulkmail: {error!r}"
+    """What goes wrong here is told, and delays the posting, never the send or the listener."""
+    while True:
+        try:
+            await pusher.follow(stop)
+            return
+        except (BulkmailError, OSError) as error:
+            pusher.progress.problem = str(error)
+        except Exception as error:
+            pusher.progress.problem = f"a defect of bulkmail: {error!r}"
+            return
+        if stop.is_set():
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), TROUBLE_PAUSE_SECONDS)
 
 
 async def _addresses(host: str) -> Sequence[str]:

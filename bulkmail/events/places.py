@@ -27,14 +27,14 @@ class Places(Struct, kw_only=True):
 
 
 class PlaceFile:
-    """The places of one receiver. Only one process at a time may hold it."""
+    """The places of one receiver in the logs of one campaign. Only one process at a time may hold it."""
 
-    def __init__(self, events: Path, url: str) -> None:
-        self.id = hashlib.sha256(url.encode()).hexdigest()[:16]
+    def __init__(self, events: Path, campaign: str, url: str) -> None:
+        self.id = hashlib.sha256(f"{campaign} {url}".encode()).hexdigest()[:16]
         self._path = events / FOLDER / f"{self.id}.json"
         self._lock = -1
         try:
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise self._error(error) from None
         self._url = url

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from bulkmail.model.units import ByteCount, PerSecond, Seconds
+from bulkmail.model.units import ByteCount, PerSecond, Seconds, Share
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -19,6 +19,7 @@ Route = Literal["sandbox", "mx", "relay"]
 TlsMode = Literal["none", "opportunistic", "required", "verified"]
 AuthMechanism = Literal["scram-sha-256-plus", "scram-sha-256", "cram-md5", "plain", "login", "xoauth2", "oauthbearer"]
 InDoubtPolicy = Literal["resend", "hold", "assume_delivered"]
+IntentPolicy = Literal["recorded", "synced"]
 Notify = Literal["never", "success", "failure", "delay"]
 # Replies of 64 transactions are the most that a connection keeps track of.
 WindowSize = Annotated[int, Meta(ge=1, le=64)]
@@ -65,6 +66,29 @@ class SplitArm(Variant, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One arm of an A/B test, for `weight` parts of the recipients."""
 
     weight: Positive = 1
+
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When mail goes out: not before `at`, and in the `window` of the recipient's day."""
+
+    at: str | None = None
+    window: str | None = None
+    timezone: str | None = None
+    default_timezone: str = "UTC"
+    days: tuple[Weekday, ...] = ()
+
+
+class Canary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `first` share is sent; the rest follows after `wait`, if no more have `bounced` or are `deferred`."""
+
+    first: Share
+    wait: Seconds = field(default_factory=lambda: Seconds(1800))
+    bounced: Share = field(default_factory=lambda: Share(0.05))
+    deferred: Share = field(default_factory=lambda: Share(0.5))
 
 
 class Tracking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -184,6 +208,7 @@ class Delivery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls: TlsMode = "opportunistic"
     sources: tuple[EgressSource, ...] = ()
     in_doubt: InDoubtPolicy = "resend"
+    intent: IntentPolicy = "recorded"
     retry: tuple[Seconds, ...] = field(
         default_factory=lambda: (Seconds(300), Seconds(1800), Seconds(7200), Seconds(14400))
     )
@@ -285,6 +310,8 @@ class CampaignFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     languages: Languages | None = None
     split: dict[Name, SplitArm] = {}
     send_at: str | None = None
+    schedule: Schedule | None = None
+    canary: Canary | None = None
     sender_address: str | None = None
     tracking: Tracking | None = None
     dkim: tuple[DkimKey, ...] = ()

@@ -9,5 +9,9 @@ class PerSecond(float):
     """A rate: how many a second."""
 
 
+class Share(float):
+    """A part of a whole, from 0 to 1."""
+
+
 class ByteCount(int):
     """A size in bytes."""

@@ -87,6 +87,9 @@ class Connection(asyncio.Protocol):
         self._settled: asyncio.Future[None] | None = None
         self._end: tuple[Reason, str] = (Reason.CONNECTION_LOST, "the server closed the connection")
         self._draining = False
+        # How often `release` is waited for, and what waits for it.
+        self._holds = 0
+        self._held: list[bytes] = []
 
     # Setting up.
 
@@ -123,7 +126,13 @@ class Connection(asyncio.Protocol):
 
     def _end_of_handshake(self) -> HandshakeFailure:
         reason, explanation = self._end
-        return HandshakeFailure(self._handshake.stage, reason=reason, explanation=explanation)
+        stage = self._handshake.stage
+        if self._beneath_tls is not None and stage is Stage.EHLO and reason is Reason.CONNECTION_LOST:
+            # Nothing was said under TLS: the peer, which has the last word in a handshake of TLS 1.3, refused it.
+            return HandshakeFailure(
+                Stage.STARTTLS, reason=Reason.TLS, explanation=f"after TLS handshake: {explanation}"
+            )
+        return HandshakeFailure(stage, reason=reason, explanation=explanation)
 
     async def _start_tls(self, context: ssl.SSLContext | None) -> None:
         handshake = self._handshake
@@ -179,12 +188,16 @@ class Connection(asyncio.Protocol):
             if not replies:
                 return
             if self.transactions is not None:
+                if self._handshake.tells_secrets:
+                    replies = [(code, self._handshake.blotted(text)) for code, text in replies]
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
                 if self.transactions.chunking or self.transactions.anomaly is not None:
                     self._learn(self.transactions)
-                error = self.transactions.error or self._parser.failure
+                error = self.transactions.error
+                if error is None and self._parser.failure is not None:
+                    error = self._handshake.discreet(self._parser.failure)
                 foreseen = self.transactions.asked or self.transactions.closing
                 if error is None and self._parser.pending and not foreseen:
                     error = "the beginning of a reply that nothing asked for"
@@ -201,7 +214,7 @@ class Connection(asyncio.Protocol):
                 if self._handshake.done:
                     self._settle()
         except ProtocolError as error:
-            self._finish(Reason.PROTOCOL, str(error))
+            self._finish(Reason.PROTOCOL, self._handshake.discreet(str(error)))
 
     def eof_received(self) -> bool:
         return False
@@ -237,8 +250,8 @@ class Connection(asyncio.Protocol):
         data = transactions.outgoing()
         if data:
             begun = transactions.take_begun()
-            if begun:
-                self._owner.begun(self, begun)
+            if begun and self._owner.begun(self, begun):
+                self._holds += 1
             self._write(data)
         if transactions.stage:
             self.idle_since = None
@@ -246,6 +259,13 @@ class Connection(asyncio.Protocol):
                 self._set_deadline(transactions.stage)
         elif self.idle_since is None:
             self.idle_since = now
+
+    def release(self) -> None:
+        """What one `begun` of the owner held back may be written now."""
+        self._holds -= 1
+        if not self._holds and not self.closed:
+            held, self._held = self._held, []
+            self._write(b"".join(held))
 
     def drain(self) -> None:
         """Take nothing new; QUIT once what is in flight has its reply."""
@@ -396,7 +416,9 @@ class Connection(asyncio.Protocol):
         self.deadline = self._waiting_since + self._timeouts.of(stage)
 
     def _write(self, data: bytes) -> None:
-        if data and self._transport is not None and not self._transport.is_closing():
+        if self._holds:
+            self._held.append(data)
+        elif data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _settle(self) -> None:
@@ -413,6 +435,7 @@ class Connection(asyncio.Protocol):
         if self.tls is not None:
             # What it adds to the bytes of messages is less than half, however short they are.
             unwritten //= 2
+        unwritten += sum(map(len, self._held))
         if self._transport is not None:
             if reason is Reason.NONE:
                 self._transport.close()

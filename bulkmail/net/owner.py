@@ -20,8 +20,11 @@ class Owner(Protocol):
     def take(self, connection: "Connection") -> Message | None:
         """The next message for the wire, its tokens debited; None where there is none now."""
 
-    def begun(self, connection: "Connection", messages: Sequence[Message]) -> None:
-        """The last byte of these is about to be written: record the intent now."""
+    def begun(self, connection: "Connection", messages: Sequence[Message]) -> bool:
+        """The last byte of these is about to be written: record the intent now.
+
+        True: nothing may be written before `connection.release` is called, once for each.
+        """
 
     def results(self, connection: "Connection", results: Sequence[Result]) -> None:
         """Replies that decided something, in order."""

@@ -69,14 +69,20 @@ def judge_report(report: Report, book: RuleBook | None = None) -> tuple[Judgemen
 
 
 def class_of(
-    verdict: Verdict, stage: Stage = Stage.RCPT, enhanced: str | None = None, *, standard: bool = False
+    verdict: Verdict,
+    stage: Stage = Stage.RCPT,
+    enhanced: str | None = None,
+    *,
+    standard: bool = False,
+    coded: bool = True,
 ) -> Class:
     """The class of an answer that a report quotes, given at `stage` with this enhanced code.
 
-    Three things make a missing mailbox less than sure, unless the code says it too (`X.1.Z`, RFC 3463 §3.2): that it
+    Four things make a missing mailbox less than sure, unless the code says it too (`X.1.Z`, RFC 3463 §3.2): that it
     was told after DATA, where a relay may have had several recipients in one transaction; and, where it is not known
     to have been told at RCPT, a code `X.2.Z`, for a mailbox that is there but cannot be used, or any code or none in a
-    `standard` report (RFC 3464), which has a field to say so and says something else.
+    `standard` report (RFC 3464), which has a field to say so and says something else; and that nothing of it is
+    `coded`: words alone are a gateway's own, which says them of mailboxes too that do not take mail for now.
     """
     subject = (enhanced or "").split(".")[1:2]
     if verdict.disposition is Disposition.BOUNCED and verdict.reason is Reason.MAILBOX_INACTIVE:
@@ -85,7 +91,8 @@ def class_of(
         if verdict.rule == _SURE_AT_ANY_STAGE:
             return Class.HARD
         after_rcpt = stage in (Stage.DATA, Stage.MESSAGE)
-        unplaced = stage is Stage.NONE and (subject == ["2"] or (standard and verdict.reason is Reason.USER_UNKNOWN))
+        unsure = verdict.reason is Reason.USER_UNKNOWN and (standard or not coded)
+        unplaced = stage is Stage.NONE and (subject == ["2"] or unsure)
         doubtful = subject != ["1"] and (after_rcpt or unplaced)
         return Class.SOFT if doubtful else Class.HARD
     return Class.BLOCK if verdict.reason in _BLOCK else Class.SOFT
@@ -111,7 +118,8 @@ def _judge_recipient(report: Report, recipient: ReportedRecipient, book: RuleBoo
     reply = reply_of(recipient)
     # A bounce does not always say which command was answered; most often it was RCPT.
     verdict = judge(recipient.stage or Stage.RCPT, reply, book=book)
-    klass = class_of(verdict, recipient.stage, reply.enhanced, standard=report.source == STANDARD)
+    coded = bool(recipient.code or recipient.enhanced or recipient.status)
+    klass = class_of(verdict, recipient.stage, reply.enhanced, standard=report.source == STANDARD, coded=coded)
     return Judgement(
         address=recipient.address,
         klass=klass,

@@ -2,13 +2,17 @@
 
 import gzip
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
+from bulkmail.content.errors import ContentError
 from bulkmail.content.program import Program
+from bulkmail.engine.timing import Timing
+from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, RecipientSource
 from bulkmail.model.recipient import Recipient, RejectedRow
 from bulkmail.native.hashset import AddressSet
@@ -58,11 +62,12 @@ def tally(
     """
     result = Tally()
     seen = AddressSet()
+    timing = Timing(campaign, began=time.time())
     for row in rows_of(campaign):
         if result.rows == limit:
             break
         result.rows += 1
-        judged = _judge(row, program)
+        judged = _judge(row, program, timing)
         if isinstance(judged, RejectedRow):
             result.rejected += 1
             if missing := re.fullmatch(r"field (\w+) is missing", judged.reason):
@@ -86,14 +91,40 @@ def tally(
     return result
 
 
-def _judge(row: Recipient | RejectedRow, program: Program) -> str | RejectedRow:
+def find_recipient(campaign: Campaign, number: int | None, address: str | None) -> Recipient:
+    """The recipient that was asked for; the first that can be one where none was."""
+    try:
+        wanted = comparison_key(parse_address(address)) if address is not None else None
+    except AddressError as error:
+        raise CampaignError(f"{address}: {error}", path="--address") from None
+    rows = 0
+    for found in rows_of(campaign):
+        rows += 1
+        if isinstance(found, RejectedRow):
+            if rows == number:
+                raise CampaignError(f"{found.address}: {found.reason}", file=found.source, line=found.line)
+        elif number is not None:
+            if rows == number:
+                return found
+        elif wanted is None or comparison_key(parse_address(found.address)) == wanted:
+            return found
+    if number is not None:
+        raise CampaignError(f"there is no row {number:,}; the recipients have {rows:,}", path="--row")
+    if address is not None:
+        raise CampaignError(f"{address} is in none of the {rows:,} rows", path="--address")
+    raise CampaignError("the recipients have no row that mail can be made of", file=campaign.file, path="recipients")
+
+
+def _judge(row: Recipient | RejectedRow, program: Program, timing: Timing) -> str | RejectedRow:
     """The comparison key of a row mail can be made of."""
     if isinstance(row, RejectedRow):
         return row
     try:
         address = parse_address(row.address)
         problem = program.problem(row.fields)
-    except AddressError as error:
+        if timing.by_fields:
+            timing.due(row.fields, b"")
+    except (AddressError, ContentError) as error:
         problem = str(error)
     if problem is not None:
         return RejectedRow(address=row.address, reason=problem, source=row.source, line=row.line)

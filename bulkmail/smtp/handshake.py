@@ -5,6 +5,7 @@ Sans-I/O: `answer` takes parsed replies, `outgoing` gives the bytes to write. It
 """
 
 import base64
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -18,6 +19,8 @@ from bulkmail.smtp.sasl import Credentials, Mechanism, SaslError, ScramSha256Plu
 
 # The longest AUTH line that may have the first response in it (RFC 5321 §4.5.3.1.4, RFC 4954 §4).
 MAX_INITIAL_LINE_BYTES = 512
+# What a complaint shows of the bytes that it is about.
+_SHOWN = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 
 
 class HandshakeFailure(Struct, frozen=True):
@@ -68,6 +71,11 @@ class Handshake:
         self.failure: HandshakeFailure | None = None
 
     @property
+    def tells_secrets(self) -> bool:
+        """Whether the server is told what nobody else may read."""
+        return self._credentials is not None
+
+    @property
     def binds(self) -> bool:
         """Whether `binding` has a use."""
         return self._credentials is not None
@@ -86,7 +94,7 @@ class Handshake:
         for position, (code, text) in enumerate(replies):
             # The command it would answer is not even written. A server that shuts down may say so at any time.
             if self.done or (self._out and code != 421):
-                raise ProtocolError(f"a reply that nothing asked for: {code} {self._blotted(text)[:200]!r}")
+                raise ProtocolError(f"a reply that nothing asked for: {code} {self.blotted(text)[:200]!r}")
             self._step(code, text)
             if self.wants_tls and (position + 1 < len(replies) or pending_bytes):
                 self.wants_tls = False
@@ -100,6 +108,12 @@ class Handshake:
         self._encrypted = True
         self.capabilities = Capabilities()
         self._say(Stage.EHLO, command_line("EHLO", self._ehlo_name))
+
+    def discreet(self, complaint: str) -> str:
+        """A complaint about bytes that are no reply, as it may be shown: a server may repeat a secret in them."""
+        if self._mechanism is None:
+            return complaint
+        return _SHOWN.sub("(not shown, for it may repeat the password)", complaint)
 
     def outgoing(self) -> bytes:
         data = b"".join(self._out)
@@ -200,7 +214,7 @@ class Handshake:
             else:
                 self._say(Stage.AUTH, command_line(base64.b64encode(response).decode()))
         elif code != 235:
-            self._fail(code, self._blotted(text), Reason.AUTHENTICATION)
+            self._fail(code, self.blotted(text), Reason.AUTHENTICATION)
         elif not self._mechanism.complete:
             explanation = f"AUTH {self._mechanism.name}: it accepts us and has not proved that it knows the password"
             self._fail(0, b"", Reason.AUTHENTICATION, explanation)
@@ -222,5 +236,6 @@ class Handshake:
         # LOGIN's questions mean nothing, and some servers do not even encode them.
         return self._mechanism.respond(text if self._mechanism.name == "LOGIN" else challenge_of(text))
 
-    def _blotted(self, text: bytes) -> bytes:
+    def blotted(self, text: bytes) -> bytes:
+        """`text` of the server without the secrets that it was told."""
         return self._credentials.redact(text) if self._credentials is not None else text

@@ -11,6 +11,7 @@ TLS 1.3 that Python's ssl has what it takes for: an exporter (RFC 9266) it has n
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,6 +25,8 @@ LEAST_ITERATIONS = 4096
 # About 100 ms of work; without a bound a server could stop us with one line (RFC 5802 §9).
 MOST_ITERATIONS = 500_000
 MAX_CHALLENGE_BYTES = 4096
+# So many of the first bytes of a secret give it away.
+TELLING_BYTES = 16
 
 
 class SaslError(ValueError):
@@ -47,16 +50,23 @@ class Credentials(Struct, frozen=True):
         return f"Credentials({self.username!r}, ...)"
 
     def redact(self, text: bytes) -> bytes:
-        """`text` without the secrets, should a server repeat what it was told."""
-        forms: list[bytes] = []
-        if self.token:
-            forms += [base64.b64encode(_xoauth2(self)), base64.b64encode(_oauthbearer(self))]
-        for secret in filter(None, (self.token, self.password)):
-            forms += [base64.b64encode(f"\0{self.username}\0{secret}".encode()), base64.b64encode(secret.encode())]
-            forms.append(secret.encode())
-        for form in forms:
-            text = text.replace(form, b"***")
-        return text
+        """`text` without the secrets, should a server repeat what it was told, be it cut off."""
+        return _secrets_of(self).sub(b"***", text)
+
+
+@lru_cache(maxsize=100)
+def _secrets_of(login: Credentials) -> re.Pattern[bytes]:
+    """What a reply must not show: each secret as it is written, or the beginning of a long one and what hangs on it."""
+    forms: list[bytes] = []
+    if login.token:
+        forms += [base64.b64encode(_xoauth2(login)), base64.b64encode(_oauthbearer(login))]
+    for secret in filter(None, (login.token, login.password)):
+        forms += [base64.b64encode(f"\0{login.username}\0{secret}".encode()), base64.b64encode(secret.encode())]
+        forms.append(secret.encode())
+    whole = [re.escape(form) for form in forms]
+    begun = [re.escape(form[:TELLING_BYTES]) + rb"\S*" for form in forms if len(form) > TELLING_BYTES]
+    # Without a secret there is nothing to find.
+    return re.compile(b"|".join(whole + begun) or rb"(?!)")
 
 
 class Mechanism:
@@ -181,7 +191,8 @@ class ScramSha256(Mechanism):
         final = _text_of(challenge)
         if final.startswith("e="):
             self.binding_refused = final[2:] in _BINDING_REFUSED
-            raise SaslError(f"the server says {final[2:60]}")
+            said = self._credentials.redact(final[2:].encode()).decode("utf-8", "replace")
+            raise SaslError(f"the server says {said[:60]}")
         if not hmac.compare_digest(_from_base64(_attributes(final, "v")["v"]), self._server_signature):
             raise SaslError("the server does not know the password itself: it is not who it says")
         self.complete = True
@@ -200,30 +211,41 @@ class ScramSha256Plus(ScramSha256):
         self._header, self._binding = "p=tls-server-end-point,,", binding
 
 
-class XOAuth2(Mechanism):
+class _Bearer(Mechanism):
+    """A token is said once; one complaint about it has its `answer`, and the refusal follows."""
+
+    password_bearing = True
+    answer = b""
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__(credentials)
+        self._answered = False
+
+    def respond(self, challenge: bytes) -> bytes:
+        if self._answered:
+            return super().respond(challenge)
+        self._answered = True
+        return self.answer
+
+
+class XOAuth2(_Bearer):
     """What Google and Microsoft take a bearer token by; their complaint is answered with nothing, and 535 follows."""
 
-    name, password_bearing = "XOAUTH2", True
+    name = "XOAUTH2"
 
     @property
     def initial(self) -> bytes:
         return _xoauth2(self._credentials)
 
-    def respond(self, challenge: bytes) -> bytes:
-        return b""
 
-
-class OAuthBearer(Mechanism):
+class OAuthBearer(_Bearer):
     """RFC 7628: the same as a standard; a complaint is answered with one control-A (§3.2.3)."""
 
-    name, password_bearing = "OAUTHBEARER", True
+    name, answer = "OAUTHBEARER", b"\1"
 
     @property
     def initial(self) -> bytes:
         return _oauthbearer(self._credentials)
-
-    def respond(self, challenge: bytes) -> bytes:
-        return b"\1"
 
 
 # A server that offers -PLUS may know other types of binding alone (RFC 5802 §7).

@@ -12,6 +12,8 @@ from bulkmail.store.outcomes import COUNTED, OutcomeColumn
 
 MAX_RECIPIENTS = 0x10000  # an index has 16 bits in journal and token
 MAX_CHUNKS = 0xFFFFFFFF
+# Added to the due time of recipients that wait for others: far beyond any real one.
+HELD_SECONDS = 1e11
 COUNT_COLUMNS = ", ".join(disposition.label for disposition in COUNTED)
 _SET_COUNTS = ", ".join(f"{disposition.label} = ?" for disposition in COUNTED)
 
@@ -113,6 +115,18 @@ def backlog(database: Database, run: int, now: float) -> list[Backlog]:
             (now, run),
         )
     ]
+
+
+def held(database: Database, run: int) -> int:
+    """How many recipients are held."""
+    query = "SELECT coalesce(sum(remaining), 0) FROM chunk WHERE run = ? AND due >= ?"
+    return int(database.value(query, (run, HELD_SECONDS)))
+
+
+def release_held(database: Database, run: int) -> None:
+    """Give the held ones their own due times."""
+    with database.transaction() as connection:
+        connection.execute("UPDATE chunk SET due = due - ?1 WHERE run = ?2 AND due >= ?1", (HELD_SECONDS, run))
 
 
 def next_chunk(database: Database, run: int, destination: str, now: float) -> OpenChunk | None:

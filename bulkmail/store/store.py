@@ -118,6 +118,19 @@ class Store(StoreView):
     def set_state(self, run: int, state: RunState) -> Run:
         return runs.set_state(self._database, run, state, self._clock.time())
 
+    def held(self, run: int) -> int:
+        """How many recipients of the run wait until they are released."""
+        return chunks.held(self._database, run)
+
+    def release_held(self, run: int) -> None:
+        """Let those go that wait, at their own times."""
+        chunks.release_held(self._database, run)
+
+    @property
+    def path(self) -> Path:
+        """The state directory."""
+        return self._path
+
     def extend_run(self, run: Run, *, recipients_hash: str, settings: bytes) -> Run:
         """Let a run whose rows were all taken in take in more: those behind its watermark."""
         if run.state is RunState.INTAKE:

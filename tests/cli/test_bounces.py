@@ -1,5 +1,6 @@
 import json
 import mailbox
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.feedback import messages
 
 @pytest.fixture
 def sent(tmp_path: Path):  # type: ignore[no-untyped-def]
-    made = Sent(tmp_path / "state")
+    made = Sent(tmp_path / "state", now=time.time())  # the command goes by the machine's clock
     yield made
     made.store.close()
 

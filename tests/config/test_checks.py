@@ -174,6 +174,21 @@ UNDER = [
         ['delivery.relay.host: "x.example:25" is no host name; the port has a key of its own'],
     ),
     (
+        "delivery: {route: relay, relay: {host: smtp.bücher.example}}",
+        ['delivery.relay.host: "smtp.bücher.example" is no host name; in the DNS it is smtp.xn--bcher-kva.example'],
+    ),
+    (
+        "delivery: {route: relay, relay: smtp.example.net}",
+        [
+            "delivery.relay: a mapping with the keys host, port, tls, username, password_env, certificate, ... is "
+            'needed, found "smtp.example.net"'
+        ],
+    ),
+    *(
+        (f"webhooks: [{{url: '{url}', secret_env: HOOK}}]", [f'webhooks[0].url: "{url}" is no https URL'])
+        for url in ("https://", "https://:8443/", "https://a.example:99999/", "https://a.example:x/", "https://[::1/")
+    ),
+    (
         "delivery: {relay: {host: x.example, username: a}}",
         [
             "delivery.relay.username: a username needs password_env, the environment variable with the password",

@@ -111,7 +111,7 @@ class Case:
 
 KNOWN = (
     "known here: campaign, kind, from, reply_to, return_path, list_id, subject, headers, content, recipients, "
-    "unsubscribe, languages, split, send_at, sender_address, tracking, dkim, "
+    "unsubscribe, languages, split, send_at, schedule, canary, sender_address, tracking, dkim, "
     "delivery, dns, tls, limits, feedback, webhooks, max_message_size, sandbox"
 )
 
@@ -265,7 +265,7 @@ REPLACED = [
     ),
     Case(
         "recipients: spring/recipients.csv",
-        ['5: recipients: a list is needed, found "spring/recipients.csv"; put it in [ ]'],
+        ['5: recipients: a mapping with the keys file, sql, address, list is needed, found "spring/recipients.csv"'],
         "recipients: [{file: spring/recipients.csv}]",
     ),
     Case(

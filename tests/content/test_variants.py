@@ -12,7 +12,7 @@ from msgspec import structs
 from bulkmail.content import Attach, Attachment, ContentError, compile_content
 from bulkmail.content.variants import arm_of
 from bulkmail.errors import CampaignError
-from bulkmail.model.campaign import Campaign, Content, Languages, SplitArm, Variant
+from bulkmail.model.campaign import Campaign, Content, Languages, SplitArm, Unsubscribe, Variant
 from tests.content.conftest import MakeCampaign
 from tests.content.test_program import DATE, TOKEN
 
@@ -177,3 +177,19 @@ def test_what_a_program_raises_is_that_recipients_problem(make_campaign: MakeCam
 
     program = compile_content(make_campaign(text="x"), attach=Attach(make=make))
     assert program.problem({}) == "the attachment could not be made: OSError: no printer"
+
+
+def test_the_link_out_tells_the_page_its_readers_language(tmp_path: Path) -> None:
+    def link(url: str, **row: Any) -> str:
+        program = compile_content(campaign_in(tmp_path, unsubscribe=Unsubscribe(url=url), split={}))
+        values = program.encode_row({"name": "Ann", "price": 1, **row})
+        data = program.render("ann@example.com", values, TOKEN, DATE, link="l" * 32).header
+        return str(BytesParser(policy=policy.default).parsebytes(data)["List-Unsubscribe"])
+
+    ours = "https://garden.example/u/{{ token }}"
+    token = "l" * 32
+    assert link(ours, lang="de-AT") == f"<https://garden.example/u/{token}?lang=de-AT>"
+    assert link(ours, lang="a&b=c>") == f"<https://garden.example/u/{token}?lang=a%26b%3Dc%3E>"
+    assert link(ours) == f"<https://garden.example/u/{token}?lang=>"
+    assert link(f"{ours}?lang=fr", lang="de") == f"<https://garden.example/u/{token}?lang=fr>"
+    assert link("https://theirs.example/{{ token }}/out", lang="de") == f"<https://theirs.example/{token}/out>"

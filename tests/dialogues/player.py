@@ -114,8 +114,9 @@ class Journal:
     def take(self, connection: Connection) -> Message | None:
         return self._waiting.pop(0) if self._waiting else None
 
-    def begun(self, connection: Connection, messages: Sequence[Message]) -> None:
+    def begun(self, connection: Connection, messages: Sequence[Message]) -> bool:
         self.intents += [message.message_id for message in messages]
+        return False
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
         for message, stage, code, _ in results:

@@ -1,6 +1,7 @@
 """A sound set-up yields nothing; each thing that can be wrong yields its own finding."""
 
 import re
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +9,25 @@ from pathlib import Path
 import dns.flags
 import dns.rcode
 import pytest
+from msgspec.structs import replace
 
+from bulkmail.config.load import load_campaign
 from bulkmail.dkim.signing import load_keys
 from bulkmail.dns.lookup import Lookup, Status
+from bulkmail.dns.servers import parse_server
 from bulkmail.doctor import examination, nameservers
 from bulkmail.doctor.finding import Level
+from bulkmail.doctor.lookups import Lookups
+from bulkmail.doctor.relays import addresses_of
+from bulkmail.doctor.scene import Scene
 from bulkmail.doctor.signing import verified
 from bulkmail.doctor.sources import greeting_findings
+from bulkmail.engine.router import Unroutable
+from bulkmail.net.tls import client_context
+from bulkmail.sandbox.certificate import make_certificate, server_context
 from tests.dkim.material import rsa_key
 from tests.dns.server import failing, records
-from tests.doctor.town import EHLO, MX, PTR, SOURCE, Town, bad
+from tests.doctor.town import EHLO, MX, PTR, RELAY, SOURCE, Town, bad
 from tests.engine.scene import run
 
 Spoil = Callable[[Town], None]
@@ -249,6 +259,12 @@ RELAYS: list[tuple[str, Spoil, Level]] = [
     ("relay.auth-missing", relay(extensions=()), Level.PROBLEM),
     ("relay.mechanism", relay(auth="cram-md5"), Level.PROBLEM),
     ("relay.login-untried", relay(extensions=("AUTH SCRAM-SHA-256",)), Level.UNKNOWN),
+    (
+        "relay.login-untried",
+        relay(extensions=("AUTH OAUTHBEARER",), password_file=None, token_command="echo token"),
+        Level.UNKNOWN,
+    ),
+    ("relay.client-certificate", relay(certificate="password"), Level.PROBLEM),
     ("relay.login", relay_says("auth", "535 5.7.8 no"), Level.PROBLEM),
     ("relay.sender", relay_says("mail", "553 5.7.1 not yours"), Level.PROBLEM),
     ("relay.clear", relay(tls="none", username=None, password_file=None), Level.ADVICE),
@@ -270,6 +286,56 @@ def test_a_relay_whose_certificate_is_for_another_name_gets_no_password(tmp_path
             assert found["relay.certificate"] is Level.PROBLEM
             commands = [command for guest in town.relay.guests for command in guest.commands]
             assert commands and not [command for command in commands if command.startswith("AUTH")]
+
+    run(scene())
+
+
+def own_roots(town: Town) -> None:
+    pair = make_certificate([RELAY, MX], now_seconds=time.time())
+    (town.folder / "own-roots.pem").write_bytes(pair[0])
+    town.relayed()
+    town.tls = server_context(*pair)
+    town.changes["tls"] = {"authorities": "own-roots.pem"}
+
+
+def unproved_without_login(town: Town) -> None:
+    town.relayed(username=None, password_file=None)
+    town.tls = server_context(*make_certificate(["other.example"], now_seconds=time.time()))
+
+
+def asks_for_a_certificate(town: Town) -> None:
+    certificate, key = make_certificate(["acme.example"], now_seconds=time.time())
+    for name, content in (("client.pem", certificate), ("client.key", key)):
+        (town.folder / name).touch(mode=0o600)
+        (town.folder / name).write_bytes(content)
+    town.relayed(certificate="client.pem", key="client.key")
+    assert town.tls is not None
+    town.tls.load_verify_locations(str(town.folder / "client.pem"))
+    town.tls.verify_mode = ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize("spoil", [own_roots, unproved_without_login, asks_for_a_certificate])
+def test_a_relay_that_the_engine_would_send_to_is_not_complained_of(tmp_path: Path, spoil: Spoil) -> None:
+    found = findings_of(tmp_path, spoil)
+    assert not [id for id in found if id.startswith("relay.")], found
+
+
+def test_a_relay_is_looked_for_where_the_engine_looks(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town(tmp_path) as town:
+            town.relayed(host="localhost", port=587)
+            campaign = load_campaign(str(town.internet.campaign(town.folder, town.recipients, delivery=town.delivery)))
+            lookups = Lookups((parse_server(town.dns.text, default_port=53, path=""),), timeout_seconds=2.0)
+            scene = Scene(
+                campaign=campaign, sources=(), lookups=lookups, certificates=client_context(verify=True), now=0.0
+            )
+            try:
+                relay = campaign.delivery.relay[0]
+                assert isinstance(await addresses_of(scene, campaign, relay), Unroutable)
+                campaign = replace(campaign, dns=replace(campaign.dns, servers=()))
+                assert "127.0.0.1" in await addresses_of(scene, campaign, relay)
+            finally:
+                await lookups.close()
 
     run(scene())
 

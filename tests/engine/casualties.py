@@ -77,9 +77,9 @@ def start(campaign: Path, state: Path, *, cli: bool = False) -> "subprocess.Pope
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def finish(process: "subprocess.Popen[bytes]") -> tuple[int, dict[str, object]]:
+def finish(process: "subprocess.Popen[bytes]", *, seconds: float = 60.0) -> tuple[int, dict[str, object]]:
     """Exit code and summary of a process left to itself."""
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=seconds)
     lines = out.splitlines()
     assert process.returncode in (0, 3, -signal.SIGKILL, -signal.SIGINT), errors.decode()
     return process.returncode, msgspec.json.decode(lines[-1]) if lines else {}

@@ -1,5 +1,6 @@
 """Relays that want to know who we are, and that we want to know (TLS to mail exchangers: test_encryption)."""
 
+import base64
 import datetime
 import ssl
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bulkmail.errors import CampaignError
 from bulkmail.net.tls import client_context
 from tests.engine.exchanger import EXTENSIONS, Guest
 from tests.engine.scene import Internet, addresses, of, run, send
@@ -107,6 +109,51 @@ def test_a_relay_is_told_the_password_under_tls_and_a_wrong_one_sends_nothing(
     run(scene())
 
 
+@pytest.mark.parametrize(
+    ("stage", "reply"),
+    [
+        ("auth", "535 5.7.8 what is {line}"),
+        ("auth", "500 5.5.1 what is {begun}"),
+        ("auth", "{line}"),
+        ("auth", "{begun}"),
+        ("auth", "235 yes\r\n500 what is {line}"),
+        ("auth", "235 yes\r\nwhat is {begun}"),
+        ("mail", "550 5.7.1 {password} of acme may not send for this address"),
+        ("mail", "{begun}"),
+        ("rcpt", "450 4.7.1 {line}"),
+        ("message", "250 2.0.0 taken from acme with {password}"),
+    ],
+)
+def test_a_relay_that_repeats_what_it_was_told_gives_no_secret_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: ssl.SSLContext, stage: str, reply: str
+) -> None:
+    password = "S3cret of many words and more"
+    line = f"AUTH PLAIN {base64.b64encode(f'{chr(0)}acme{chr(0)}{password}'.encode()).decode()}"
+
+    def behave(at: str, guest: Guest, argument: str) -> str | None:
+        return reply.format(line=line, begun=line[:40], password=password) if at == stage else None
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            host = await internet.exchanger(
+                "relay.example", behave, extensions=(*EXTENSIONS, "AUTH PLAIN"), tls_context=trusted
+            )
+            relay = {"host": "relay.example", "port": internet.port, "username": "acme", "password_env": "RELAY_WORD"}
+            monkeypatch.setenv("RELAY_WORD", password)
+            campaign = internet.campaign(
+                tmp_path, addresses(2), delivery={"route": "relay", "relay": relay, "expire": "2s"}
+            )
+            _, events = await send(campaign, tmp_path / "state", wait=False)
+        assert line in host.guests[0].commands
+        assert any(event.event in ("lane", "attempt") for event in events)
+        kept = b"".join(file.read_bytes() for file in (tmp_path / "state").rglob("*") if file.is_file())
+        for text in (kept, repr(events).encode()):
+            assert b"S3cret" not in text
+            assert line[11:40].encode() not in text
+
+    run(scene())
+
+
 def test_a_relay_that_cannot_prove_its_name_is_told_no_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, self_signed: ssl.SSLContext
 ) -> None:
@@ -123,6 +170,21 @@ def test_a_relay_that_cannot_prove_its_name_is_told_no_password(
             summary, _ = await send(campaign, tmp_path / "state")
         assert summary.expired == 2
         assert not any(command.startswith("AUTH") for guest in host.guests for command in guest.commands)
+
+    run(scene())
+
+
+def test_roots_that_cannot_be_used_are_found_before_there_is_a_run(tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_text("no certificate")
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            await internet.exchanger("mx.shop.example", lambda *_: None, "shop.example")
+            spoiled = internet.campaign(tmp_path, addresses(1), tls={"authorities": "roots.pem"})
+            with pytest.raises(CampaignError, match=r"tls\.authorities: .*roots\.pem cannot be used"):
+                await send(spoiled, tmp_path / "state")
+            summary, _ = await send(internet.campaign(tmp_path, addresses(1)), tmp_path / "state")
+        assert (summary.run, summary.delivered) == ("trial-1", 1)
 
     run(scene())
 

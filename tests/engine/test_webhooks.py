@@ -14,8 +14,10 @@ from aiohttp import web
 
 from bulkmail.clock import SystemClock
 from bulkmail.config.secrets import Target
+from bulkmail.engine import webhooks
 from bulkmail.engine.webhooks import Pusher, WebhookThread, pause_seconds
 from bulkmail.events.log import EventLog
+from bulkmail.events.places import PlaceFile
 from bulkmail.model.campaign import Webhook
 from bulkmail.model.delivery import Event
 from bulkmail.sandbox.certificate import Authority, server_context
@@ -99,6 +101,11 @@ def pusher(state: State, url: str, clock: Any, **options: Any) -> Pusher:
     context = options.pop("context", None)
     hook = Webhook(url=url, secret_env="X", **{"allow_private": True, **options})
     return Pusher(state.path, "spring", Target(hook, SECRET), clock=clock, context=context)
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    while not what():
+        time.sleep(0.001)
 
 
 async def pushed(state: State, url: str, clock: Any, **options: Any) -> Pusher:
@@ -319,7 +326,7 @@ def test_the_thread_posts_while_events_come_and_ends_with_what_is_left(state: St
 
     async def scene(url: str) -> None:
         hook = Webhook(url=url, secret_env="X", allow_private=True)
-        thread = WebhookThread(state.path, "spring", [Target(hook, SECRET)], clock=clock)
+        thread = WebhookThread(state.path, {"spring": [Target(hook, SECRET)]}, clock=clock)
         thread.start()
         state.log("spring-1", "run")
         await asyncio.to_thread(thread.stop, 5.0)
@@ -340,7 +347,7 @@ def test_a_receiver_that_never_answers_ends_nobody_and_is_told_of(state: State) 
                 url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", secret_env="X", allow_private=True
             )
             state.log("spring-1", "run")
-            thread = WebhookThread(state.path, "spring", [Target(hook, SECRET)], clock=FakeClock())
+            thread = WebhookThread(state.path, {"spring": [Target(hook, SECRET)]}, clock=FakeClock())
             thread.start()
             await asyncio.wait_for(asyncio.to_thread(thread.stop, 0.2), 5)
             assert thread.progress[0].waiting_bytes > 0
@@ -348,7 +355,7 @@ def test_a_receiver_that_never_answers_ends_nobody_and_is_told_of(state: State) 
     asyncio.run(main())
 
 
-def test_a_place_file_that_is_damaged_ends_the_posting_with_a_sentence(state: State) -> None:
+def test_a_place_file_that_is_damaged_stops_the_posting_with_a_sentence(state: State) -> None:
     hook = Webhook(url="http://127.0.0.1:1/", secret_env="X", allow_private=True)
     state.log("spring-1", "run")
     first = Pusher(state.path, "spring", Target(hook, SECRET), clock=FakeClock())
@@ -356,7 +363,51 @@ def test_a_place_file_that_is_damaged_ends_the_posting_with_a_sentence(state: St
     asyncio.run(first.close())
     (file,) = (state.path / "events" / "webhooks").glob("*.json")
     file.write_bytes(b"{")
-    thread = WebhookThread(state.path, "spring", [Target(hook, SECRET)], clock=FakeClock())
+    thread = WebhookThread(state.path, {"spring": [Target(hook, SECRET)]}, clock=FakeClock())
     thread.start()
     thread.stop(1.0)
     assert str(file) in thread.progress[0].problem
+
+
+def test_two_campaigns_with_one_receiver_do_not_wait_for_each_other(state: State, clock: FakeClock) -> None:
+    receiver = Receiver()
+
+    async def scene(url: str) -> None:
+        hook = Webhook(url=url, secret_env="X", allow_private=True)
+        for campaign in ("spring", "autumn"):
+            state.log(f"{campaign}-1", "run")
+        targets = {"spring": [Target(hook, SECRET)], "autumn": [Target(hook, SECRET)]}
+        thread = WebhookThread(state.path, targets, clock=clock)
+        thread.start()
+        await asyncio.to_thread(thread.stop, 5.0)
+        assert [one.events for one in thread.progress] == [1, 1]
+
+    served(receiver, scene)
+    assert {each["run"] for each in receiver.events} == {"spring-1", "autumn-1"}
+    assert len({headers["Bulkmail-Delivery"] for headers, _ in receiver.requests}) == 2
+
+
+def test_what_the_disk_or_the_state_refuses_is_tried_again(
+    state: State, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TROUBLE_PAUSE_SECONDS", 0.01)
+    receiver = Receiver()
+
+    async def scene(url: str) -> None:
+        hook = Webhook(url=url, secret_env="X", allow_private=True)
+        state.log("spring-1", "run")
+        folder = state.path / "events" / "webhooks"
+        first = Pusher(state.path, "spring", Target(hook, SECRET), clock=clock)
+        await first.close()
+        file = PlaceFile(state.path / "events", "spring", url)
+        damaged = folder / f"{file.id}.json"
+        damaged.write_bytes(b"{")
+        thread = WebhookThread(state.path, {"spring": [Target(hook, SECRET)]}, clock=clock)
+        thread.start()
+        await asyncio.to_thread(wait_for, lambda: thread.progress[0].problem)
+        damaged.unlink()
+        await asyncio.to_thread(wait_for, lambda: receiver.requests)
+        await asyncio.to_thread(thread.stop, 5.0)
+        assert (thread.progress[0].events, thread.progress[0].problem) == (1, "")
+
+    served(receiver, scene)

@@ -223,6 +223,12 @@ INJECTIONS = [
     "\u2028".encode(),
     "\u2029".encode(),
     "\ud800".encode("utf-8", "surrogatepass"),
+    # No UTF-8, and to a lenient decoder a line feed, U+0085, half a character.
+    b"\xc0\x8a",
+    b"\xe0\x80\x8a",
+    b"\xe0\x82\x85",
+    b"\xff",
+    b"\xe2\x80",
 ]
 
 
@@ -250,7 +256,7 @@ def test_no_command_line_of_the_handshake_takes_them_either(text: bytes) -> None
         for line in (command_line, oracle.command_line):
             with pytest.raises(ValueError, match=r"(?s)."):
                 line(b"EHLO me" + text + b"MAIL FROM:<x@y>", utf8)
-    argument = text.decode("utf-8", "surrogatepass")
+    argument = text.decode("utf-8", "replace")
     with pytest.raises(ValueError, match=r"(?s)."):
         commands.command_line("EHLO", f"me{argument}you")
 

@@ -1,6 +1,7 @@
 """The pump between a real socket and the session: pairing, intents, doubts, deadlines, TLS that cannot be injected."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -29,16 +30,20 @@ BODY = b"Subject: x\r\n\r\nhello\r\n"
 class FakeOwner:
     """Hands out messages and writes down everything it is told, in order."""
 
-    def __init__(self, *messages: Message) -> None:
+    def __init__(self, *messages: Message, holds: bool = False) -> None:
+        self.holds = holds
         self.waiting = list(messages)
         self.journal: list[tuple[object, ...]] = []
+        self.began = asyncio.Event()
         self.ended = asyncio.Event()
 
     def take(self, connection: Connection) -> Message | None:
         return self.waiting.pop(0) if self.waiting else None
 
-    def begun(self, connection: Connection, messages: Sequence[Message]) -> None:
+    def begun(self, connection: Connection, messages: Sequence[Message]) -> bool:
         self.journal += [("intent", message.address) for message in messages]
+        self.began.set()
+        return self.holds
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
         self.journal += [(message.address, stage, code) for message, stage, code, _ in results]
@@ -151,6 +156,31 @@ def test_a_connection_lost_before_the_end_of_the_message_leaves_no_doubt() -> No
     assert owner.journal == [("left", "r1@b.example", Stage.RCPT, False), ("lost", Reason.CONNECTION_LOST)]
 
 
+def test_a_held_message_is_not_ended_before_it_is_released() -> None:
+    async def release(connection: Connection, owner: FakeOwner) -> None:
+        await owner.began.wait()
+        connection.pump()
+        assert owner.journal == [("intent", "r1@b.example")]
+        connection.release()
+
+    owner = FakeOwner(message(1), holds=True)
+    server = play([*PIPELINING, *ENVELOPE, *YES, "D", "S: 250 ok", "C: QUIT", "X"], owner, release, max_messages=1)
+    assert len(server.messages) == 1
+    assert ("r1@b.example", Stage.MESSAGE, 250) in owner.journal
+
+
+def test_a_message_that_was_still_held_when_the_connection_ended_is_not_in_doubt() -> None:
+    async def end(connection: Connection, owner: FakeOwner) -> None:
+        await owner.began.wait()
+        connection.abort()
+        connection.release()
+
+    owner = FakeOwner(message(1), holds=True)
+    server = play([*PIPELINING, *ENVELOPE, *YES], owner, end)
+    assert [entry[3] for entry in owner.journal if entry[0] == "left"] == [False]
+    assert server.messages == []
+
+
 def test_a_silent_close_between_messages_leaves_the_next_one_untouched() -> None:
     owner = FakeOwner(message(1), message(2))
     play([*PIPELINING, *ENVELOPE, *YES, "D", "S: 250 ok", "X"], owner)
@@ -242,6 +272,16 @@ def test_a_password_is_sent_once_and_never_shown() -> None:
         play(script, FakeOwner(), credentials=credentials)
     assert caught.value.failure.reason is Reason.AUTHENTICATION
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("echo", [b"535-no\r\n501 s3cret\r\n", b"AUTH PLAIN AGFjbWUAczNjcmV0?\r\n", b"999 s3"])
+def test_a_password_repeated_in_what_is_no_reply_is_not_shown_either(echo: bytes) -> None:
+    script = [*EHLO, "S: 250 AUTH PLAIN", "C: AUTH PLAIN AGFjbWUAczNjcmV0", echo, "X"]
+    with pytest.raises(HandshakeError) as caught:
+        play(script, FakeOwner(), credentials=Credentials("acme", "s3cret"))
+    assert caught.value.failure.reason is Reason.PROTOCOL
+    assert "not shown, for it may repeat the password" in str(caught.value)
+    assert not re.search("s3|czNjcmV0", str(caught.value))
 
 
 def test_auth_login_answers_both_questions() -> None:

@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from bulkmail.feedback import understand
 from bulkmail.model.delivery import Reason, Reply, Stage
 from bulkmail.policy.disposition import judge
-from bulkmail.policy.feedback import Class, complains, explain_reply, judge_report
+from bulkmail.policy.feedback import Class, complains, explain_reply, is_soft_bounce, judge_report
 from tests.feedback import messages
 from tests.feedback.messages import report, status
 
@@ -58,9 +59,14 @@ def test_nothing_follows_from_what_is_no_bounce(name: str) -> None:
     assert all(one.klass is Class.NONE and not one.suppress for one in judge_report(understand(messages.ALL[name])))
 
 
-def test_an_old_domino_notice_is_hard_by_its_words() -> None:
-    (one,) = judge_report(understand(messages.NOTES))
-    assert (one.klass, one.reason) == (Class.HARD, Reason.USER_UNKNOWN)
+def test_words_without_any_code_are_soft_and_count() -> None:
+    report = understand(messages.NOTES)
+    (one,) = judge_report(report)
+    assert (one.klass, one.reason, one.suppress) == (Class.SOFT, Reason.USER_UNKNOWN, False)
+    assert is_soft_bounce(one.reason, suppress=one.suppress)
+    coded = structs.replace(report.recipients[0], code=550)
+    (one,) = judge_report(structs.replace(report, recipients=(coded,)))
+    assert (one.klass, one.suppress) == (Class.HARD, True)
 
 
 def test_only_what_a_person_says_is_a_complaint_to_act_on() -> None:

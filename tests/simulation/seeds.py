@@ -1,4 +1,4 @@
-"""`python -m tests.simulation.seeds FIRST LAST`: try seeds, a line for each that fails, and one for all of them."""
+"""`python -m tests.simulation.seeds FIRST LAST [power]`: try seeds; a line for each that fails, and one for all."""
 
 import sys
 import tempfile
@@ -23,13 +23,13 @@ def tell(trial: Trial) -> str:
     return "\n".join(lines)
 
 
-def main(first: int, last: int) -> int:
-    """How many seeds broke a promise."""
+def main(first: int, last: int, *, power: bool = False) -> int:
+    """How many seeds broke a promise. With `power`, kills are power failures, and intents are synced."""
     began = time.process_time()
     failed = kills = duplicates = doubted = unknown = lost = 0
     with tempfile.TemporaryDirectory(prefix="bulkmail-") as folder:
         for seed in range(first, last + 1):
-            trial = run_trial(seed, Path(folder) / "trial")
+            trial = run_trial(seed, Path(folder) / "trial", power=power, synced=power)
             kills += trial.kills
             duplicates += len(trial.audit.duplicates)
             doubted += len(trial.audit.doubted)
@@ -38,13 +38,15 @@ def main(first: int, last: int) -> int:
             failed += bool(trial.problems)
             if trial.problems or first == last:
                 print(tell(trial), flush=True)
+    what = "power failures" if power else "faults"
     print(
-        f"simulated faults: {last - first + 1} seeds, {kills} kills, {lost} lost, {duplicates} duplicates "
+        f"simulated {what}: {last - first + 1} seeds, {kills} kills, {lost} lost, {duplicates} duplicates "
         f"({unknown} not in doubt before), {doubted} in doubt, {failed} seeds failed, "
-        f"{time.process_time() - began:.0f} s CPU"
+        f"{time.process_time() - began:.0f} s CPU, {'FAILED' if failed else 'ok'}",
+        flush=True,
     )
     return failed
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(int(sys.argv[1]), int(sys.argv[2])) else 0)
+    sys.exit(1 if main(int(sys.argv[1]), int(sys.argv[2]), power="power" in sys.argv) else 0)

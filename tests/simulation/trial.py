@@ -7,12 +7,15 @@ import random
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from msgspec import structs
 
 from bulkmail.config.load import load_campaign
 from bulkmail.errors import StateError
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
-from bulkmail.simulation.disk import Disk, copy_state
+from bulkmail.simulation.disk import Breakage, Disk, copy_state
 from bulkmail.simulation.faults import Faults, faults_of
 from bulkmail.simulation.internet import Internet, seeded
 from bulkmail.simulation.loop import BEGIN_SECONDS, VirtualClock, VirtualLoop, jobs_of, run
@@ -41,6 +44,7 @@ class Trial:
     simulated_seconds: float = 0.0
     digest: str = ""
     faults: Faults | None = None
+    broke: bool = False
 
     @property
     def problems(self) -> list[str]:
@@ -55,29 +59,49 @@ class _Life:
     killed: bool
 
 
-def run_trial(seed: int, folder: Path, *, recipients: int = 150) -> Trial:
-    """Everything in `folder`, which is emptied first."""
+def run_trial(
+    seed: int,
+    folder: Path,
+    *,
+    recipients: int = 150,
+    power: bool = False,
+    synced: bool = False,
+    calm: bool = False,
+    breakage: tuple[int, int, bool] | None = None,
+) -> Trial:
+    """Everything in `folder`, which is emptied first.
+
+    With `power`, kills are power failures; `synced` intents. `calm`: nothing goes wrong but the `breakage` (operation,
+    error, lasting) of the first process's disk.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rng = seeded(seed, "trial")
     policy = rng.choice(("resend", "resend", "hold", "assume_delivered"))
     campaign = simulated(load_campaign(write_seeded(folder, rng, recipients, policy)))
+    if synced:
+        campaign = structs.replace(campaign, delivery=structs.replace(campaign.delivery, intent="synced"))
     clock = VirtualClock()
-    faults = faults_of(seed, begin=BEGIN_SECONDS, seconds=rng.choice((60.0, 600.0, 2 * HOUR)))
+    faults = faults_of(seed, begin=BEGIN_SECONDS, seconds=rng.choice((60.0, 600.0, 2 * HOUR)), most=0 if calm else 6)
     internet = Internet(folder / "receivers", seed=seed, clock=clock, keep="log", faults=faults)
     trial = Trial(seed, faults=faults)
+    defects: list[dict[str, Any]] = []
     state = folder / "state-0"
     prepare(state, rng)
     suppress(state, [f"person{n}@gmail.com" for n in range(0, recipients, 17)], clock)
-    kills = rng.choice((0, 1, 1, 2, 4))
+    kills = 0 if calm else rng.choice((0, 1, 1, 2, 4))
+    first = disk = Disk(clock, faults, breakage=None if breakage is None else Breakage(*breakage), remember=power)
     for life in range(1, MOST_LIVES):
         alive = 10 ** rng.uniform(-1.5, 3.5) if trial.kills + trial.stops < kills else None
         after = folder / f"state-{life}"
         try:
-            ended = _live(campaign, state, after, internet, clock, rng, alive_seconds=alive)
+            ended = _live(
+                campaign, state, after, internet, clock, rng, disk, alive_seconds=alive, power=power, defects=defects
+            )
         except StateError:
-            # The disk was full at the start, or at the end: an operator makes room and starts it again.
+            # The disk was full, or broken: an operator makes room, or puts in another, and starts it again.
             trial.stops += 1
+            disk = Disk(clock, faults, remember=power)
             clock.advance(60.0)
             continue
         if ended.summary is not None and ended.summary.state == "finished":
@@ -91,6 +115,7 @@ def run_trial(seed: int, folder: Path, *, recipients: int = 150) -> Trial:
             trial.stops += 1
         clock.advance(10 ** rng.uniform(-1, 3))
     internet.close()
+    trial.broke = first.struck
     trial.simulated_seconds = clock.monotonic() - BEGIN_SECONDS
     if trial.summary is None:
         trial.audit.problems.append(f"not finished after {MOST_LIVES} starts")
@@ -104,6 +129,12 @@ def run_trial(seed: int, folder: Path, *, recipients: int = 150) -> Trial:
         suppressions=export(state, folder / "suppressed.csv"),
         policy=policy,
     )
+    # Where the disk has failed, nothing can be recorded any more, and whoever tries is told so.
+    trial.audit.problems += [
+        f"{context['message']}: {context.get('exception')!r}"
+        for context in defects
+        if not isinstance(context.get("exception"), StateError)
+    ]
     # Events of rows name their file, which lies elsewhere each time.
     told = events.read_bytes().replace(str(folder).encode(), b"")
     trial.digest = hashlib.sha256(told + log.read_bytes()).hexdigest()
@@ -154,13 +185,17 @@ def _live(
     internet: Internet,
     clock: VirtualClock,
     rng: random.Random,
+    disk: Disk,
     *,
     alive_seconds: float | None,
+    power: bool,
+    defects: list[dict[str, Any]],
 ) -> _Life:
     """One process, from its start to its end; killed, it leaves `after` instead of `state`."""
     loop = VirtualLoop(clock)
     loop.job_seconds = jobs_of(rng, rng.choice((0.0, 0.01, 0.5)))
     internet.attach(loop)
+    loop.set_exception_handler(lambda _, context: defects.append(context))
     gentle = rng.random() < 0.3
 
     async def live() -> _Life:
@@ -168,10 +203,10 @@ def _live(
             campaign,
             state,
             internet=internet,
-            disk=Disk(clock, internet.faults),
+            disk=disk,
             clock=clock,
             rng=rng,
-            sweep_seconds=2.0,
+            sweep_seconds=3.0,
         )
 
         async def send() -> Summary:
@@ -185,7 +220,7 @@ def _live(
             await asyncio.wait([task], timeout=120.0)
         killed = not task.done()
         if killed:
-            copy_state(state, after)
+            copy_state(state, after, after_power_failure=disk if power else None)
             internet.sender_died()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -192,12 +192,27 @@ def test_a_refused_token_is_answered_and_its_535_kept() -> None:
     assert handshake.failure is not None and handshake.failure.code == 535
 
 
+@pytest.mark.parametrize(
+    ("name", "questions"), [("XOAUTH2", 2), ("OAUTHBEARER", 2), ("LOGIN", 3), ("CRAM-MD5", 2), ("PLAIN", 1)]
+)
+def test_a_server_that_asks_for_ever_is_left(name: str, questions: int) -> None:
+    login = TOKEN if "AUTH" in name else PASSWORD
+    handshake, said = shake(b"250 x\nAUTH " + name.encode(), *[b"334 "] * questions, b"501 ok", credentials=login)
+    assert said[-2:] == [b"*\r\n", b""]
+    assert handshake.failure is not None
+    assert f"the server asked for more than AUTH {name} has to say" in handshake.failure.explanation
+
+
 def test_a_server_that_repeats_our_secrets_does_not_get_them_into_a_log() -> None:
     for echo in (b"535 wrong: s3cret", b"535 " + base64.b64encode(b"\0acme\0s3cret"), b"535 czNjcmV0"):
         handshake, _ = shake(b"250 x\nAUTH PLAIN", echo, credentials=PASSWORD)
         assert handshake.failure is not None
         assert not re.search("s3cret|czNjcmV0|AGFjbWUAczNjcmV0", repr(handshake.failure))
         assert "s3cret" not in repr(PASSWORD)
+    client = ScramSha256(PASSWORD, nonce="abc")
+    client.respond(b"r=abcdef,s=QSXCR+Q6sek8bf92,i=4096")
+    with pytest.raises(SaslError, match=r"the server says not \*\*\*"):
+        client.respond(b"e=not s3cret")
     assert TOKEN.token not in repr(TOKEN)
 
 
@@ -214,3 +229,12 @@ def test_a_password_that_cannot_be_prepared_is_not_sent() -> None:
     assert said == [b""]
     assert handshake.failure is not None and "SASLprep" in handshake.failure.explanation
     assert "bell" not in handshake.failure.explanation
+
+
+def test_replies_are_shown_without_the_secrets_in_them_whole_or_begun() -> None:
+    login = Credentials("acme", password="correct horse battery staple")
+    told = base64.b64encode(b"\0acme\0correct horse battery staple")
+    for text in (told, told[:20], b"correct horse battery staple", b"correct horse batt"):
+        assert login.redact(b"what is " + text + b" ?") == b"what is *** ?"
+    assert login.redact(b"the horse is correct") == b"the horse is correct"
+    assert Credentials("acme").redact(b"535 5.7.8 acme") == b"535 5.7.8 acme"

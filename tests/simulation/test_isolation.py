@@ -1,0 +1,130 @@
+"""Faulty sites, a faulty DNS and a clock that is set concern nobody else."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from bulkmail.sandbox.profiles import Answer, Group, Manners, Profiles, Replies
+from bulkmail.simulation.faults import Faults, Trouble, Window
+from bulkmail.simulation.internet import seeded
+from bulkmail.simulation.loop import BEGIN_SECONDS, VirtualClock
+from tests.simulation.playing import REAL, Played, play
+
+HEALTHY = 285
+FAULTY = 15
+EACH = 4
+# Enough that sites which keep us waiting have no tenth of them.
+CONNECTIONS = 160
+MANNERS = {
+    "silent": Manners(silent=True),
+    "dripping": Manners(connections=2000, greeting_delay_seconds=60.0, reply_delay_seconds=100.0),
+    "closing": Manners(connections=0),
+    "refusing": Manners(connections=2000, replies=Replies(greeting=Answer("554 5.7.1 Go away"))),
+    "deferring": Manners(connections=2000, later_share=1.0, later_seconds=1e9),
+}
+
+
+def with_faulty(kind: str) -> Callable[[Profiles], Profiles]:
+    """Domains that begin with `faulty` are at exchangers with these manners."""
+
+    def change(profiles: Profiles) -> Profiles:
+        group = Group(manners="faulty", exchangers=("10 mx.{domain}",), addresses=8, word="faulty")
+        return structs.replace(
+            profiles,
+            manners={**profiles.manners, "faulty": MANNERS[kind]},
+            group={**profiles.group, "faulty": group},
+        )
+
+    return change
+
+
+def healthy(address: str) -> bool:
+    return "faulty" not in address
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    rows = [f"r{n}@own-{domain}.test" for n in range(EACH) for domain in range(HEALTHY)]
+    return play(tmp_path_factory.mktemp("baseline"), rows, connections=CONNECTIONS)
+
+
+@pytest.mark.parametrize("kind", [*MANNERS, "dead", "unresolvable"])
+def test_with_one_site_in_twenty_at_fault_the_others_keep_their_rate(
+    tmp_path: Path, baseline: Played, kind: str
+) -> None:
+    name = {"dead": "dead", "unresolvable": "servfail"}.get(kind, "faulty")
+    rows = [
+        f"r{n}@{f'own-{domain}' if domain < HEALTHY else f'{name}-{domain}-faulty'}.test"
+        for n in range(EACH)
+        for domain in range(HEALTHY + FAULTY)
+    ]
+    change = with_faulty(kind) if kind in MANNERS else lambda profiles: profiles
+    played = play(
+        tmp_path, rows, connections=CONNECTIONS, change=change, delivery={**REAL, "retry": ["5m"], "expire": "20m"}
+    )
+    assert sum(map(healthy, played.delivered)) == HEALTHY * EACH
+    assert baseline.seconds_until(0.99) >= 0.9 * played.seconds_until(0.99, healthy)
+
+
+def test_ten_minutes_without_dns_bounce_nobody(tmp_path: Path) -> None:
+    for trouble in (Trouble.DNS_SILENT, Trouble.DNS_FAILING):
+        outage = Window(trouble=trouble, begin=BEGIN_SECONDS, end=BEGIN_SECONDS + 600)
+        rows = [f"r{n}@own-{n % 60}.test" for n in range(120)]
+        played = play(tmp_path / trouble.name, rows, faults=Faults((outage,), seeded(1, "faults")))
+        assert (played.summary.delivered, played.summary.bounced, played.summary.expired) == (120, 0, 0)
+        assert played.seconds_until(0.01) >= 600
+        # Two attempts met the outage; the third is half an hour after the second.
+        assert played.seconds_until(1.0) < 300 + 1800 + 600
+        assert {event.disposition for event in played.events if event.recipient} == {"deferred", "delivered"}
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0, 86400.0, -86400.0])
+def test_a_clock_that_is_set_moves_no_retry_and_gives_up_on_nobody(tmp_path: Path, step: float) -> None:
+    def set_clock(clock: VirtualClock) -> None:
+        asyncio.get_running_loop().call_later(60.0, clock.step, step)
+
+    rows = [f"r{n}@greylisting-{n}.test" for n in range(20)]
+    delivery = {**REAL, "retry": ["10m"], "expire": "2h"}
+    played = play(tmp_path, rows, profiles=None, act=set_clock, delivery=delivery)
+    assert played.summary.expired == 0
+    assert played.summary.delivered >= 15
+    assert 600 <= played.seconds_until(1.0) < 1300
+
+
+def test_a_provider_that_blocks_us_is_left_alone_and_costs_nobody_the_list(tmp_path: Path) -> None:
+    rows = [f"r{n}@gmail.com" for n in range(300)] + [f"r{n}@own-{n}.test" for n in range(50)]
+
+    def change(profiles: Profiles) -> Profiles:
+        blocked = Manners(replies=Replies(unknown=Answer("550 5.7.1 Blocked by policy")), unknown_share=1.0)
+        gmail = structs.replace(profiles.group["gmail"], manners="blocked")
+        return structs.replace(
+            profiles,
+            manners={**profiles.manners, "blocked": blocked},
+            group={**profiles.group, "gmail": gmail},
+        )
+
+    played = play(tmp_path, rows, change=change, delivery={**REAL, "expire": "4h"})
+    assert len(played.delivered) == 50
+    log = [json.loads(line) for line in (tmp_path / "receivers" / "log.ndjson").read_text().splitlines()]
+    first_minute = [entry for entry in log if entry.get("code") == 550]
+    # Each was tried a few times at most in four hours, not for ever.
+    assert len(first_minute) < 2 * 300
+    assert not [event for event in played.events if event.event == "suppressed"]
+
+
+def test_a_limit_of_connections_is_never_exceeded_however_much_waits(tmp_path: Path) -> None:
+    rows = [f"r{n}@gmail.com" for n in range(4000)]
+    played = play(tmp_path, rows, limits={"sites": {"*.google.com": {"connections": 20}}})
+    assert played.summary.delivered == 4000
+    assert played.internet.statistics().most_at_once == 20
+
+
+def test_of_many_domains_only_the_busy_ones_are_remembered(tmp_path: Path) -> None:
+    rows = [f"r@own-{n}.test" for n in range(500)]
+    played = play(tmp_path, rows, connections=20)
+    assert played.summary.delivered == 500
+    assert played.lanes < 250
