@@ -121,14 +121,17 @@ class Recorder:
     async def _sync_intents_together(self) -> None:
         """One sync for all that came while the one before was under way."""
         loop = asyncio.get_running_loop()
-        while self._unsynced_intents:
-            written, self._unsynced_intents = self._unsynced_intents, []
-            await loop.run_in_executor(self._sync_thread, self._journal.sync)
-            for call in written:
-                call()
+        try:
+            while self._unsynced_intents:
+                written, self._unsynced_intents = self._unsynced_intents, []
+                await loop.run_in_executor(self._sync_thread, self._journal.sync)
+                for call in written:
+                    call()
+        finally:
+            # Here, and not when the loop comes to say that the task is done: who asks in between begins another.
+            self._intent_sync = None
 
     def _intents_synced(self, task: "asyncio.Task[None]") -> None:
-        self._intent_sync = None
         if not task.cancelled() and (error := task.exception()) is not None:
             self.on_crash(error)
 

@@ -79,27 +79,44 @@ class OpenChunk:
         return counts[Disposition.OPEN] + counts[Disposition.DEFERRED]
 
 
-def insert_chunks(database: Database, run: int, chunks: Sequence[NewChunk]) -> list[int]:
+class PackedChunk(Struct, frozen=True):
+    """A `NewChunk` as it is stored."""
+
+    destination: str
+    list_name: str | None
+    due: float
+    size: int
+    addresses: bytes
+    rows: bytes
+
+
+def pack_chunks(chunks: Iterable[NewChunk]) -> list[PackedChunk]:
+    """Takes its time, so it is no part of a transaction: others wait for the end of those."""
+    packed = []
+    for chunk in chunks:
+        size = len(chunk.addresses)
+        if size != len(chunk.rows) or size > MAX_RECIPIENTS:
+            raise ValueError(f"a chunk of {size} addresses and {len(chunk.rows)} rows")
+        addresses = codec.pack_lines([address.encode() for address in chunk.addresses])
+        packed.append(
+            PackedChunk(chunk.destination, chunk.list_name, chunk.due, size, addresses, codec.pack_lines(chunk.rows))
+        )
+    return packed
+
+
+def insert_chunks(database: Database, run: int, chunks: Sequence[PackedChunk]) -> list[int]:
     """Their numbers. Part of the caller's transaction."""
     number = 1 + database.value("SELECT coalesce(max(number), 0) FROM chunk")
     if number + len(chunks) > MAX_CHUNKS:
         raise StateError(f"{database.path}: full: chunk numbers are used up", hint="start a new state directory")
     numbers = list(range(number, number + len(chunks)))
     for number, chunk in zip(numbers, chunks, strict=True):
-        size = len(chunk.addresses)
-        if size != len(chunk.rows) or size > MAX_RECIPIENTS:
-            raise ValueError(f"a chunk of {size} addresses and {len(chunk.rows)} rows")
         database.connection.execute(
             "INSERT INTO chunk (number, run, destination, list, size, remaining, due) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, run, chunk.destination, chunk.list_name, size, size, chunk.due),
+            (number, run, chunk.destination, chunk.list_name, chunk.size, chunk.size, chunk.due),
         )
         database.connection.execute(
-            "INSERT INTO payload (chunk, addresses, rows) VALUES (?, ?, ?)",
-            (
-                number,
-                codec.pack_lines([address.encode() for address in chunk.addresses]),
-                codec.pack_lines(chunk.rows),
-            ),
+            "INSERT INTO payload (chunk, addresses, rows) VALUES (?, ?, ?)", (number, chunk.addresses, chunk.rows)
         )
     return numbers
 
@@ -153,23 +170,35 @@ def next_chunk(database: Database, run: int, destination: str, now: float) -> Op
     )
 
 
-def write_outcomes(database: Database, columns: Iterable[tuple[int, OutcomeColumn]]) -> None:
-    """Store the outcomes, counts and due time of each numbered chunk. Part of the caller's transaction."""
+class PackedOutcomes(Struct, frozen=True):
+    """A chunk's outcomes as they are stored: counts, remaining recipients, due time and the encoded column."""
+
+    number: int
+    counts: tuple[object, ...]
+    encoded: tuple[bytes, bytes | None]
+
+
+def pack_outcomes(columns: Iterable[tuple[int, OutcomeColumn]]) -> list[PackedOutcomes]:
+    """Of each numbered chunk; takes its time, so it is no part of a transaction."""
+    packed = []
     for number, column in columns:
         # One copy is counted and stored, whatever is set meanwhile.
         copy = column.copy()
         counts = copy.counts()
+        remaining = counts[Disposition.OPEN] + counts[Disposition.DEFERRED]
+        told = (*(counts[disposition] for disposition in COUNTED), remaining, copy.next_due())
+        packed.append(PackedOutcomes(number, told, copy.encode()))
+    return packed
+
+
+def write_outcomes(database: Database, packed: Iterable[PackedOutcomes]) -> None:
+    """Store the outcomes, counts and due time of each. Part of the caller's transaction."""
+    for one in packed:
         database.connection.execute(
-            f"UPDATE chunk SET {_SET_COUNTS}, remaining = ?, due = ? WHERE number = ?",
-            (
-                *(counts[disposition] for disposition in COUNTED),
-                counts[Disposition.OPEN] + counts[Disposition.DEFERRED],
-                copy.next_due(),
-                number,
-            ),
+            f"UPDATE chunk SET {_SET_COUNTS}, remaining = ?, due = ? WHERE number = ?", (*one.counts, one.number)
         )
         database.connection.execute(
-            "INSERT OR REPLACE INTO outcome (chunk, records, texts) VALUES (?, ?, ?)", (number, *copy.encode())
+            "INSERT OR REPLACE INTO outcome (chunk, records, texts) VALUES (?, ?, ?)", (one.number, *one.encoded)
         )
 
 

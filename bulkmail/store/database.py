@@ -12,6 +12,8 @@ from bulkmail.store import schema
 
 SECRET_BYTES = 32
 BUSY_SECONDS = 30.0
+# SQLite sleeps longer the longer it has waited, up to 100 ms at a time: who wants to write asks more often.
+ASK_MILLISECONDS = 3
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -65,7 +67,7 @@ class Database:
     @contextmanager
     def _outermost(self) -> Iterator[sqlite3.Connection]:
         with self._errors():
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self.connection
                 self.connection.execute("COMMIT")
@@ -74,6 +76,21 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self) -> None:
+        execute = self.connection.execute
+        execute(f"PRAGMA busy_timeout = {ASK_MILLISECONDS}")
+        try:
+            for _ in range(int(BUSY_SECONDS * 1000 / ASK_MILLISECONDS)):
+                try:
+                    execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode not in _BUSY:
+                        raise
+        finally:
+            execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        execute("BEGIN IMMEDIATE")
 
     def rows(self, statement: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._errors():

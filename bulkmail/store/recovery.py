@@ -48,7 +48,7 @@ def recover(database: Database, folder: Path) -> tuple[RecoveryReport, int]:
     if segments:
         done = max(done, segments[-1][0])
         with database.transaction() as connection:
-            chunks.write_outcomes(database, replay.columns.items())
+            chunks.write_outcomes(database, chunks.pack_outcomes(replay.columns.items()))
             connection.execute("DELETE FROM unpublished")
             connection.executemany(
                 "INSERT INTO unpublished (chunk, position, outcome) VALUES (?, ?, ?)",

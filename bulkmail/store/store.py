@@ -142,9 +142,10 @@ class Store(StoreView):
 
     def ingest(self, run: int, new: Sequence[NewChunk], progress: IntakeProgress) -> list[int]:
         """Store chunks and the intake's progress together, durably; the chunks' numbers."""
+        packed = chunks.pack_chunks(new)
         with self._database.transaction():
             runs.set_progress(self._database, run, progress)
-            return chunks.insert_chunks(self._database, run, new)
+            return chunks.insert_chunks(self._database, run, packed)
 
     def claim(self, run: int, destination: str, now: float) -> OpenChunk | None:
         """Open the chunk of `destination` that has been due longest; None if there is none.
@@ -178,8 +179,9 @@ class Store(StoreView):
         if changed:
             # The journal first: after a power failure the tables must not know what it does not.
             self.journal.sync()
+            packed = chunks.pack_outcomes((number, self._live[number]) for number in sorted(changed))
             with self._database.transaction():
-                chunks.write_outcomes(self._database, ((number, self._live[number]) for number in sorted(changed)))
+                chunks.write_outcomes(self._database, packed)
         for number in changed:
             self._open[number].folded_changes = changes[number]
         self.journal.folded(changes, position)
@@ -208,5 +210,5 @@ class Store(StoreView):
             )
         if columns:
             with self._database.transaction():
-                chunks.write_outcomes(self._database, columns.items())
+                chunks.write_outcomes(self._database, chunks.pack_outcomes(columns.items()))
         return len(doubts)

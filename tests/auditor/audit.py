@@ -5,6 +5,7 @@ From files alone, and with no code of the engine: a mistake there cannot hide it
 
 import csv
 import json
+import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,7 +69,12 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):
-                yield json.loads(line)
+                yield json.loads(line, object_pairs_hook=_interned)
+
+
+def _interned(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """With one string for each key, or a million lines take gigabytes."""
+    return {sys.intern(name): value for name, value in pairs}
 
 
 def taken_by(log: Path) -> list[dict[str, Any]]:

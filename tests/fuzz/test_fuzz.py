@@ -11,8 +11,8 @@ import pytest
 from bulkmail.errors import ProtocolError
 from bulkmail.native.reply import ReplyParser
 from bulkmail.native.session import Transactions
+from tests.fuzz import __main__ as command
 from tests.fuzz import connections, streams, worker
-from tests.fuzz.__main__ import grown
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.targets import BLOCK, TARGETS, Target, run_block
 
@@ -98,13 +98,32 @@ def test_transactions_that_lie_or_lose_are_found(monkeypatch: pytest.MonkeyPatch
     assert found("transactions")
 
 
+@pytest.mark.parametrize(
+    ("program", "finding"),
+    [
+        ("import os; os.abort()", "ended by SIGABRT"),
+        ("raise SystemExit(3)", "failed"),
+        ("while True: pass", "one input took more than 0.3 s of CPU time"),
+        ("pass", ""),
+    ],
+)
+def test_a_worker_that_crashes_fails_or_hangs_is_told(
+    program: str, finding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "HANG_SECONDS", 0.3)
+    place = tmp_path / "place"
+    place.write_bytes(bytes(worker.PLACE.size))
+    with subprocess.Popen([sys.executable, "-c", program], text=True) as process:
+        assert command.watch(process, place) == finding
+
+
 def test_memory_that_grows_all_the_time_is_told_from_a_start() -> None:
-    assert grown([5, 9, 9, 9]) == 0
-    assert grown([1, 2, 3, 4]) == 2
+    assert command.grown([5, 9, 9, 9]) == 0
+    assert command.grown([1, 2, 3, 4]) == 2
 
 
 def test_the_command_says_its_seed_what_it_did_and_how_to_see_a_finding_again(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.fuzz", "reply", "base32", "--plain", "--count", "500", "--seed", "7"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    line = [sys.executable, "-m", "tests.fuzz", "reply", "base32", "--plain", "--count", "500", "--seed", "7"]
+    said = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "seed 7" in said and "reply" in said and f"{BLOCK} inputs" in said and "nothing found" in said
     assert worker.memory_bytes() > 1 << 20

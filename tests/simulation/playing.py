@@ -58,9 +58,10 @@ def play(
     profiles: Path | None = OPEN_HOUSE,
     change: Callable[[Profiles], Profiles] = lambda profiles: profiles,
     act: Callable[[VirtualClock], Any] | None = None,
+    disk_seconds: float = 0.0,
     **changes: Any,
 ) -> Played:
-    """Send; `act` is called on the loop when it begins, and may call things later."""
+    """Send; `act` is called on the loop when it begins, to call things later; threads take `disk_seconds` a job."""
     changes.setdefault("delivery", REAL)
     campaign = simulated(load_campaign(write_campaign(folder, rows, **changes)))
     clock = VirtualClock()
@@ -68,6 +69,7 @@ def play(
         folder / "receivers", seed=1, clock=clock, keep="log", profiles=profiles, faults=faults, change=change
     )
     loop = VirtualLoop(clock)
+    loop.job_seconds = lambda function: disk_seconds
     internet.attach(loop)
 
     async def send() -> Played:

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,8 +6,9 @@ import pytest
 
 from bulkmail.errors import InternalError, StateError
 from bulkmail.model.delivery import Disposition, Reason, Stage
-from bulkmail.store import chunks
+from bulkmail.store import chunks, database
 from bulkmail.store.chunks import Backlog, NewChunk, OpenChunk
+from bulkmail.store.database import Database
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import IntakeProgress, Run, RunState
 from bulkmail.store.store import Store
@@ -313,3 +315,31 @@ def test_a_damaged_chunk_is_named_when_it_is_claimed(store: Store, new_chunk, ru
 def test_events_of_a_run_have_a_file_of_its_name(tmp_path: Path, store: Store) -> None:
     run = store.create_run("spring-2027", "c", "r", b"")
     assert store.events_path(run) == tmp_path / "state" / "events" / "spring-2027-1.ndjson"
+
+
+def test_who_wants_to_write_goes_on_after_another_or_says_that_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Database(tmp_path / "queue.db"), Database(tmp_path / "queue.db")
+    inside, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with first.transaction() as connection:
+            connection.execute("INSERT INTO meta VALUES ('one', 1)")
+            inside.set()
+            go.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(10)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.02)
+    with pytest.raises(StateError, match="locked by another process"), second.transaction():
+        pass
+    monkeypatch.undo()
+    threading.Timer(0.05, go.set).start()
+    with second.transaction() as connection:
+        assert connection.execute("SELECT value FROM meta WHERE name = 'one'").fetchone() == (1,)
+    assert second.value("PRAGMA busy_timeout") == database.BUSY_SECONDS * 1000
+    thread.join()
+    first.close()
+    second.close()
