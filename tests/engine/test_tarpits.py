@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from bulkmail import Engine
-from bulkmail.engine import node, pool, scheduler
+from bulkmail.engine import dialer, node, pool, scheduler
+from tests.dns.server import records as scripted
 from tests.engine.exchanger import Guest, yes
 from tests.engine.scene import Internet, addresses, run, send
 
@@ -160,3 +161,29 @@ def test_a_host_gets_one_connection_until_it_has_answered_for_a_message(tmp_path
         assert mx.most_at_once > 5
 
     run(scene())
+
+
+def test_a_silent_host_keeps_nobody_from_the_other_hosts_of_its_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(dialer, "WAITING_SECONDS", 0.2)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read(-1)
+        writer.close()
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example")
+            server = await asyncio.start_server(silent, ADDRESS, internet.port)
+            internet.dns.has(f"silent.shop.example 300 A {ADDRESS}")
+            records = ("shop.example 300 MX 10 silent.shop.example.", "shop.example 300 MX 20 mx.shop.example.")
+            internet.dns.on("MX", "shop.example", scripted(*records))
+            summary, _ = await send(internet.campaign(tmp_path, addresses(EACH)), tmp_path / "state")
+            server.close()
+        assert summary.delivered == EACH
+        assert len(mx.accepted) == EACH
+
+    run(scene(), seconds=12)
