@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkmail import Engine
-from bulkmail.engine import dialer, node, pool
+from bulkmail.engine import dialer, node, pool, scheduler
 from tests.dns.server import records as scripted
 from tests.engine.exchanger import Guest, yes
 from tests.engine.scene import Internet, addresses, run, send
@@ -100,6 +100,36 @@ def test_three_times_as_many_tarpits_as_connections_do_not_stop_the_others(
             texts = "; ".join(event.reply or "" for event in said)
             assert "gave way to others after 0.5 s" in texts
             assert "too slow while others waited: no reply to mail" in texts
+
+    run(scene(), seconds=25)
+
+
+def test_chunks_full_of_tarpits_do_not_keep_the_next_ones_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share chunks by the thousand, nobody waits for a connection, and so none of them has to give way."""
+    monkeypatch.setattr(scheduler, "MAX_TAILS", 1)
+    monkeypatch.setattr(node, "DRAIN_SECONDS", 0.5)
+    many = 60
+    people = [address for number in range(many) for address in addresses(20, f"tar{number}.example")]
+    people += addresses(40, "zoo.example")
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            fast = await internet.exchanger("mx.zoo.example", yes, "zoo.example")
+            for number in range(many):
+                internet.dns.has(f"tar{number}.example 300 MX 10 mx.tar{number}.example.")
+                internet.dns.has(f"mx.tar{number}.example 300 A {ADDRESS}")
+            async with tarpits(internet.port) as most:
+                campaign = internet.campaign(tmp_path, people, delivery={"retry": ["60s"], "expire": "1h"})
+                delivered = 0
+                async with Engine(tmp_path / "state", signers=1) as engine:
+                    async for event in engine.send(campaign):
+                        delivered += event.disposition == "delivered"
+                        if delivered == 40:
+                            break
+            assert len(fast.recipients) == 40
+            assert most[0] == many
 
     run(scene(), seconds=25)
 
