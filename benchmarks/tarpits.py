@@ -27,7 +27,7 @@ from typing import Any, cast
 import dns.rdatatype
 import uvloop
 
-from benchmarks.sink import Sink
+from bulkmail.bench.receiver import Sink
 
 FAST_ADDRESS, TAR_ADDRESS = "127.9.9.1", "127.9.9.2"
 SENDER = "import sys, bulkmail; bulkmail.send(sys.argv[1], state=sys.argv[2], signers=1)"
