@@ -39,6 +39,8 @@ WAITING_SECONDS = 5.0
 NO_TLS_SECONDS = 3600.0
 # How long a host that closes over EHLO is greeted with HELO; and where that may be, for HELO offers no TLS.
 NO_EHLO_SECONDS = 3600.0
+# How long a host that took EHLO is known to: a connection of its that is lost there says nothing else.
+EHLO_SECONDS = 86400.0
 MOST_REMEMBERED = 100_000
 HELO_ALLOWED = ("none", "opportunistic")
 
@@ -98,6 +100,7 @@ class Dialer:
         self._without_tls: dict[str, float] = {}
         self._unproven: dict[str, float] = {}
         self._without_ehlo: dict[str, float] = {}
+        self._with_ehlo: dict[str, float] = {}
 
     async def dial(
         self, owner: Owner, exchange: Exchange, establishing: dict[Connection, None]
@@ -257,7 +260,8 @@ class Dialer:
                 # RFC 7435: a peer whose TLS is broken is sent to in clear, and remembered.
                 _remember(self._without_tls, address, self._clock.monotonic(), NO_TLS_SECONDS)
                 return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
-            if _closed_over_ehlo(found) and tls in HELO_ALLOWED and self._without_ehlo.get(address, 0.0) <= now:
+            strange = max(self._without_ehlo.get(address, 0.0), self._with_ehlo.get(address, 0.0)) <= now
+            if strange and _closed_over_ehlo(found) and tls in HELO_ALLOWED:
                 _remember(self._without_ehlo, address, self._clock.monotonic(), NO_EHLO_SECONDS)
                 return await self._enter(owner, exchange, transport, host, address, wanted, establishing)
             reply = parse_text(found.code, found.text) if found.code else None
@@ -269,6 +273,8 @@ class Dialer:
             raise
         finally:
             establishing.pop(connection, None)
+        if self._with_ehlo.get(address, 0.0) <= now and self._without_ehlo.get(address, 0.0) <= now:
+            _remember(self._with_ehlo, address, now, EHLO_SECONDS)
         if connection.tls is None:
             self._count(wanted, exchange, host, result="starttls-not-supported")
         elif proving:

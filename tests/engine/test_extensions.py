@@ -99,6 +99,26 @@ def test_a_server_that_closes_over_ehlo_is_greeted_with_helo_and_that_is_remembe
     run(scene())
 
 
+def test_a_server_that_took_ehlo_before_is_not_greeted_with_helo_for_one_lost_connection(tmp_path: Path) -> None:
+    greeted = 0
+
+    def close_over_the_second(stage: str, guest: Guest, argument: str) -> str | None:
+        nonlocal greeted
+        greeted += stage == "ehlo"
+        return CLOSE if stage == "ehlo" and greeted == 2 else None
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example", close_over_the_second, "shop.example")
+            limits = {"default": {"connections": 1, "messages_per_connection": 5}}
+            summary, _ = await send(internet.campaign(tmp_path, addresses(20), limits=limits), tmp_path / "state")
+        assert summary.delivered == 20
+        assert {guest.commands[0].partition(" ")[0] for guest in mx.guests} == {"EHLO"}
+        assert len(mx.guests) == 5
+
+    run(scene())
+
+
 def test_no_server_is_greeted_with_helo_where_tls_is_demanded(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Internet() as internet:
