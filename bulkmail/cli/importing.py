@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import TextIO
 
 from msgspec import Struct
 
@@ -103,9 +104,9 @@ def entries_of(wanted: Import) -> Iterator[Suppression]:
     file, line = wanted.file, 1
     try:
         with open(file, encoding="utf-8-sig", newline="") as stream:
-            rows = csv.reader(stream, strict=True)
+            rows = csv.reader(stream, delimiter=_separator(stream), strict=True)
             first = next(rows, [])
-            columns = [name.strip().lower() for name in first]
+            columns = [_column(name) for name in first]
             form = form_of(columns)
             if form is None and _is_ses_row(first):
                 # What SES itself imports has no header: address and BOUNCE or COMPLAINT.
@@ -124,6 +125,19 @@ def entries_of(wanted: Import) -> Iterator[Suppression]:
         raise CampaignError("is not UTF-8", file=str(file), hint="save it as UTF-8") from None
     except csv.Error as error:
         raise CampaignError(f"is not CSV: {error}", file=str(file), line=line + 1) from None
+
+
+def _separator(stream: TextIO) -> str:
+    """A semicolon or a tab where the header has that and no comma: what spreadsheets of many countries write."""
+    header = stream.readline()
+    stream.seek(0)
+    return next((mark for mark in ";\t" if mark in header and "," not in header), ",")
+
+
+def _column(name: str) -> str:
+    """A column's name in small letters; what people call the address is `email`."""
+    name = name.strip().lower()
+    return "email" if name in ("email address", "email_address", "e-mail address") else name
 
 
 def scope_of(text: str) -> str:

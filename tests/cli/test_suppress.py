@@ -117,3 +117,18 @@ def test_looking_makes_no_directory_but_adding_to_a_named_one_does(tmp_path, cal
     assert not (tmp_path / "new").exists()
     assert call("suppress", "add", "a@x.example", "--state", tmp_path / "new").exit_code == 0
     assert "yes" in call("suppress", "check", "a@x.example", "--state", tmp_path / "new").stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Email Address;Reason\nann@house.example;asked to stop\n",
+        "e-mail address\treason\nann@house.example\tasked to stop\n",
+        "\ufeffEmail,Reason\nann@house.example,asked to stop\n",
+    ],
+)
+def test_a_list_as_spreadsheets_write_it_is_imported(state, call, tmp_path, text) -> None:
+    (tmp_path / "theirs.csv").write_text(text, encoding="utf-8")
+    assert "1 new" in call("suppress", "import", "theirs.csv").stdout
+    shown = call("suppress", "export").stdout
+    assert "ann@house.example,all,asked to stop," in shown

@@ -338,7 +338,7 @@ def test_a_failed_sync_ends_the_recording_and_tells_nothing(open_desk: Callable[
         with pytest.raises(StateError, match="durable"):
             await syncs
         with pytest.raises(StateError):
-            desk.recorder.intents([])
+            desk.recorder.intents([], lambda: None)
             desk.deliver(1)
 
     asyncio.run(scene())
@@ -425,7 +425,7 @@ def test_an_attempt_given_back_is_in_no_doubt_after_a_crash(open_desk: Callable[
     for index in (3, 4):
         sent.append(message(index))
         sent[-1].chunk = desk.active
-    desk.recorder.intents(sent)
+    desk.recorder.intents(sent, lambda: None)
     desk.recorder.answered(sent[0])
     crashed = tmp_path / "crashed"
     shutil.copytree(desk.path, crashed)
