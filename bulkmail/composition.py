@@ -42,7 +42,7 @@ from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.recipient import PlainRules
 from bulkmail.model.units import Seconds
-from bulkmail.outbound import transport_of, transports_of
+from bulkmail.outbound import most_connections, transport_of, transports_of
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.policy.reach import is_loopback
 from bulkmail.policy.rules import RuleBook, rule_book
@@ -313,6 +313,7 @@ class Send:
         return NodeOptions(
             wait=options.wait,
             limit=options.limit,
+            connections=most_connections(),
             signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
             pacing=pacing_of(campaign),
             rules=self._rules,

@@ -1,5 +1,6 @@
 """How the connections of a campaign are made: to mail exchangers, and to each relay and host that it names."""
 
+import resource
 from collections.abc import Iterator
 
 from msgspec.structs import replace
@@ -13,6 +14,12 @@ from bulkmail.model.campaign import Campaign, Delivery, Relay, TlsMode
 from bulkmail.net.tls import client_context
 from bulkmail.net.tokens import TokenSource
 from bulkmail.smtp.sasl import Credentials
+
+# So many that a thousand hosts that keep us waiting leave enough to the rest; one under TLS takes up to 100 KB.
+MOST_CONNECTIONS = 2500
+FEWEST_CONNECTIONS = 100
+# What a process has open beside them: the store, the journal, the list, sockets of DNS queries.
+OTHER_FILES = 250
 
 
 def transport_of(campaign: Campaign) -> Transport:
@@ -111,3 +118,22 @@ def _check_certificates(campaign: Campaign, path: str, relay: Relay | None = Non
             path=path,
             hint=f"PEM is needed, {needed}",
         ) from None
+
+
+def most_connections() -> int:
+    """How many connections this process may have open: MOST_CONNECTIONS, or what its limit of open files leaves.
+
+    The limit is raised as far as it is ours to raise (the soft one, up to the hard one).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):
+            pass
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, soft - OTHER_FILES))

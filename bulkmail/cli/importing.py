@@ -115,7 +115,7 @@ def entries_of(wanted: Import) -> Iterator[Suppression]:
                 columns = _own_columns(file, columns)
             for row in rows:
                 line = rows.line_num
-                if row:
+                if any(row):  # spreadsheets leave rows of separators alone
                     values = _values(columns, row)
                     yield from _of_service(wanted, form, line, values) if form else [_own(wanted, line, values)]
     except OSError as error:

@@ -93,6 +93,9 @@ async def _listen(
 @asynccontextmanager
 async def _posting(directory: Path, hooks: Mapping[str, Sequence[Target]], *, quiet: bool) -> AsyncIterator[None]:
     """Post events beside what is within, what came in last among them; what cannot be posted is told."""
+    if not any(hooks.values()):
+        yield
+        return
     thread = WebhookThread(directory, hooks, clock=SystemClock)
     thread.start()
     telling = asyncio.create_task(_tell_problems(thread, quiet=quiet))
@@ -107,7 +110,7 @@ async def _posting(directory: Path, hooks: Mapping[str, Sequence[Target]], *, qu
 
 async def _tell_problems(thread: WebhookThread, *, quiet: bool) -> None:
     told = [""] * len(thread.progress)
-    while told and not quiet:
+    while not quiet:
         await asyncio.sleep(WEBHOOK_LOOK_SECONDS)
         for position, one in enumerate(thread.progress):
             if one.problem != told[position]:

@@ -1,6 +1,7 @@
 """The files a campaign names: paths made absolute from its folder, and seen to be there and readable."""
 
 import os
+import ssl
 import stat
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
         problem = exposure(absolute)
         if problem is not None:
             findings.add(path, f"{quoted(value, 400)} {problem}", hint=f"chmod 600 {absolute}")
+        return absolute
+
+    def roots(value: str, path: str) -> str:
+        absolute = found(value, path)
+        if Path(absolute).is_file():
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(absolute)
+            except OSError as error:
+                problem = f"{quoted(value, 400)} cannot be used: {error.strerror or error}"
+                findings.add(path, problem, hint="PEM is needed, certificates")
         return absolute
 
     def with_secret(relays: tuple[Relay, ...], path: str) -> tuple[Relay, ...]:
@@ -79,7 +90,7 @@ def with_absolute_paths(campaign: CampaignFile, folder: Path, findings: Findings
     rules = campaign.feedback.rules
     return replace(
         campaign,
-        tls=replace(tls, authorities=tls.authorities and found(tls.authorities, "tls.authorities")),
+        tls=replace(tls, authorities=tls.authorities and roots(tls.authorities, "tls.authorities")),
         feedback=replace(campaign.feedback, rules=None if rules is None else found(rules, "feedback.rules")),
         webhooks=tuple(
             hook

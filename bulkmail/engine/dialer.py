@@ -33,6 +33,8 @@ Name = TypeVar("Name", str, tuple[str | None, str])
 MAX_ADDRESSES = 6
 MAX_ADDRESSES_OF_HOST = 4
 DEAD_SECONDS = 60.0
+# How long a host may keep one connection waiting before the next is tried with another, where there is one.
+WAITING_SECONDS = 5.0
 # How long a host whose TLS broke is sent to in clear before TLS is tried again; and one whose proof failed, without it.
 NO_TLS_SECONDS = 3600.0
 # How long a host that closes over EHLO is greeted with HELO; and where that may be, for HELO offers no TLS.
@@ -91,6 +93,8 @@ class Dialer:
         self._encryption = encryption
         self._clock = clock
         self._dead_hosts: dict[tuple[str | None, str], float] = {}
+        # Since when each dial has been waiting for which host.
+        self._waits: dict[object, tuple[tuple[str | None, str], float]] = {}
         self._without_tls: dict[str, float] = {}
         self._unproven: dict[str, float] = {}
         self._without_ehlo: dict[str, float] = {}
@@ -102,7 +106,10 @@ class Dialer:
         hosts = self._router.hosts(exchange.hosts)
         now = self._clock.monotonic()
         source = exchange.lane.source.address
-        alive = [host for host in hosts if self._dead_hosts.get((source, host), 0.0) <= now]
+        slow = {where for where, since in self._waits.values() if now - since >= WAITING_SECONDS}
+        alive = [
+            host for host in hosts if self._dead_hosts.get((source, host), 0.0) <= now and (source, host) not in slow
+        ]
         refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.UNSUPPORTED)
         tried = 0
         for host in alive or hosts:
@@ -132,7 +139,12 @@ class Dialer:
                     continue
                 tried += 1
                 tried_of_host += 1
-                outcome = await self._try(owner, exchange, host, address, wanted, establishing)
+                dial = object()
+                self._waits[dial] = (source, host), self._clock.monotonic()
+                try:
+                    outcome = await self._try(owner, exchange, host, address, wanted, establishing)
+                finally:
+                    del self._waits[dial]
                 if isinstance(outcome, Connection):
                     self._dead_hosts.pop((source, host), None)
                     return outcome

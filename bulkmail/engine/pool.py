@@ -26,7 +26,8 @@ from bulkmail.net.owner import Left, Result
 
 # How many waiting recipients justify one more connection.
 RECIPIENTS_PER_CONNECTION = 4
-# How long a host may keep us waiting before others, where they wait in turn, may count it as slow.
+# How long a host may keep us waiting before others may count it as slow: those that wait in turn, and its own site's
+# other hosts.
 SLOW_SECONDS = 10.0
 
 
@@ -235,7 +236,10 @@ class Pool:
 
     def _open_more(self, now: float) -> None:
         exchange, lane, budget = self.exchange, self._lane, self._rooms.budget
-        wanted = 1 + (exchange.waiting - 1) // RECIPIENTS_PER_CONNECTION if self._answered else 1
+        if self._answered:
+            wanted = 1 + (exchange.waiting - 1) // RECIPIENTS_PER_CONNECTION
+        else:
+            wanted = 2 if self._kept_waiting(now) else 1
         if any(connection.idle_since is not None for connection in self._connections):
             return
         while exchange.waiting and exchange.connections < wanted:
@@ -258,6 +262,17 @@ class Pool:
             task = asyncio.get_running_loop().create_task(self._open())
             self._openings[task] = now
             task.add_done_callback(self._opened)
+        if not self._answered:
+            self._kept_waiting(now)
+
+    def _kept_waiting(self, now: float) -> bool:
+        """Whether the one host that was asked is slow, and there is another to ask."""
+        if len(self.exchange.hosts) == 1 or len(self._openings) != 1:
+            return False
+        wait = next(iter(self._openings.values())) + SLOW_SECONDS - now
+        if wait > 0:
+            self._schedule(wait)
+        return wait <= 0
 
     def _wait_in(self, line: Line) -> None:
         """Wait for a connection of others; only a pool without any does, the rest get on with what they have."""

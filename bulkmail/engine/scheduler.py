@@ -18,6 +18,7 @@ from msgspec import Struct
 from bulkmail.clock import Clock
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.intake import CHUNK_RECIPIENTS
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.ways import Way
@@ -29,9 +30,13 @@ from bulkmail.store.store import Store
 
 T = TypeVar("T")
 
-# Chunks in memory; a chunk of a tail of small sites counts while more than FEW of it are outstanding.
-MAX_ACTIVE = 256
+# Recipients in memory, and chunks.
+MAX_RECIPIENTS = 256_000
+MAX_ACTIVE = 4096
+# Chunks of tails of small sites that are opened at once. One counts while more than FEW of it are outstanding, and not
+# for longer than a moment: what is left of it then waits for hosts that are slow, and those must not hold up the rest.
 MAX_TAILS = 8
+TAIL_SECONDS = 0.25
 # A destination whose chunks are gone so soon gets twice as many with its next claim, up to so many: each call of the
 # store's thread costs the loop some 2 ms, because a thread that waits for the interpreter is woken at each release.
 QUICK_SECONDS = 0.25
@@ -96,6 +101,7 @@ class Scheduler:
         self._store_thread = store_thread
         self._clock = clock
         self._active: dict[int, ActiveChunk] = {}
+        self._recipients = 0
         self._idle: list[ActiveChunk] = []
         self._idle_since = 0.0
         self._wake = asyncio.Event()
@@ -191,7 +197,13 @@ class Scheduler:
 
     @property
     def _saturated(self) -> bool:
-        return len(self._active) >= MAX_ACTIVE
+        return self._recipients >= MAX_RECIPIENTS or len(self._active) >= MAX_ACTIVE
+
+    @property
+    def _room(self) -> int:
+        """How many more chunks may be opened, at least one."""
+        free = (MAX_RECIPIENTS - self._recipients) // CHUNK_RECIPIENTS
+        return max(1, min(free, MAX_ACTIVE - len(self._active)))
 
     async def _nap(self, seconds: float) -> None:
         try:
@@ -219,6 +231,8 @@ class Scheduler:
                     soon = soon or wait_seconds <= self._courier.park_seconds
                     continue
             elif self._open_tails >= MAX_TAILS:
+                nap_seconds = min(nap_seconds, TAIL_SECONDS)
+                soon = True
                 continue
             for chunk in await self._in_store(self._claim, entry.destination, self._at_once(entry)):
                 self._hand_out(chunk)
@@ -234,7 +248,7 @@ class Scheduler:
             return 1
         now = self._clock.monotonic()
         then, count = self._claimed.get(entry.destination, (0.0, 1))
-        count = min(2 * count, MOST_TOGETHER, MAX_ACTIVE - len(self._active)) if now - then < QUICK_SECONDS else 1
+        count = min(2 * count, MOST_TOGETHER, self._room) if now - then < QUICK_SECONDS else 1
         if len(self._claimed) >= MOST_SITES:
             self._claimed.clear()
         self._claimed[entry.destination] = (now, count)
@@ -250,7 +264,11 @@ class Scheduler:
 
     @property
     def _open_tails(self) -> int:
-        return sum(not active.chunk.destination and active.outstanding > FEW for active in self._active.values())
+        since = self._clock.monotonic() - TAIL_SECONDS
+        return sum(
+            not active.chunk.destination and active.outstanding > FEW and active.since > since
+            for active in self._active.values()
+        )
 
     def _wait_of(self, domain: str) -> float:
         """Seconds until a lane for the domain may take another chunk; 0 where one may now, or there is no way in."""
@@ -281,8 +299,9 @@ class Scheduler:
 
     def _hand_out(self, chunk: OpenChunk) -> None:
         """Spread a chunk's ready recipients over the lanes of their domains."""
-        active = ActiveChunk(chunk, jitter=self._rng.random())
+        active = ActiveChunk(chunk, jitter=self._rng.random(), since=self._clock.monotonic())
         self._active[chunk.number] = active
+        self._recipients += len(chunk.addresses)
         ready = chunk.ready(self._clock.time())
         # One more, so that the chunk is not taken for idle before all of it is handed out.
         active.outstanding = len(ready) + 1
@@ -351,7 +370,10 @@ class Scheduler:
         try:
             await self._fold(idle)
         except DiskFull:
-            self._active |= {active.chunk.number: active for active in idle}
+            for active in idle:
+                if active.chunk.number not in self._active:
+                    self._active[active.chunk.number] = active
+                    self._recipients += len(active.chunk.addresses)
             self._idle = idle + self._idle
             self.disk_full = True
             return False
@@ -362,7 +384,8 @@ class Scheduler:
         if not chunks:
             return
         for active in chunks:
-            self._active.pop(active.chunk.number, None)
+            if self._active.pop(active.chunk.number, None) is not None:
+                self._recipients -= len(active.chunk.addresses)
         opened = [active.chunk for active in chunks]
         await self._in_store(partial(self._store.fold, opened, release=[chunk.number for chunk in opened]))
 

@@ -9,14 +9,16 @@ FEW = 50
 class ActiveChunk:
     """An open chunk whose ready recipients were handed to lanes; it may be folded once none is outstanding.
 
-    `jitter` (0 to 1) spreads the retries of chunks; within a chunk they stay together.
+    `jitter` (0 to 1) spreads the retries of chunks; within a chunk they stay together. `since` is when it was opened,
+    in monotonic seconds.
     """
 
-    __slots__ = ("chunk", "jitter", "outstanding")
+    __slots__ = ("chunk", "jitter", "outstanding", "since")
 
-    def __init__(self, chunk: OpenChunk, *, jitter: float) -> None:
+    def __init__(self, chunk: OpenChunk, *, jitter: float, since: float = 0.0) -> None:
         self.chunk = chunk
         self.jitter = jitter
+        self.since = since
         self.outstanding = 0
 
 

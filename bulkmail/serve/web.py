@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from starlette.applications import Starlette
 from starlette.datastructures import FormData
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -96,7 +96,7 @@ class Site:
             return _page(self._pages.ask(language))
         try:
             form = await _form(request)
-        except (TooLarge, TimeoutError, MultiPartException, ValueError):
+        except (TooLarge, TimeoutError, HTTPException, ValueError):
             return _page(self._pages.plain(language, "wrong"), 400)
         except ClientDisconnect:
             return Response(status_code=400)

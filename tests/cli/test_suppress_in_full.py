@@ -151,3 +151,8 @@ def test_a_hashed_list_is_looked_up_imported_into_and_exported_as_hashes(state, 
 def test_hashes_of_another_directory_are_refused(state, call, tmp_path) -> None:
     (tmp_path / "all.csv").write_text("address\nhmac:0123456789abcdef0123456789abcdef\n")
     assert call("suppress", "import", "all.csv").exit_code == 2
+
+
+def test_rows_of_separators_alone_are_passed_over(call, tmp_path: Path) -> None:
+    (tmp_path / "theirs.csv").write_text("email,created\nann@x.example,1700000000\n,\n\nbert@x.example,\n")
+    assert "2 new" in call("suppress", "import", tmp_path / "theirs.csv", "--state", tmp_path / "state").stdout

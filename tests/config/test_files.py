@@ -83,3 +83,10 @@ def test_a_list_has_one_of_seven_endings(errors) -> None:
     for ending in ("csv", "csv.gz", "jsonl", "jsonl.gz", "CSV"):
         Path(f"spring/l.{ending}").touch()
         assert errors(campaign(recipients=f"spring/l.{ending}")) == []
+
+
+def test_roots_to_trust_that_are_none_are_found_with_the_file(errors, tmp_path: Path) -> None:
+    roots = tmp_path / "roots.pem"
+    roots.write_text("no certificate")
+    (found,) = errors(campaign() + f"tls: {{authorities: {roots}}}\n")
+    assert "tls.authorities: " in found and 'roots.pem" cannot be used: ' in found

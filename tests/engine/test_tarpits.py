@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from bulkmail import Engine
-from bulkmail.engine import node, pool
+from bulkmail.engine import dialer, node, pool, scheduler
+from tests.dns.server import records as scripted
 from tests.engine.exchanger import Guest, yes
 from tests.engine.scene import Internet, addresses, run, send
 
@@ -103,6 +104,36 @@ def test_three_times_as_many_tarpits_as_connections_do_not_stop_the_others(
     run(scene(), seconds=25)
 
 
+def test_chunks_full_of_tarpits_do_not_keep_the_next_ones_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share chunks by the thousand, nobody waits for a connection, and so none of them has to give way."""
+    monkeypatch.setattr(scheduler, "MAX_TAILS", 1)
+    monkeypatch.setattr(node, "DRAIN_SECONDS", 0.5)
+    many = 60
+    people = [address for number in range(many) for address in addresses(20, f"tar{number}.example")]
+    people += addresses(40, "zoo.example")
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            fast = await internet.exchanger("mx.zoo.example", yes, "zoo.example")
+            for number in range(many):
+                internet.dns.has(f"tar{number}.example 300 MX 10 mx.tar{number}.example.")
+                internet.dns.has(f"mx.tar{number}.example 300 A {ADDRESS}")
+            async with tarpits(internet.port) as most:
+                campaign = internet.campaign(tmp_path, people, delivery={"retry": ["60s"], "expire": "1h"})
+                delivered = 0
+                async with Engine(tmp_path / "state", signers=1) as engine:
+                    async for event in engine.send(campaign):
+                        delivered += event.disposition == "delivered"
+                        if delivered == 40:
+                            break
+            assert len(fast.recipients) == 40
+            assert most[0] == many
+
+    run(scene(), seconds=25)
+
+
 @pytest.mark.parametrize("stage", ["connect", "mail", "rcpt"])
 def test_a_host_gets_one_connection_until_it_has_answered_for_a_message(tmp_path: Path, stage: str) -> None:
     async def scene() -> None:
@@ -130,3 +161,29 @@ def test_a_host_gets_one_connection_until_it_has_answered_for_a_message(tmp_path
         assert mx.most_at_once > 5
 
     run(scene())
+
+
+def test_a_silent_host_keeps_nobody_from_the_other_hosts_of_its_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(dialer, "WAITING_SECONDS", 0.2)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read(-1)
+        writer.close()
+
+    async def scene() -> None:
+        async with Internet() as internet:
+            mx = await internet.exchanger("mx.shop.example")
+            server = await asyncio.start_server(silent, ADDRESS, internet.port)
+            internet.dns.has(f"silent.shop.example 300 A {ADDRESS}")
+            records = ("shop.example 300 MX 10 silent.shop.example.", "shop.example 300 MX 20 mx.shop.example.")
+            internet.dns.on("MX", "shop.example", scripted(*records))
+            summary, _ = await send(internet.campaign(tmp_path, addresses(EACH)), tmp_path / "state")
+            server.close()
+        assert summary.delivered == EACH
+        assert len(mx.accepted) == EACH
+
+    run(scene(), seconds=12)

@@ -25,7 +25,6 @@ subject: Spring
 content: {{text: body.txt}}
 recipients: [{{file: rows.csv}}]
 delivery: {{route: sandbox}}
-webhooks:
 {hooks}
 """
 
@@ -35,7 +34,7 @@ class Posting:
 
     def __init__(self, sent: Sent, folder: Path, *urls: str) -> None:
         hooks = "\n".join(f"  - {{url: '{url}', secret_env: HOOK_SECRET, allow_private: true}}" for url in urls)
-        (folder / "spring.yaml").write_text(CAMPAIGN.format(hooks=hooks))
+        (folder / "spring.yaml").write_text(CAMPAIGN.format(hooks=f"webhooks:\n{hooks}" if hooks else ""))
         (folder / "body.txt").write_text("Seeds.\n")
         (folder / "rows.csv").write_text(f"email\n{ADDRESSES[ANNA]}\n")
         command = ["serve", str(folder / "spring.yaml"), "--state", str(sent.path), "--smtp", "off"]
@@ -92,6 +91,14 @@ def test_what_a_send_left_over_and_what_comes_in_is_posted_until_the_end(
     assert "has not got" not in err
     assert [each["event"] for each in receiver.events] == ["run", "unsubscribe"]
     assert receiver.events[1]["recipient"] == ADDRESSES[ANNA]
+
+
+def test_a_campaign_without_webhooks_is_served_and_ended_as_well(live: Sent, tmp_path: Path) -> None:
+    posting = Posting(live, tmp_path)
+    posting.post(live.link(ANNA))
+    out, err = posting.end(signal.SIGTERM)
+    assert "stopped" in out
+    assert "Traceback" not in err
 
 
 def test_a_receiver_that_never_answers_slows_no_answer_and_no_other_receiver(

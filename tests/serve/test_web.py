@@ -55,6 +55,7 @@ def test_what_a_scanner_does_changes_nothing(listening: Listening, sent: Sent, m
         (ONE_CLICK.encode(), "text/plain"),
         (ONE_CLICK.encode(), "multipart/form-data"),
         (b"{}", "application/json"),
+        (b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 250, "multipart/form-data; boundary=b"),
         (b"\xff\xfe=%ff", "application/x-www-form-urlencoded"),
         (b"x=" + b"y" * 20_000, "application/x-www-form-urlencoded"),
     ],
@@ -64,6 +65,7 @@ def test_a_post_that_says_nothing_we_know_changes_nothing(
 ) -> None:
     answer = listening.request("POST", f"/u/{sent.link(ANNA)}", body, {"Content-Type": kind})
     assert answer.status == 400
+    assert "<html" in answer.text  # type: ignore[attr-defined]
     assert not sent.suppressed(ANNA)
 
 
