@@ -331,7 +331,7 @@ def test_a_defect_is_one_sentence_and_the_traceback_comes_on_demand(folder, call
     def defect(*arguments: object) -> None:
         raise ZeroDivisionError("all\x1b[31m wrong")
 
-    monkeypatch.setattr("bulkmail.cli.check.tally", defect)
+    monkeypatch.setattr("bulkmail.cli.check.inspect", defect)
     result = call("check", folder.file)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[0] == r"internal error: ZeroDivisionError: all\x1b[31m wrong"
