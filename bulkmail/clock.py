@@ -38,3 +38,18 @@ def rfc3339(unix_seconds: float) -> str:
     """`2027-03-01T08:15:00.123Z` (RFC 3339 §5.6), milliseconds, UTC."""
     stamp = datetime.fromtimestamp(unix_seconds, UTC)
     return f"{stamp:%Y-%m-%dT%H:%M:%S}.{stamp.microsecond // 1000:03d}Z"
+
+
+class Stamps:
+    """Times in RFC 3339, formatted once a millisecond; for one thread."""
+
+    def __init__(self) -> None:
+        self._milliseconds = -1
+        self._text = ""
+
+    def text(self, unix_seconds: float) -> str:
+        """`rfc3339`."""
+        milliseconds = int(unix_seconds * 1000)
+        if self._milliseconds != milliseconds:
+            self._milliseconds, self._text = milliseconds, rfc3339(unix_seconds)
+        return self._text

@@ -91,7 +91,20 @@ class _Slots(threading.local):
         self.check_pointers = _lanes(self.checks, width)
 
 
-class _Rsa:
+class _LaneSigner:
+    """Signs any number of digests by eights."""
+
+    def sign(self, digests: Sequence[bytes]) -> list[bytes]:
+        signatures: list[bytes] = []
+        for start in range(0, len(digests), LANES):
+            signatures += self._sign_lanes(digests[start : start + LANES])
+        return signatures
+
+    def _sign_lanes(self, digests: Sequence[bytes]) -> list[bytes]:
+        raise NotImplementedError
+
+
+class _Rsa(_LaneSigner):
     """RSASSA-PKCS1-v1_5 by the Chinese remainder theorem (RFC 8017 §5.1.2, §8.2.1)."""
 
     fewest = FEWEST_RSA
@@ -124,12 +137,6 @@ class _Rsa:
         )
         self._slots = _Slots(self._width, scratch)
 
-    def sign(self, digests: Sequence[bytes]) -> list[bytes]:
-        signatures: list[bytes] = []
-        for start in range(0, len(digests), LANES):
-            signatures += self._sign_lanes(digests[start : start + LANES])
-        return signatures
-
     def _sign_lanes(self, digests: Sequence[bytes]) -> list[bytes]:
         slots, width = self._slots, self._width
         padded = b"".join([self._padding + digest for digest in _filled(digests)])
@@ -155,7 +162,7 @@ class _Rsa:
         return [signatures[lane * width : (lane + 1) * width] for lane in range(len(digests))]
 
 
-class _Ed25519:
+class _Ed25519(_LaneSigner):
     """Pure Ed25519 over the digests (RFC 8032 §5.1.6, RFC 8463 §3)."""
 
     fewest = FEWEST_ED25519
@@ -173,12 +180,6 @@ class _Ed25519:
         )
         # The two halves of a signature are written apart: `outputs` takes R, `checks` takes S.
         self._slots = _Slots(_DIGEST_BYTES, 0)
-
-    def sign(self, digests: Sequence[bytes]) -> list[bytes]:
-        signatures: list[bytes] = []
-        for start in range(0, len(digests), LANES):
-            signatures += self._sign_lanes(digests[start : start + LANES])
-        return signatures
 
     def _sign_lanes(self, digests: Sequence[bytes]) -> list[bytes]:
         slots, width = self._slots, _DIGEST_BYTES

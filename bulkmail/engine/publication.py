@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from bulkmail.clock import rfc3339
+from bulkmail.clock import Stamps
 from bulkmail.events.log import EventLog
 from bulkmail.model.delivery import Disposition, Event, Stage
 from bulkmail.native.lines import DeliveredLines
@@ -42,11 +42,11 @@ class Publication:
         self._run = run
         self._event_log = event_log
         self._lines = DeliveredLines(run)
-        self._stamp = (-1, "")
+        self._stamps = Stamps()
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Append all of them in one go, and make them durable. Raises what `EventLog` raises."""
-        lines, add, time_of = self._lines, self._lines.add, self._time
+        lines, add, time_of = self._lines, self._lines.add, self._stamps.text
         pieces: list[bytes] = []
         for entry in entries:
             if isinstance(entry, Delivery) and add(
@@ -82,7 +82,7 @@ class Publication:
             return entry
         reply = parse_text(entry.code, entry.text)
         return Event(
-            time=self._time(entry.time),
+            time=self._stamps.text(entry.time),
             event="attempt",
             run=self._run,
             recipient=entry.recipient,
@@ -100,10 +100,3 @@ class Publication:
             milliseconds=entry.milliseconds,
             message_id=entry.message_id,
         )
-
-    def _time(self, now: float) -> str:
-        """RFC 3339, formatted once a millisecond."""
-        milliseconds = int(now * 1000)
-        if self._stamp[0] != milliseconds:
-            self._stamp = (milliseconds, rfc3339(now))
-        return self._stamp[1]

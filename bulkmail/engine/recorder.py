@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bulkmail.clock import Clock, rfc3339
+from bulkmail.clock import Clock, Stamps
 from bulkmail.engine.publication import Delivery, Entry, Publication
 from bulkmail.engine.softbounces import count_soft_bounces
 from bulkmail.engine.statistics import Statistics
@@ -86,7 +86,7 @@ class Recorder:
         self._suppress: list[Suppression] = []
         self._soft: list[SoftBounce] = []
         self._dirty = asyncio.Event()
-        self._stamp = (0, "")
+        self._stamps = Stamps()
         self._closing = False
         self._refused = False
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
@@ -177,7 +177,7 @@ class Recorder:
         self._statistics.moved(before, disposition, site if site is not None and stage is not Stage.DNS else "")
         self._events.append(
             Event(
-                time=self._time(now),
+                time=self._stamps.text(now),
                 event=event,
                 run=self._run,
                 recipient=chunk.addresses[index],
@@ -270,7 +270,7 @@ class Recorder:
         text = "; ".join(part for part in (str(reply) if reply is not None else "", explanation) if part)
         self.note(
             Event(
-                time=self._time(self._clock.time()),
+                time=self._stamps.text(self._clock.time()),
                 event="lane",
                 run=self._run,
                 code=reply.code if reply is not None else None,
@@ -288,7 +288,7 @@ class Recorder:
         """The run began, was resumed, paused, stopped or finished."""
         self.note(
             Event(
-                time=self._time(self._clock.time()),
+                time=self._stamps.text(self._clock.time()),
                 event="run",
                 run=self._run,
                 reason=reason,
@@ -395,10 +395,3 @@ class Recorder:
         active.outstanding -= 1
         if active.outstanding == 0 or active.outstanding == FEW:
             self.on_progress(active)
-
-    def _time(self, now: float) -> str:
-        """RFC 3339, formatted once a millisecond."""
-        milliseconds = int(now * 1000)
-        if self._stamp[0] != milliseconds:
-            self._stamp = (milliseconds, rfc3339(now))
-        return self._stamp[1]

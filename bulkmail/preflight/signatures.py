@@ -10,6 +10,7 @@ from bulkmail.dkim.records import published_key_problem
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.lookup import TXT, Status
 from bulkmail.doctor.lookups import Lookups
+from bulkmail.doctor.signing import verified
 from bulkmail.model.campaign import Campaign
 from bulkmail.preflight.finding import Finding, found
 from bulkmail.preflight.rules import Level
@@ -47,10 +48,9 @@ def dkim_findings(
             yield Finding(level=Level.WARNING, rule="dkim.weak", where=where, what=key.weakness)
     if specimen is None:
         return
-    records = {f"{name}.".encode(): record.encode() for name, record in signer.records()}
     for index, key in enumerate(signer.keys):
         try:
-            good = _verified(specimen.message, records, index)
+            good = verified(specimen.message, key.record_name, key.record, index)
         except dkim.NaClNotFoundError:
             yield Finding(
                 level=Level.NOTE,
@@ -68,18 +68,6 @@ def dkim_findings(
                 what=f"dkimpy does not accept the signature of {key.record_name}",
                 remedy="this is a defect of bulkmail; please report it with the campaign",
             )
-
-
-def _verified(message: bytes, records: dict[bytes, bytes], index: int) -> bool:
-    def find(name: bytes, timeout: int = 5) -> bytes | None:
-        return records.get(name)
-
-    try:
-        return bool(dkim.DKIM(message, minkey=512).verify(idx=index, dnsfunc=find))
-    except dkim.NaClNotFoundError:
-        raise
-    except dkim.DKIMException:
-        return False
 
 
 def _aligned(sender: str, signing: str) -> bool:
