@@ -29,13 +29,15 @@ from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.timing import Timing
+from bulkmail.engine.watch import Block, LoopWatch
 from bulkmail.engine.ways import Way, Ways
 from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import Work
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
-from bulkmail.model.delivery import Event, Summary
+from bulkmail.model.cpu import CpuSpent
+from bulkmail.model.delivery import STALLED, Event, Summary
 from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
 from bulkmail.policy.rules import RuleBook
@@ -58,7 +60,8 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
     `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
-    `sweep_seconds` is how often what is overdue or idle is looked for.
+    `sweep_seconds` is how often what is overdue or idle is looked for. `watch` the event loop: off on one whose time is
+    not that of the machine.
     """
 
     wait: bool = True
@@ -66,6 +69,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     signers: int = 1
     connections: int = 1000
     sweep_seconds: float = SWEEP_SECONDS
+    watch: bool = True
     pacing: PacingSettings = PacingSettings()
     rules: RuleBook | None = None
 
@@ -145,6 +149,7 @@ class Node:
         )
         issuer = Identity(store.token_keys).issuer(run.number, run.created)
         self._meter = CpuMeter(store_thread, self._sync_thread, composes_on_loop=composes_on_loop(signer))
+        self._watch = LoopWatch(self._loop_blocked)
         self._composer = Composer(program, signer, issuer, threads=options.signers, clock=clock, meter=self._meter)
         self._scheduler = Scheduler(
             store,
@@ -191,6 +196,8 @@ class Node:
             # What an interrupted intake said of rows that it did not store will be said again.
             self._event_log.truncate(self._run.events_offset)
         self._look_at_orders()
+        if self._options.watch:
+            self._watch.start()
         syncs = loop.create_task(self._recorder.run_syncs())
         sweeps = loop.create_task(self._sweep())
         work = loop.create_task(self._work(batches))
@@ -204,6 +211,7 @@ class Node:
             finished = await work
         finally:
             self._stopping = True
+            self._watch.close()
             await self._end_of(work)
             try:
                 await self._close_connections()
@@ -324,6 +332,9 @@ class Node:
         if not self._crash.done():
             self._crash.set_exception(error)
 
+    def _loop_blocked(self, block: Block) -> None:
+        self._recorder.run_event(STALLED, str(block))
+
     def _may_begin(self) -> bool:
         return not (self._stopping or self._disk_full or self._paused)
 
@@ -409,7 +420,8 @@ class Node:
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.
         with suppress(DiskFull):
-            await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent())
+            blocks = CpuSpent(blocks=self._watch.blocks, blocked_seconds=self._watch.blocked_seconds)
+            await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent() + blocks)
 
     def _look_at_orders(self) -> None:
         """What somebody has ordered from elsewhere, in force at once."""
@@ -457,6 +469,9 @@ class Node:
                 del self._lanes[key]
                 for exchange in lane.exchanges.values():
                     del self._pools[exchange]
+                    exchange.alternatives = ()
+                # A lane and its exchanges know each other: apart, they go without the collector's help.
+                lane.exchanges.clear()
 
     async def _look_at_journal(self) -> None:
         """Fold chunks that keep old segments alive; stop the flow while the disk is full, and go on by itself."""
