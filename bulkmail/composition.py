@@ -208,7 +208,8 @@ class Send:
         if self.options.turbo:
             signer.accelerate()
         refuse_unlawful(campaign, program)
-        self.run = found.run or await self._in_thread(make_run, store, campaign.campaign, pins)
+        run = found.run
+        self.run = run if run is not None else await self._in_thread(make_run, store, campaign.campaign, pins)
         if campaign.tracking is not None:
             # Its links are signed with what only the state directory knows.
             seal = LinkSeal(sealing_key(store.token_keys, self.run.created).secret)
