@@ -196,7 +196,9 @@ class Send:
         transports = transports_of(campaign, ways)
         self._targets = webhook_targets(campaign)
         rules = () if campaign.feedback.rules is None else read_rules(Path(campaign.feedback.rules))
-        self._rules = rule_book().after((*rules, *state_rules(self.directory)))
+        own_rules = (*rules, *state_rules(self.directory))
+        # Without rules of one's own there is nothing to compile before a server says anything but yes.
+        self._rules = rule_book().after(own_rules) if own_rules else None
         settings = FeedbackSettings(campaign.feedback, rules)
         await self._in_thread(store.keep_feedback_settings, campaign.campaign, settings)
         if self.options.turbo:

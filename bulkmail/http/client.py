@@ -1,5 +1,6 @@
 """A client for HTTPS that costs nothing before its first request: what a send may need, and mostly does not."""
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class HttpClient:
         self._context = context
         self._connections = connections
         self._session: Session | None = None
+        self._opening = asyncio.Lock()
 
     async def request(
         self,
@@ -55,9 +57,8 @@ class HttpClient:
 
         `timeout_seconds` is for all of it; a body of more than `limit_bytes` is an error (`size`).
         """
-        if self._session is None:
-            self._session = self._opened()
-        return await self._session.request(
+        session = await self._opened()
+        return await session.request(
             method, url, timeout_seconds=timeout_seconds, limit_bytes=limit_bytes, body=body, headers=headers
         )
 
@@ -66,10 +67,19 @@ class HttpClient:
         if self._session is not None:
             await self._session.close()
 
-    def _opened(self) -> "Session":
-        # The library takes a tenth of a second to load and the system's roots a third of that: not at every start.
-        from bulkmail.http.session import Session
+    async def _opened(self) -> "Session":
+        async with self._opening:
+            if self._session is None:
+                session, context = await asyncio.to_thread(_loaded, self._context)
+                self._session = session(
+                    self._look_up, allow_private=self._allow_private, context=context, connections=self._connections
+                )
+        return self._session
 
-        return Session(
-            self._look_up, allow_private=self._allow_private, context=self._context, connections=self._connections
-        )
+
+def _loaded(context: ssl.SSLContext | None) -> "tuple[type[Session], ssl.SSLContext]":
+    # The library takes a tenth of a second to load, the system's roots a third of that: not at every start, and on a
+    # thread, so that nothing else has to wait.
+    from bulkmail.http.session import Session
+
+    return Session, context if context is not None else ssl.create_default_context()

@@ -58,14 +58,14 @@ class Session:
     """Makes the requests of an `HttpClient`, as that says."""
 
     def __init__(
-        self, look_up: AddressLookup, *, allow_private: bool, context: ssl.SSLContext | None, connections: int
+        self, look_up: AddressLookup, *, allow_private: bool, context: ssl.SSLContext, connections: int
     ) -> None:
         self._allow_private = allow_private
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_Pinned(look_up, allow_private=allow_private),
                 use_dns_cache=False,
-                ssl=context if context is not None else ssl.create_default_context(),
+                ssl=context,
                 limit=connections,
                 force_close=True,
             ),
