@@ -20,7 +20,7 @@ from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
 from bulkmail.cli.summary import print_already_finished, print_summary
-from bulkmail.composition import Send, SendOptions, Taken
+from bulkmail.composition import Send, SendOptions
 from bulkmail.config.load import load_campaign, placing_errors
 from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
@@ -31,6 +31,7 @@ from bulkmail.model.delivery import Summary
 from bulkmail.outbound import transports_of
 from bulkmail.preflight.rows import count_rows
 from bulkmail.preflight.specimen import signer_at_hand
+from bulkmail.resumption import Taken
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView

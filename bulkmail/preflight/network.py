@@ -7,7 +7,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bulkmail.composition import egress_sources
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.lookup import MX, Status
 from bulkmail.dns.servers import parse_server, system_servers
@@ -20,6 +19,7 @@ from bulkmail.errors import CampaignError
 from bulkmail.http.errors import HttpError
 from bulkmail.model.campaign import Campaign
 from bulkmail.net.tls import client_context
+from bulkmail.outbound import egress_sources
 from bulkmail.preflight.finding import Finding, found
 from bulkmail.preflight.records import RecordsFile
 from bulkmail.preflight.signatures import published_findings
