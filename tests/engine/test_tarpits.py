@@ -66,7 +66,7 @@ async def tarpits(port: int) -> AsyncIterator[list[int]]:
 def test_three_times_as_many_tarpits_as_connections_do_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node, "Budget", lambda _: pool.Budget(CONNECTIONS))
+    monkeypatch.setattr(lanes, "Budget", lambda _: pool.Budget(CONNECTIONS))
     monkeypatch.setattr(pool, "SLOW_SECONDS", 0.5)
     monkeypatch.setattr(lanes, "DRAIN_SECONDS", 0.5)
     # The tarpits come first, and there are enough of them to take every connection.
