@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkmail.content import ContentError, Identity, Program, TokenKey, compile_content
-from bulkmail.dkim import Signer, SigningKey
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError
+from bulkmail.content.identity import Identity, TokenKey
+from bulkmail.content.program import Program
+from bulkmail.dkim.keys import SigningKey
+from bulkmail.dkim.signing import Signer
 from bulkmail.engine.composer import ComposeFailure, Composer
 from bulkmail.engine.work import ActiveChunk
 from bulkmail.model.campaign import Campaign, Content, SplitArm, Unsubscribe
