@@ -13,7 +13,11 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pyx"))
-HEADERS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pxd"))
+HEADERS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for kind in ("ext/*.pxd", "ext/*.h", "bulkmail/native/*.pxd")
+    for path in ROOT.glob(kind)
+)
 
 
 def require_toolchain() -> None:
@@ -41,6 +45,7 @@ def extensions() -> list[Extension]:
             [source],
             # The .pyx and .pxd are named here because cythonize(build_dir=...) drops them from the sdist.
             depends=[source, *HEADERS],
+            include_dirs=["ext"],
             extra_compile_args=["-O3", "-g0"],
         )
         for source in SOURCES

@@ -15,7 +15,7 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.canary import CanaryWatch
-from bulkmail.engine.composer import Composer, composes_on_loop
+from bulkmail.engine.composer import Composer
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
 from bulkmail.engine.encryption import Encryption
@@ -144,7 +144,7 @@ class Node:
             rules=options.rules,
         )
         issuer = Identity(store.token_keys).issuer(run.number, run.created)
-        self._meter = CpuMeter(store_thread, self._sync_thread, composes_on_loop=composes_on_loop(signer))
+        self._meter = CpuMeter(store_thread, self._sync_thread)
         self._composer = Composer(program, signer, issuer, threads=options.signers, clock=clock, meter=self._meter)
         self._scheduler = Scheduler(
             store,
