@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pyx"))
+# In the package are the declarations of classes that extensions share.
 HEADERS = sorted(
     path.relative_to(ROOT).as_posix()
     for kind in ("ext/*.pxd", "ext/*.h", "bulkmail/native/*.pxd")
@@ -53,6 +54,8 @@ def extensions() -> list[Extension]:
     return cythonize(
         modules,
         build_dir="build/cython",
+        # Declarations of the package's classes are found by their full name, headers beside the sources.
+        include_path=[".", "ext"],
         annotate=os.environ.get("BULKMAIL_ANNOTATE") == "1",
         compiler_directives={"language_level": 3, "binding": False, "embedsignature": True},
         show_all_warnings=False,

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bulkmail.dkim import Signer, SigningKey
+from bulkmail.dkim.keys import SigningKey
 from bulkmail.dkim.multibuffer import MultibufferError
+from bulkmail.dkim.signing import Signer
 from bulkmail.native.canonical import relaxed_body, relaxed_headers
 
 NOW = 1_700_000_000

@@ -7,16 +7,17 @@ native call a batch, without the GIL.
 
 import base64
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from bulkmail.dkim.keys import SigningKey, load_key
-from bulkmail.dkim.multibuffer import MultibufferError, installed
 from bulkmail.errors import CampaignError, InternalError
 from bulkmail.model.campaign import DkimKey
 from bulkmail.native.canonical import relaxed_body
 from bulkmail.native.signing import Batch, Layout
+
+if TYPE_CHECKING:
+    from bulkmail.dkim.keys import SigningKey
 
 # Named in h= once more than the message has them, even when it has none: nobody can add one unnoticed (RFC 6376 §8.15).
 _SEALED = (
@@ -39,29 +40,20 @@ _LAYOUTS_KEPT = 256
 
 _Pieces = tuple[bytes, bytes, bytes]
 
-_log = logging.getLogger(__name__)
-
 
 class Signer:
     """Signs with every one of its keys, in their order; without keys it signs nothing. Safe to share among threads."""
 
-    def __init__(self, keys: Iterable[SigningKey]) -> None:
+    def __init__(self, keys: "Iterable[SigningKey]") -> None:
         self.keys = tuple(keys)
         # A race makes a layout twice, which does no harm.
         self._layouts: tuple[Layout, ...] = ()
         self._idle: list[Batch] = []
 
     def accelerate(self) -> None:
-        """Sign batches eight at a time with every key for which this machine can.
-
-        Where the library is installed and yet cannot be used, that is worth a line in the log; it is no error.
-        """
+        """Sign batches eight at a time with every key for which this machine can."""
         for key in self.keys:
-            try:
-                key.accelerate()
-            except MultibufferError as error:
-                if installed():
-                    _log.warning("%s: signing one by one: %s", key.record_name, error)
+            key.try_to_accelerate()
 
     def sign(self, header: bytes, body: bytes, *, now: int) -> bytes:
         """The DKIM-Signature lines, one a key, to put in front of the header; b"" without keys.
@@ -133,6 +125,11 @@ class Signer:
 
 def load_keys(entries: Sequence[DkimKey]) -> Signer:
     """A signer over the keys of a campaign. Raises `CampaignError` for the first key that cannot be used."""
+    if not entries:
+        return Signer(())
+    # Loads a library for cryptography, which mail that is not signed needs nowhere else.
+    from bulkmail.dkim.keys import load_key
+
     keys = [load_key(entry) for entry in entries]
     seen: set[str] = set()
     for key in keys:
@@ -144,7 +141,7 @@ def load_keys(entries: Sequence[DkimKey]) -> Signer:
     return Signer(keys)
 
 
-def _template(key: SigningKey, listed: Sequence[str]) -> tuple[_Pieces, _Pieces]:
+def _template(key: "SigningKey", listed: Sequence[str]) -> tuple[_Pieces, _Pieces]:
     """A key's header up to the b= tag, in pieces around the values of t= and bh=: as sent, and canonical."""
     names = [f"{name}:" for name in listed[:-1]] + [f"{listed[-1]};"]
     # Words are what folding never cuts; the number is the width of a slot's value beyond that of the slot itself.

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import groupby
+from operator import itemgetter
 from time import thread_time
+from typing import cast
 
 from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.content.errors import ContentError
-from bulkmail.content.identity import Issuer, TokenPair
-from bulkmail.content.program import Program, RenderedMessage
+from bulkmail.content.identity import Issuer
+from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.meter import CpuMeter
@@ -46,6 +49,7 @@ class Composer:
         self._program = program
         self._signer = signer
         self._issuer = issuer
+        self._press = program.press(issuer)
         self._clock = clock
         self._meter = meter
         self._threads = threads
@@ -129,15 +133,11 @@ class Composer:
     def _compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
         began = thread_time()
         date = format_datetime(datetime.fromtimestamp(int(self._clock.time()), UTC))
-        composed = [self._composed(work, date) for work in batch]
+        composed: list[Message | ComposeFailure] = []
+        for active, works in groupby(batch, itemgetter(0)):
+            composed += self._compose_chunk(active, [index for _, index in works], date)
         self._meter.composed(len(batch), thread_time() - began)
         return composed
-
-    def _composed(self, work: Work, date: str) -> Message | ComposeFailure:
-        active, index = work
-        tokens = self._issuer.tokens(active.chunk.number, index)
-        rendered = self._render(work, tokens, date)
-        return rendered if isinstance(rendered, ComposeFailure) else self._message(work, tokens, rendered)
 
     def _sign(self, messages: list[Message]) -> None:
         """On a signing thread: touches nothing but its messages."""
@@ -147,27 +147,37 @@ class Composer:
             message.data = data
         self._meter.signed(thread_time() - began)
 
-    def _render(self, work: Work, tokens: TokenPair, date: str) -> RenderedMessage | ComposeFailure:
-        active, index = work
+    def _compose_chunk(self, active: ActiveChunk, indexes: list[int], date: str) -> list[Message | ComposeFailure]:
+        chunk = active.chunk
+        tried = chunk.outcomes.attempts(indexes)
+        if self._press is None:
+            return [
+                self._compose_one(active, index, attempt + 1, date)
+                for index, attempt in zip(indexes, tried, strict=True)
+            ]
+        word = self._issuer.word(chunk.number)
+        made, left = self._press.messages(active, word, chunk.addresses, chunk.rows, indexes, tried, date.encode())
+        composed = cast(list[Message | ComposeFailure], made)
+        for place in left:
+            composed[place] = self._compose_one(active, indexes[place], tried[place] + 1, date)
+        return composed
+
+    def _compose_one(self, active: ActiveChunk, index: int, attempt: int, date: str) -> Message | ComposeFailure:
+        """The general way, whatever the row and the content."""
+        chunk = active.chunk
+        tokens = self._issuer.tokens(chunk.number, index)
+        address = chunk.addresses[index]
         try:
-            return self._program.render(
-                active.chunk.addresses[index],
-                active.chunk.rows[index],
-                token=tokens.returning,
-                date=date,
-                link=tokens.link,
+            rendered = self._program.render(
+                address, chunk.rows[index], token=tokens.returning, date=date, link=tokens.link
             )
         except ContentError as error:
             return ComposeFailure(active, index, str(error))
-
-    def _message(self, work: Work, tokens: TokenPair, rendered: RenderedMessage) -> Message:
-        active, index = work
-        address = active.chunk.addresses[index]
         recipient = address.encode()
         return Message(
             chunk=active,
             index=index,
-            attempt=active.chunk.outcomes.attempt(index) + 1,
+            attempt=attempt,
             address=address,
             sender=self._program.envelope_sender(tokens.returning).encode(),
             recipient=recipient,

@@ -9,8 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bulkmail.dkim import Signer, SigningKey, multibuffer
+from bulkmail.dkim import multibuffer
+from bulkmail.dkim.keys import SigningKey
 from bulkmail.dkim.multibuffer import MultibufferError, batch_signer
+from bulkmail.dkim.signing import Signer
 from bulkmail.native.lanes import LaneKey
 from tests.dkim.material import ed25519_key, rsa_key
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkmail.dkim import Signer, SigningKey
+from bulkmail.dkim.keys import SigningKey
+from bulkmail.dkim.signing import Signer
 from bulkmail.errors import InternalError
 from tests.dkim.material import ed25519_key, rsa_key
 from tests.oracles import dkim as oracle
