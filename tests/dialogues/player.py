@@ -31,7 +31,7 @@ from typing import NamedTuple
 from bulkmail.clock import SystemClock
 from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.net.connection import Connection, HandshakeError
 from bulkmail.net.opening import connect
 from bulkmail.net.owner import Left, Result

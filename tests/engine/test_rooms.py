@@ -29,7 +29,7 @@ from bulkmail.errors import StateError
 from bulkmail.events.log import EventLog, read_events
 from bulkmail.model.campaign import Campaign, Content, Delivery, Dns, DomainRoute, EgressSource, Relay
 from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.policy.limits import EffectiveLimits
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import site_of

@@ -9,7 +9,7 @@ import pytest
 from bulkmail.clock import SystemClock
 from bulkmail.model.campaign import TlsMode
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.net.connection import Connection, HandshakeError
 from bulkmail.net.opening import connect
 from bulkmail.net.owner import Left, Result
