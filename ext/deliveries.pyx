@@ -48,11 +48,10 @@ cdef class Deliveries:
             (now - message.started) * 1000, message.message_id
         ):
             return -1
-        active = message.chunk
-        chunk = active.chunk
-        column = chunk.outcomes
-        number = chunk.number
         try:
+            active = message.chunk
+            number = active.number
+            column = active.chunk.outcomes
             before = mark_delivered(column.records, message.index, message.attempt, code, time)
             if column.texts:
                 column.texts.pop(message.index, None)
