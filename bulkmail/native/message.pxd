@@ -5,7 +5,7 @@ cdef class Message:
     cdef readonly str address
     cdef readonly bytes sender
     cdef readonly bytes recipient
-    cdef readonly bytes data
+    cdef public bytes data
     cdef readonly str message_id
     cdef readonly bint utf8
     cdef public double started

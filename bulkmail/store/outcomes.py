@@ -139,7 +139,7 @@ class OutcomeColumn:
 
     def attempts(self, indexes: Iterable[int]) -> list[int]:
         """`attempt` of each."""
-        unpack, records = _ATTEMPT.unpack_from, self._records
+        unpack, records = _ATTEMPT.unpack_from, self.records
         return [unpack(records, index * RECORD_BYTES)[0] for index in indexes]
 
     def counts(self) -> dict[Disposition, int]:
