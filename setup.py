@@ -13,7 +13,10 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pyx"))
-HEADERS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pxd"))
+# In the package are the declarations of classes that extensions share.
+HEADERS = sorted(
+    path.relative_to(ROOT).as_posix() for folder in ("ext", "bulkmail/native") for path in (ROOT / folder).glob("*.pxd")
+)
 
 
 def require_toolchain() -> None:
@@ -48,6 +51,8 @@ def extensions() -> list[Extension]:
     return cythonize(
         modules,
         build_dir="build/cython",
+        # Declarations of the package's classes are found by their full name, headers beside the sources.
+        include_path=[".", "ext"],
         annotate=os.environ.get("BULKMAIL_ANNOTATE") == "1",
         compiler_directives={"language_level": 3, "binding": False, "embedsignature": True},
         show_all_warnings=False,

@@ -111,7 +111,8 @@ def _works(campaign: Campaign, program: Program) -> list[Work]:
         rows=[row for _, row in found],
         outcomes=OutcomeColumn(len(found)),
     )
-    works: list[Work] = [(ActiveChunk(chunk, jitter=0.0), index) for index in range(len(found))]
+    active = ActiveChunk(chunk, jitter=0.0)
+    works: list[Work] = [(active, index) for index in range(len(found))]
     composer, _ = _composer(program, ())
     failed = next((made for made in composer.compose(works) if isinstance(made, ComposeFailure)), None)
     if failed is not None:

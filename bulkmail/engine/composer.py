@@ -6,14 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import groupby
+from operator import itemgetter
 from time import thread_time
+from typing import cast
 
 from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.content.errors import ContentError
-from bulkmail.content.identity import Issuer, TokenPair
-from bulkmail.content.program import Program, RenderedMessage
+from bulkmail.content.identity import Issuer
+from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.meter import CpuMeter
@@ -49,6 +52,7 @@ class Composer:
         self._program = program
         self._signer = signer
         self._issuer = issuer
+        self._press = program.press(issuer)
         self._clock = clock
         self._meter = meter
         self._threads = threads
@@ -128,45 +132,59 @@ class Composer:
         began = thread_time()
         now = int(self._clock.time())
         date = format_datetime(datetime.fromtimestamp(now, UTC))
-        tokens = [self._issuer.tokens(active.chunk.number, index) for active, index in batch]
-        rendered = [self._render(work, pair, date) for work, pair in zip(batch, tokens, strict=True)]
-        good = [message for message in rendered if not isinstance(message, ComposeFailure)]
-        rendered_at = thread_time()
-        signatures = iter(self._signer.sign_batch([(message.header, message.body) for message in good], now=now))
+        composed: list[Message | ComposeFailure] = []
+        for active, works in groupby(batch, itemgetter(0)):
+            composed += self._compose_chunk(active, [index for _, index in works], date)
+        composed_at = thread_time()
+        if self._signer.keys:
+            self._sign([message for message in composed if isinstance(message, Message)], now)
         signed_at = thread_time()
-        composed = [
-            message if isinstance(message, ComposeFailure) else self._message(work, pair, message, next(signatures))
-            for work, pair, message in zip(batch, tokens, rendered, strict=True)
-        ]
-        signing = signed_at - rendered_at
-        self._meter.composed(len(batch), thread_time() - began - signing, signing)
+        self._meter.composed(len(batch), composed_at - began, signed_at - composed_at)
         return composed
 
-    def _render(self, work: Work, tokens: TokenPair, date: str) -> RenderedMessage | ComposeFailure:
-        active, index = work
+    def _compose_chunk(self, active: ActiveChunk, indexes: list[int], date: str) -> list[Message | ComposeFailure]:
+        chunk = active.chunk
+        tried = chunk.outcomes.attempts(indexes)
+        if self._press is None:
+            return [
+                self._compose_one(active, index, attempt + 1, date)
+                for index, attempt in zip(indexes, tried, strict=True)
+            ]
+        word = self._issuer.word(chunk.number)
+        made, left = self._press.messages(active, word, chunk.addresses, chunk.rows, indexes, tried, date.encode())
+        composed = cast(list[Message | ComposeFailure], made)
+        for place in left:
+            composed[place] = self._compose_one(active, indexes[place], tried[place] + 1, date)
+        return composed
+
+    def _compose_one(self, active: ActiveChunk, index: int, attempt: int, date: str) -> Message | ComposeFailure:
+        """The general way, whatever the row and the content."""
+        chunk = active.chunk
+        tokens = self._issuer.tokens(chunk.number, index)
+        address = chunk.addresses[index]
         try:
-            return self._program.render(
-                active.chunk.addresses[index],
-                active.chunk.rows[index],
-                token=tokens.returning,
-                date=date,
-                link=tokens.link,
+            rendered = self._program.render(
+                address, chunk.rows[index], token=tokens.returning, date=date, link=tokens.link
             )
         except ContentError as error:
             return ComposeFailure(active, index, str(error))
-
-    def _message(self, work: Work, tokens: TokenPair, rendered: RenderedMessage, signature: bytes) -> Message:
-        active, index = work
-        address = active.chunk.addresses[index]
         recipient = address.encode()
         return Message(
             chunk=active,
             index=index,
-            attempt=active.chunk.outcomes.attempt(index) + 1,
+            attempt=attempt,
             address=address,
             sender=self._program.envelope_sender(tokens.returning).encode(),
             recipient=recipient,
-            data=b"".join((signature, rendered.header, b"\r\n", rendered.body)),
+            data=rendered.data,
             message_id=rendered.message_id,
             utf8=not recipient.isascii(),
         )
+
+    def _sign(self, messages: list[Message], now: int) -> None:
+        halves = []
+        for message in messages:
+            end = message.data.index(b"\r\n\r\n") + 2
+            halves.append((message.data[:end], message.data[end + 2 :]))
+        for message, signature in zip(messages, self._signer.sign_batch(halves, now=now), strict=True):
+            message.data = signature + message.data
