@@ -169,8 +169,7 @@ class Lanes:
         while self._looks and self._looks[0][0] <= now:
             _, key, born = heappop(self._looks)
             if self._lanes[key].is_forgettable(now):
-                for exchange in self._lanes.pop(key).exchanges.values():
-                    del self._pools[exchange]
+                self._drop(key)
                 dropped.append(key)
             else:
                 heappush(self._looks, (now + min(now - born, LEARNED_SECONDS), key, born))
@@ -214,6 +213,14 @@ class Lanes:
             now=self._clock.monotonic(),
             window=self._windows.of(way.site, window),
         )
+
+    def _drop(self, key: LaneKey) -> None:
+        exchanges = self._lanes.pop(key).exchanges
+        for exchange in exchanges.values():
+            del self._pools[exchange]
+            exchange.alternatives = ()
+        # A lane and its exchanges know each other: apart, they go without the collector's help.
+        exchanges.clear()
 
     def _changed(self, lane: Lane) -> None:
         for exchange in lane.exchanges.values():
