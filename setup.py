@@ -15,7 +15,9 @@ ROOT = Path(__file__).parent
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pyx"))
 # In the package are the declarations of classes that extensions share.
 HEADERS = sorted(
-    path.relative_to(ROOT).as_posix() for folder in ("ext", "bulkmail/native") for path in (ROOT / folder).glob("*.pxd")
+    path.relative_to(ROOT).as_posix()
+    for kind in ("ext/*.pxd", "ext/*.h", "bulkmail/native/*.pxd")
+    for path in ROOT.glob(kind)
 )
 
 
@@ -44,6 +46,7 @@ def extensions() -> list[Extension]:
             [source],
             # The .pyx and .pxd are named here because cythonize(build_dir=...) drops them from the sdist.
             depends=[source, *HEADERS],
+            include_dirs=["ext"],
             extra_compile_args=["-O3", "-g0"],
         )
         for source in SOURCES

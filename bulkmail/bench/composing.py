@@ -85,7 +85,7 @@ def _composer(program: Program, keys: Sequence[SigningKey]) -> tuple[Composer, C
     now = time.time()
     # Neither composer nor meter begins a thread before it is asked for what is not asked for here.
     idle = ThreadPoolExecutor(1)
-    meter = CpuMeter(idle, idle, composes_on_loop=True)
+    meter = CpuMeter(idle, idle)
     issuer = Identity([new_key(1, now)]).issuer(1, now)
     return Composer(program, Signer(keys), issuer, threads=1, clock=SystemClock(), meter=meter), meter
 

@@ -1,4 +1,4 @@
-"""Compose and sign messages in batches on threads, ahead of need, into the rings of their exchanges."""
+"""Compose messages in batches and have threads sign them, ahead of need, into the rings of their exchanges."""
 
 import asyncio
 from collections import deque
@@ -34,13 +34,10 @@ class ComposeFailure(Struct, frozen=True):
     explanation: str
 
 
-def composes_on_loop(signer: Signer) -> bool:
-    """Without a signature nothing releases the GIL: a thread would only be waited for."""
-    return not signer.keys
-
-
 class Composer:
-    """Turns work into ready messages: the row is rendered, hashed and signed on a signing thread.
+    """Turns work into ready messages: rows are rendered on the loop, then hashed and signed on a signing thread.
+
+    Rendering holds the GIL, so that a thread for it would only be waited for; signing does without.
 
     A batch takes from as many exchanges as needed, so that a tail of small sites costs no more than one big one.
     `on_ready(exchange)` is called on the loop when a exchange's ring has got something, `on_failure` for each bad row.
@@ -57,7 +54,7 @@ class Composer:
         self._meter = meter
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
-        self._on_loop = composes_on_loop(signer)
+        self._signs = bool(signer.keys)
         self._busy = 0
         self._hungry: deque[Exchange] = deque()
         self._queued: set[Exchange] = set()
@@ -106,12 +103,11 @@ class Composer:
 
     async def _run(self, batch: list[tuple[Exchange, Work]]) -> None:
         loop = asyncio.get_running_loop()
-        works = [work for _, work in batch]
         try:
-            if self._on_loop:
-                composed = self.compose(works)
-            else:
-                composed = await loop.run_in_executor(self._pool, self.compose, works)
+            composed = self._compose([work for _, work in batch])
+            if self._signs:
+                messages = [message for message in composed if isinstance(message, Message)]
+                await loop.run_in_executor(self._pool, self._sign, messages)
         finally:
             self._busy -= 1
         touched: dict[Exchange, None] = {}
@@ -128,19 +124,28 @@ class Composer:
             self.request(exchange)
 
     def compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
-        """Render and sign a batch; called on a signing thread, touches nothing but its arguments."""
+        """Render and sign a batch, here and now."""
+        composed = self._compose(batch)
+        if self._signs:
+            self._sign([message for message in composed if isinstance(message, Message)])
+        return composed
+
+    def _compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
         began = thread_time()
-        now = int(self._clock.time())
-        date = format_datetime(datetime.fromtimestamp(now, UTC))
+        date = format_datetime(datetime.fromtimestamp(int(self._clock.time()), UTC))
         composed: list[Message | ComposeFailure] = []
         for active, works in groupby(batch, itemgetter(0)):
             composed += self._compose_chunk(active, [index for _, index in works], date)
-        composed_at = thread_time()
-        if self._signer.keys:
-            self._sign([message for message in composed if isinstance(message, Message)], now)
-        signed_at = thread_time()
-        self._meter.composed(len(batch), composed_at - began, signed_at - composed_at)
+        self._meter.composed(len(batch), thread_time() - began)
         return composed
+
+    def _sign(self, messages: list[Message]) -> None:
+        """On a signing thread: touches nothing but its messages."""
+        began = thread_time()
+        whole = [message.data for message in messages]
+        for message, data in zip(messages, self._signer.seal(whole, now=int(self._clock.time())), strict=True):
+            message.data = data
+        self._meter.signed(thread_time() - began)
 
     def _compose_chunk(self, active: ActiveChunk, indexes: list[int], date: str) -> list[Message | ComposeFailure]:
         chunk = active.chunk
@@ -180,11 +185,3 @@ class Composer:
             message_id=rendered.message_id,
             utf8=not recipient.isascii(),
         )
-
-    def _sign(self, messages: list[Message], now: int) -> None:
-        halves = []
-        for message in messages:
-            end = message.data.index(b"\r\n\r\n") + 2
-            halves.append((message.data[:end], message.data[end + 2 :]))
-        for message, signature in zip(messages, self._signer.sign_batch(halves, now=now), strict=True):
-            message.data = signature + message.data

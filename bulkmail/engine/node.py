@@ -18,7 +18,6 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.canary import CanaryWatch
-from bulkmail.engine.composer import composes_on_loop
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.encryption import Encryption
@@ -131,7 +130,7 @@ class Node:
             clock=steady,
             rules=options.rules,
         )
-        self._meter = CpuMeter(store_thread, self._sync_thread, composes_on_loop=composes_on_loop(signer))
+        self._meter = CpuMeter(store_thread, self._sync_thread)
         means = Means(
             campaign=campaign,
             program=program,

@@ -49,8 +49,11 @@ class StillClock:
 
 
 class NoMeter:
-    def composed(self, messages: int, composing_seconds: float, signing_seconds: float) -> None:
+    def composed(self, messages: int, seconds: float) -> None:
         self.seen = messages
+
+    def signed(self, seconds: float) -> None:
+        self.signing = seconds
 
 
 def program_of(folder: Path, way: str) -> Program:
