@@ -456,7 +456,7 @@ class Node:
             if lane.is_forgettable(now):
                 del self._lanes[key]
                 for exchange in lane.exchanges.values():
-                    del self._pools[exchange]
+                    self._pools.pop(exchange).forget()
 
     async def _look_at_journal(self) -> None:
         """Fold chunks that keep old segments alive; stop the flow while the disk is full, and go on by itself."""
