@@ -16,7 +16,8 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from bulkmail.errors import BulkmailError
-from bulkmail.feedback import Kind, Report, understand
+from bulkmail.feedback.report import Kind, Report
+from bulkmail.feedback.understand import understand
 from bulkmail.policy.feedback import Class, judge_report
 
 NEEDED = 0.95

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bulkmail.content import Identity, Program, TokenKey, compile_content
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.identity import Identity, TokenKey
+from bulkmail.content.program import Program
 from bulkmail.model.campaign import Campaign, Content, Unsubscribe
 from bulkmail.native.assembly import Assembler
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bulkmail.feedback import understand
+from bulkmail.feedback.understand import understand
 from bulkmail.policy.feedback import judge_report
 from tests.feedback.messages import ALL
 

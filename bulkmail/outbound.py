@@ -1,18 +1,21 @@
-"""How the connections of a campaign are made: to mail exchangers, and to each relay and host that it names."""
+"""How the connections of a campaign are made: from where, how fast, to mail exchangers and to what it names itself."""
 
 import resource
+import socket
 from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from bulkmail.address import parse_mailbox
 from bulkmail.config.findings import key_path
 from bulkmail.config.secrets import password_of
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.ways import Ways
 from bulkmail.errors import CampaignError
-from bulkmail.model.campaign import Campaign, Delivery, Relay, TlsMode
+from bulkmail.model.campaign import Campaign, Delivery, EgressSource, Relay, TlsMode
 from bulkmail.net.tls import client_context
 from bulkmail.net.tokens import TokenSource
+from bulkmail.policy.pacing import PacingSettings
 from bulkmail.smtp.sasl import Credentials
 
 # So many that a thousand hosts that keep us waiting leave enough to the rest; one under TLS takes up to 100 KB.
@@ -20,6 +23,9 @@ MOST_CONNECTIONS = 2500
 FEWEST_CONNECTIONS = 100
 # What a process has open beside them: the store, the journal, the list, sockets of DNS queries.
 OTHER_FILES = 250
+# The retry delay for which the pacer's own times are made; a campaign that lives faster has them all shortened.
+USUAL_RETRY_SECONDS = 300.0
+FASTEST_TEMPO = 1 / 600
 
 
 def transport_of(campaign: Campaign) -> Transport:
@@ -118,6 +124,29 @@ def _check_certificates(campaign: Campaign, path: str, relay: Relay | None = Non
             path=path,
             hint=f"PEM is needed, {needed}",
         ) from None
+
+
+def egress_sources(campaign: Campaign) -> tuple[EgressSource, ...]:
+    """The campaign's sources, or one that leaves the address to the system; each with a name to greet with."""
+    fallback = default_ehlo(campaign)
+    sources = campaign.delivery.sources or (EgressSource(),)
+    return tuple(source if source.ehlo else replace(source, ehlo=fallback) for source in sources)
+
+
+def default_ehlo(campaign: Campaign) -> str:
+    """This host's name where it is a full one (RFC 5321 §2.3.5), else `mail.` and the sender's domain."""
+    name = socket.gethostname()
+    return name if "." in name.strip(".") else f"mail.{parse_mailbox(campaign.from_).address.domain}"
+
+
+def pacing_of(campaign: Campaign) -> PacingSettings:
+    """Pauses and recoveries in the tempo of the campaign's retry schedule.
+
+    No pause is longer than an eighth of the time to expire: waiting for a lane must not be giving up on its recipients.
+    """
+    tempo = campaign.delivery.retry[0] / USUAL_RETRY_SECONDS
+    pacing = PacingSettings().scaled(min(1.0, max(FASTEST_TEMPO, tempo)))
+    return replace(pacing, pause_limit_seconds=campaign.delivery.expire / 8)
 
 
 def most_connections() -> int:

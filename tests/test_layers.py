@@ -30,6 +30,8 @@ LAYERS = {
     "engine": 4,
     "library": 5,
     "composition": 5,
+    "compilation": 5,
+    "resumption": 5,
     "safeguards": 5,
     "outbound": 5,
     "doctor": 5,

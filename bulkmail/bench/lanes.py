@@ -10,7 +10,6 @@ from statistics import median
 from msgspec import Struct
 
 from bulkmail.clock import SystemClock
-from bulkmail.composition import egress_sources
 from bulkmail.content.program import Program
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.router import Router, Unroutable
@@ -18,6 +17,7 @@ from bulkmail.engine.sources import BATCH_ROWS
 from bulkmail.engine.ways import Way, Ways
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.recipient import PlainBatch
+from bulkmail.outbound import egress_sources
 from bulkmail.policy.limits import EffectiveLimits, effective_limits, narrowed
 from bulkmail.recipients.source import open_source
 

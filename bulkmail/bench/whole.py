@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from bulkmail.bench.sample import write_sample
 from bulkmail.clock import SystemClock
-from bulkmail.composition import Send, compile_for
+from bulkmail.compilation import compile_for
+from bulkmail.composition import Send
 from bulkmail.config.load import load_campaign
 from bulkmail.engine.intake import Intake
 from bulkmail.engine.sources import file_batches

@@ -17,7 +17,7 @@ from bulkmail.bench.sample import write_sample
 from bulkmail.bench.verdict import Verdict, judge
 from bulkmail.bench.whole import Sending, measure_intake, measure_sending
 from bulkmail.cli.output import PlainConsole, err, out, print_json, span, table
-from bulkmail.composition import compile_for
+from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign

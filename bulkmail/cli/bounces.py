@@ -100,7 +100,8 @@ def _read(source: str, *, json: bool, state: Path | None) -> None:
     from bulkmail.cli.output import safe
     from bulkmail.clock import SystemClock
     from bulkmail.engine.feedback import Applied, FeedbackDesk
-    from bulkmail.feedback import FeedbackError, understand
+    from bulkmail.feedback.report import FeedbackError
+    from bulkmail.feedback.understand import understand
     from bulkmail.store.locate import state_from_here
 
     directory = state_from_here(Path.cwd(), state)

@@ -16,7 +16,7 @@ from bulkmail.address import AddressError, comparison_key, parse_address, wire_a
 from bulkmail.cli.output import out, print_json, safe
 from bulkmail.cli.places import has_state
 from bulkmail.cli.suppress import sentence
-from bulkmail.composition import compile_for, egress_sources
+from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.servers import Server, parse_server, system_servers
@@ -30,6 +30,7 @@ from bulkmail.errors import CampaignError, StateError
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.recipient import Recipient
 from bulkmail.net.tls import client_context
+from bulkmail.outbound import egress_sources
 from bulkmail.preflight.rows import rows_of
 from bulkmail.preflight.specimen import make_specimen, signer_at_hand
 from bulkmail.store.locate import state_for_campaign, state_from_here

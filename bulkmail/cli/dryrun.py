@@ -10,7 +10,7 @@ from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out, print_json, safe
 from bulkmail.cli.places import has_state
 from bulkmail.cli.summary import print_counts
-from bulkmail.composition import compile_for
+from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.content.program import Program
 from bulkmail.model.campaign import Campaign

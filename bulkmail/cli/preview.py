@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out, safe
-from bulkmail.composition import compile_for
+from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.content.headers import readable
 from bulkmail.content.program import body_text

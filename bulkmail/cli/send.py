@@ -20,23 +20,25 @@ from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import err, local_time, print_json
 from bulkmail.cli.places import has_state
 from bulkmail.cli.summary import print_already_finished, print_summary
-from bulkmail.composition import Send, SendOptions, Taken
+from bulkmail.composition import Send, SendOptions
 from bulkmail.config.load import load_campaign, placing_errors
 from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.engine.ways import Ways
-from bulkmail.engine.webhooks import ELSEWHERE
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
 from bulkmail.outbound import transports_of
 from bulkmail.preflight.rows import count_rows
 from bulkmail.preflight.specimen import signer_at_hand
+from bulkmail.resumption import Taken
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView
 
 # More real messages than this are not sent without a question.
 ASK_ABOVE = 1_000
+# All that lives is gone through for cycles once for so many smaller collections, each of some 7,000 objects more.
+RARE_COLLECTIONS = 100
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
@@ -113,12 +115,14 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
                 # What is loaded by now lives to the end: the collector need not look at it again.
                 gc.collect()
                 gc.freeze()
+                # Going through all that lives holds up the loop, and what the engine lets go of has no cycles.
+                gc.set_threshold(*gc.get_threshold()[:2], RARE_COLLECTIONS)
                 stopper.ready(sending.stop, display)
                 summary = await sending.execute()
             file = campaign.file or ""
             push = command("events", "push", near(Path(file)), directory=directory, campaign=file)
-            for line in unposted(sending.webhooks.progress if sending.webhooks is not None else ()):
-                err().print(line if line.endswith(ELSEWHERE) else f"{line}; `{push}` goes on with it")
+            for line in unposted(sending.webhooks.progress if sending.webhooks is not None else (), push=push):
+                err().print(line)
             maildir = sending.sandbox.maildir if sending.sandbox is not None else None
             return Sent(
                 summary=summary,

@@ -8,7 +8,7 @@ from pathlib import Path
 from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out
 from bulkmail.cli.pictures import take_pictures
-from bulkmail.composition import compile_for
+from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.content.program import Program
 from bulkmail.errors import CampaignError

@@ -11,7 +11,8 @@ from bulkmail.address import AddressError, parse_address, wire_address
 from bulkmail.cli.errors import FINISHED, STOPPED
 from bulkmail.cli.hints import near
 from bulkmail.cli.output import out, print_json, safe
-from bulkmail.composition import Send, SendOptions, compile_for
+from bulkmail.compilation import compile_for
+from bulkmail.composition import Send, SendOptions
 from bulkmail.config.load import load_campaign
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Variant

@@ -1,33 +1,65 @@
 """Ask DNS servers one question: UDP, TCP when the answer is truncated, the next server when one fails.
 
-Each query has a socket, hence a port, of its own and a random id (RFC 5452 §9.2); datagrams that answer something else
-are passed over, so that a forger must guess both. Sockets are driven through the loop, asyncio's or uvloop's.
+Datagrams that answer something else are passed over (RFC 5452 §9; see `ports`). Plain answers are read as they are,
+all others by dnspython. Sockets are driven through the loop, asyncio's or uvloop's.
 """
 
 import asyncio
+import os
+import re
 import socket
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 
+from bulkmail.dns.plain import PlainAnswer, ReadRecord, read_plain
+from bulkmail.dns.ports import Ports
 from bulkmail.dns.servers import Server
 from bulkmail.errors import RemoteError
 
 _LEAST_TRIES = 3
 _UDP_PAYLOAD_BYTES = 1232  # fits every path unfragmented
-_DATAGRAM_BYTES = 16384  # room for servers that send more than they were asked to
+_HEADER_BYTES, _ROOT_QUESTION_BYTES = 12, 5
 _PARSED_AT_ONCE_BYTES = 4096  # thousands of records would hold up the loop for 100 ms
 _WITHOUT_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
+_PLAIN_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 
 
 class NoAnswer(RemoteError):
     """No server gave a usable answer; the text says which server did what."""
+
+
+class Question:
+    """One name and kind of record; `read` reads its records from plain answers, where they are to be read so.
+
+    `text` is the name in lower case without a final dot.
+    """
+
+    __slots__ = ("_plain", "name", "rdtype", "read", "section", "text")
+
+    def __init__(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, read: ReadRecord | None = None) -> None:
+        self.name = name
+        self.text = name.to_text(omit_final_dot=True).lower()
+        self.rdtype = rdtype
+        self.read = read
+        self.section = (name.to_wire() or b"") + rdtype.to_bytes(2, "big") + dns.rdataclass.IN.to_bytes(2, "big")
+        self._plain = _PLAIN_NAME.fullmatch(self.text) is not None
+
+    def plain_answer(self, data: bytes) -> PlainAnswer | None:
+        """What an answer with the right id says, where it is plain."""
+        return read_plain(data, self.text, self.section, self.rdtype, self.read) if self._plain else None
+
+    def is_answered(self, answer: dns.message.Message) -> bool:
+        """Whether an answer with the right id is one to this question."""
+        return dns.message.make_query(self.name, self.rdtype, id=answer.id).is_response(answer)
 
 
 class Exchange:
@@ -35,7 +67,7 @@ class Exchange:
 
     A server that fails at once (refuses, answers SERVFAIL or nonsense) is not asked that question again; one that
     stays silent is, while time is left. With `validating`, the servers are asked whether their answers were proved by
-    DNSSEC (the AD bit, RFC 6840 §5.7); else no answer counts as proved, whatever it says.
+    DNSSEC (the AD bit, RFC 6840 §5.7); else no answer counts as proved, whatever it says (`proves`).
     """
 
     def __init__(self, servers: Sequence[Server], *, timeout_seconds: float, validating: bool = False) -> None:
@@ -45,8 +77,11 @@ class Exchange:
         self._tries = max(_LEAST_TRIES, len(servers))
         self._try_seconds = timeout_seconds / self._tries
         self._first = 0
+        self._ports = {server: Ports(server) for server in self._servers}
+        self._with_edns = _around(validating, edns=True)
+        self._without_edns = _around(validating, edns=False)
 
-    async def ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.QueryMessage:
+    async def ask(self, question: Question) -> dns.message.QueryMessage | PlainAnswer:
         """The answer (NOERROR or NXDOMAIN) of the first server to give one. Raises `NoAnswer`."""
         asked = deque(self._servers)
         asked.rotate(-self._first)
@@ -57,7 +92,7 @@ class Exchange:
             server = asked[0]
             try:
                 async with asyncio.timeout(self._try_seconds):
-                    answer = await self._ask_server(server, name, rdtype)
+                    answer = await self._ask_server(server, question)
             except TimeoutError:
                 self.timeouts += 1
                 failures[server.text] = f"did not answer within {self._try_seconds:.2g} s"
@@ -71,59 +106,52 @@ class Exchange:
             else:
                 self._first = self._servers.index(server)
                 return answer
-        what = f"{dns.rdatatype.to_text(rdtype)} of {name.to_text(omit_final_dot=True)}"
+        what = f"{dns.rdatatype.to_text(question.rdtype)} of {question.name.to_text(omit_final_dot=True)}"
         reasons = "; ".join(f"DNS server {server} {failure}" for server, failure in failures.items())
         raise NoAnswer(f"no answer for {what}: {reasons}")
 
-    async def _ask_server(
-        self, server: Server, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
-    ) -> dns.message.QueryMessage:
-        query = dns.message.make_query(name, rdtype, use_edns=0, payload=_UDP_PAYLOAD_BYTES)
-        if self._validating:
-            query.flags |= dns.flags.AD
-        answer = await self._ask_udp_then_tcp(server, query)
+    async def _ask_server(self, server: Server, question: Question) -> dns.message.QueryMessage | PlainAnswer:
+        answer = await self._ask_udp_then_tcp(server, question, self._with_edns)
+        if isinstance(answer, PlainAnswer):
+            return answer
         if answer.rcode() in _WITHOUT_EDNS:
             # RFC 6891 §7: a server older than EDNS says so this way.
-            query.use_edns(False)
-            answer = await self._ask_udp_then_tcp(server, query)
+            answer = await self._ask_udp_then_tcp(server, question, self._without_edns)
+            if isinstance(answer, PlainAnswer):
+                return answer
         rcode = answer.rcode()
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise NoAnswer(f"answered {dns.rcode.to_text(rcode)}")
         if _is_referral(answer):
             raise NoAnswer("refers to other servers instead of answering; it is not a recursive resolver")
-        if not self._validating:
-            answer.flags &= ~dns.flags.AD
         return answer
 
-    async def _ask_udp_then_tcp(self, server: Server, query: dns.message.QueryMessage) -> dns.message.QueryMessage:
-        wire = query.to_wire()
-        answer = await self._ask_udp(server, query, wire)
-        return answer if answer is not None else await self._ask_tcp(server, query, wire)
+    def proves(self, answer: dns.message.QueryMessage | PlainAnswer) -> bool:
+        """Whether a server that is trusted says that DNSSEC proves the answer."""
+        if not self._validating:
+            return False
+        return answer.authentic if isinstance(answer, PlainAnswer) else bool(answer.flags & dns.flags.AD)
+
+    async def _ask_udp_then_tcp(
+        self, server: Server, question: Question, around: tuple[bytes, bytes]
+    ) -> dns.message.QueryMessage | PlainAnswer:
+        wire = around[0] + question.section + around[1]
+        answer = await self._ask_udp(server, question, wire)
+        return answer if answer is not None else await self._ask_tcp(server, question, wire)
 
     async def _ask_udp(
-        self, server: Server, query: dns.message.QueryMessage, wire: bytes
-    ) -> dns.message.QueryMessage | None:
-        """The answer, or None when it was truncated."""
-        loop = asyncio.get_running_loop()
-        with socket.socket(server.family, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            # Connected: the kernel drops datagrams of others and reports a closed port as an error.
-            sock.connect(server.address)
-            self.queries += 1
-            sock.send(wire)
-            while True:
-                data = await loop.sock_recv(sock, _DATAGRAM_BYTES)
-                if data[:2] != wire[:2]:
-                    continue
-                try:
-                    answer = _parse(data, raise_on_truncation=True)
-                except dns.message.Truncated:
-                    return None
-                if query.is_response(answer):
-                    return answer
+        self, server: Server, question: Question, wire: bytes
+    ) -> dns.message.QueryMessage | PlainAnswer | None:
+        """The answer, or None when it was truncated; `wire` is the question behind its id."""
+        self.queries += 1
+        try:
+            return await self._ports[server].ask(wire, partial(_accepted, question))
+        except dns.message.Truncated:
+            return None
 
-    async def _ask_tcp(self, server: Server, query: dns.message.QueryMessage, wire: bytes) -> dns.message.QueryMessage:
+    async def _ask_tcp(self, server: Server, question: Question, wire: bytes) -> dns.message.QueryMessage:
         loop = asyncio.get_running_loop()
+        wire = os.urandom(2) + wire
         with socket.socket(server.family, socket.SOCK_STREAM) as sock:
             sock.setblocking(False)
             self.queries += 1
@@ -136,7 +164,7 @@ class Exchange:
                 answer = await asyncio.to_thread(_parse, data, raise_on_truncation=False)
             else:
                 answer = _parse(data, raise_on_truncation=False)
-            if not query.is_response(answer):
+            if data[:2] != wire[:2] or not question.is_answered(answer):
                 raise NoAnswer("answered another question over TCP")
             return answer
 
@@ -150,6 +178,26 @@ async def _receive(sock: socket.socket, count: int) -> bytes:
             raise NoAnswer("closed the TCP connection before its answer was complete")
         data += piece
     return data
+
+
+def _around(validating: bool, *, edns: bool) -> tuple[bytes, bytes]:
+    """What stands before and behind the question, apart from the id, in every query."""
+    query = dns.message.make_query(
+        dns.name.root, dns.rdatatype.A, use_edns=0 if edns else False, payload=_UDP_PAYLOAD_BYTES
+    )
+    if validating:
+        query.flags |= dns.flags.AD
+    wire = query.to_wire() or b""
+    return wire[2:_HEADER_BYTES], wire[_HEADER_BYTES + _ROOT_QUESTION_BYTES :]
+
+
+def _accepted(question: Question, data: bytes) -> dns.message.QueryMessage | PlainAnswer | None:
+    """What a datagram with the right id says; None where it answers something else. Raises NoAnswer, Truncated."""
+    plain = question.plain_answer(data)
+    if plain is not None:
+        return plain
+    answer = _parse(data, raise_on_truncation=True)
+    return answer if question.is_answered(answer) else None
 
 
 def _parse(data: bytes, *, raise_on_truncation: bool) -> dns.message.QueryMessage:

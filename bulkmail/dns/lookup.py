@@ -15,7 +15,8 @@ import dns.rrset
 from msgspec import Struct
 
 from bulkmail.dns.answers import MxHost
-from bulkmail.dns.exchange import Exchange, NoAnswer
+from bulkmail.dns.exchange import Exchange, NoAnswer, Question
+from bulkmail.dns.plain import PlainAnswer, ReadRecord, read_a, read_aaaa, read_mx, read_txt
 from bulkmail.smtp.tlsa import TlsaRecord
 
 T = TypeVar("T")
@@ -34,10 +35,11 @@ class Status(Enum):
 
 
 class Kind(Struct, Generic[T], frozen=True):
-    """A record type, and how its records are kept."""
+    """A record type, and how its records are kept; `read_plain` makes of bytes what `read` makes of dnspython's."""
 
     rdtype: dns.rdatatype.RdataType
     read: Callable[[Any], T]
+    read_plain: ReadRecord | None = None
 
 
 class Lookup(Struct, Generic[T], frozen=True, kw_only=True):
@@ -71,34 +73,35 @@ def _read_tlsa(rdata: Any) -> TlsaRecord:
     return TlsaRecord(rdata.usage, rdata.selector, rdata.mtype, rdata.cert)
 
 
-MX = Kind(dns.rdatatype.MX, _read_mx)
-A = Kind(dns.rdatatype.A, _read_address)
-AAAA = Kind(dns.rdatatype.AAAA, _read_address)
-TXT = Kind(dns.rdatatype.TXT, _read_txt)
+MX = Kind(dns.rdatatype.MX, _read_mx, read_mx)
+A = Kind(dns.rdatatype.A, _read_address, read_a)
+AAAA = Kind(dns.rdatatype.AAAA, _read_address, read_aaaa)
+TXT = Kind(dns.rdatatype.TXT, _read_txt, read_txt)
 TLSA = Kind(dns.rdatatype.TLSA, _read_tlsa)
 
 
 async def look_up(exchange: Exchange, name: str, kind: Kind[T]) -> Lookup[T]:
     """The records of `kind` that `name` has, itself or behind CNAMEs. Raises nothing for what the DNS does."""
-    current = dns.name.from_text(name)
-    what = f"{dns.rdatatype.to_text(kind.rdtype)} of {name}"
-    seen = {current}
+    question = Question(dns.name.from_text(name), kind.rdtype, kind.read_plain)
+    seen = {question.name}
     hops = 0
     ttl = float("inf")
     secure = True
     while True:
         try:
-            answer = await exchange.ask(current, kind.rdtype)
+            answer = await exchange.ask(question)
+            if isinstance(answer, PlainAnswer):
+                return _plain(answer, name, question, ttl, secure=secure and exchange.proves(answer))
             chain = answer.resolve_chaining()
         except NoAnswer as failure:
             return Lookup(status=Status.FAILED, explanation=str(failure))
         except dns.message.ChainTooLong:
-            return Lookup(status=Status.FAILED, explanation=f"{what}: its CNAMEs form a loop or are too many")
+            return _contradiction(name, kind, "its CNAMEs form a loop or are too many")
         except dns.exception.DNSException:
-            return Lookup(status=Status.FAILED, explanation=f"{what}: the DNS server's answer contradicts itself")
+            return _contradiction(name, kind, "the DNS server's answer contradicts itself")
         hops += len(chain.cnames)
         ttl = min(ttl, chain.minimum_ttl)
-        secure = secure and bool(answer.flags & dns.flags.AD)
+        secure = secure and exchange.proves(answer)
         target = chain.canonical_name.to_text(omit_final_dot=True).lower()
         if chain.answer is not None:
             return Lookup(
@@ -112,18 +115,42 @@ async def look_up(exchange: Exchange, name: str, kind: Kind[T]) -> Lookup[T]:
         if not has_soa:
             ttl = min(ttl, _NEGATIVE_TTL_WITHOUT_SOA)
         if answer.rcode() == dns.rcode.NXDOMAIN:
-            alias = f", the CNAME target of {name}," if target != name else ""
-            explanation = f"{target}{alias} does not exist (NXDOMAIN)"
-            return Lookup(
-                status=Status.NO_NAME, explanation=explanation, ttl_seconds=ttl, secure=secure, canonical=target
-            )
+            return _nothing(Status.NO_NAME, name, target, kind.rdtype, ttl, secure=secure)
         if not chain.cnames or has_soa:
-            kind_text = dns.rdatatype.to_text(kind.rdtype)
-            explanation = f"{target} has no {kind_text} record"
-            return Lookup(
-                status=Status.NO_DATA, explanation=explanation, ttl_seconds=ttl, secure=secure, canonical=target
-            )
+            return _nothing(Status.NO_DATA, name, target, kind.rdtype, ttl, secure=secure)
         if chain.canonical_name in seen or hops > _MAXIMUM_CNAMES:
-            return Lookup(status=Status.FAILED, explanation=f"{what}: its CNAMEs form a loop or are too many")
-        current = chain.canonical_name
-        seen.add(current)
+            return _contradiction(name, kind, "its CNAMEs form a loop or are too many")
+        question = Question(chain.canonical_name, kind.rdtype, kind.read_plain)
+        seen.add(question.name)
+
+
+def _contradiction(name: str, kind: Kind[Any], problem: str) -> Lookup[Any]:
+    explanation = f"{dns.rdatatype.to_text(kind.rdtype)} of {name}: {problem}"
+    return Lookup(status=Status.FAILED, explanation=explanation)
+
+
+def _plain(answer: PlainAnswer, name: str, question: Question, ttl: float, *, secure: bool) -> Lookup[Any]:
+    """The end of a look-up; `ttl` is that of the CNAMEs before it."""
+    if answer.records:
+        return Lookup(
+            status=Status.FOUND,
+            records=answer.records,
+            ttl_seconds=ttl if answer.ttl_seconds is None else min(ttl, answer.ttl_seconds),
+            secure=secure,
+            canonical=question.text,
+        )
+    ttl = min(ttl, _NEGATIVE_TTL_WITHOUT_SOA if answer.ttl_seconds is None else answer.ttl_seconds)
+    status = Status.NO_DATA if answer.exists else Status.NO_NAME
+    return _nothing(status, name, question.text, question.rdtype, ttl, secure=secure)
+
+
+def _nothing(
+    status: Status, name: str, target: str, rdtype: dns.rdatatype.RdataType, ttl: float, *, secure: bool
+) -> Lookup[Any]:
+    """That `name`, behind its CNAMEs called `target`, has no such record, or does not exist."""
+    if status is Status.NO_NAME:
+        alias = f", the CNAME target of {name}," if target != name else ""
+        explanation = f"{target}{alias} does not exist (NXDOMAIN)"
+    else:
+        explanation = f"{target} has no {dns.rdatatype.to_text(rdtype)} record"
+    return Lookup(status=status, explanation=explanation, ttl_seconds=ttl, secure=secure, canonical=target)

@@ -10,10 +10,10 @@ from bulkmail.engine.clicks import Clicks
 from bulkmail.engine.feedback import Applied, Effect, FeedbackDesk
 from bulkmail.engine.returns import Returns
 from bulkmail.engine.unsubscribing import Unsubscribing, Wish
-from bulkmail.feedback import FeedbackError, understand
 from bulkmail.feedback.mime import headers_of
 from bulkmail.feedback.original import tokens_in
-from bulkmail.feedback.report import Kind, Report
+from bulkmail.feedback.report import FeedbackError, Kind, Report
+from bulkmail.feedback.understand import understand
 from bulkmail.store.quarantine import Quarantine
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from bulkmail.composition import compile_for
+from bulkmail.compilation import compile_for
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.errors import CampaignError

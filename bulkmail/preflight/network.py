@@ -7,7 +7,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bulkmail.composition import egress_sources
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.lookup import MX, Status
 from bulkmail.dns.servers import parse_server, system_servers
@@ -17,9 +16,11 @@ from bulkmail.doctor.lookups import Lookups
 from bulkmail.doctor.scene import Scene
 from bulkmail.doctor.sender import examine_sender
 from bulkmail.errors import CampaignError
+from bulkmail.http.client import HttpClient
 from bulkmail.http.errors import HttpError
 from bulkmail.model.campaign import Campaign
 from bulkmail.net.tls import client_context
+from bulkmail.outbound import egress_sources
 from bulkmail.preflight.finding import Finding, found
 from bulkmail.preflight.records import RecordsFile
 from bulkmail.preflight.signatures import published_findings
@@ -104,8 +105,6 @@ async def find_hosts(domains: Counter[str], lookups: Lookups) -> Hosts:
 
 async def fetched_findings(campaign: Campaign, links: Iterable[str], pictures: Iterable[str]) -> list[Finding]:
     """Ask each server once; `links` and `pictures` are https and http URLs."""
-    from bulkmail.http.client import HttpClient
-
     lookups = lookups_of(campaign, None)
 
     async def look_up(host: str) -> Sequence[str]:

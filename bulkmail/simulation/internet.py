@@ -12,7 +12,7 @@ import dns.message
 from msgspec import structs
 
 from bulkmail.clock import Clock
-from bulkmail.dns.exchange import Exchange, NoAnswer
+from bulkmail.dns.exchange import Exchange, NoAnswer, Question
 from bulkmail.dns.servers import Server, parse_server
 from bulkmail.sandbox.chance import draw
 from bulkmail.sandbox.counts import Counts, Statistics
@@ -37,6 +37,7 @@ DNS_SECONDS = 0.01
 # A connection that is struck breaks within so many bytes.
 _CUT_BYTES = 6000
 _LOST_SECONDS = 3600.0
+_ID = b"\0\0"  # of every DNS query: nobody forges answers here
 
 
 class Internet:
@@ -211,14 +212,12 @@ class InternetDns(Exchange):
         )
         self._internet = internet
 
-    async def _ask_udp(
-        self, server: Server, query: dns.message.QueryMessage, wire: bytes
-    ) -> dns.message.QueryMessage | None:
-        answer = await self._answer(wire)
+    async def _ask_udp(self, server: Server, question: Question, wire: bytes) -> dns.message.QueryMessage | None:
+        answer = await self._answer(_ID + wire)
         return None if answer.flags & dns.flags.TC else answer
 
-    async def _ask_tcp(self, server: Server, query: dns.message.QueryMessage, wire: bytes) -> dns.message.QueryMessage:
-        return await self._answer(wire, stream=True)
+    async def _ask_tcp(self, server: Server, question: Question, wire: bytes) -> dns.message.QueryMessage:
+        return await self._answer(_ID + wire, stream=True)
 
     async def _answer(self, wire: bytes, *, stream: bool = False) -> dns.message.QueryMessage:
         self.queries += 1

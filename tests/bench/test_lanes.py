@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bulkmail.bench.lanes import MESSAGE_SECONDS, Lanes, SiteTime, measure_lanes, site_times
-from bulkmail.composition import compile_for
+from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.engine.ways import Way, Ways
 from bulkmail.model.campaign import Campaign

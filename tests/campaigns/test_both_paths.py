@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from bulkmail.config.load import load_campaign
-from bulkmail.content import ContentError, Program, compile_content
-from bulkmail.content.program import SAMPLE_DATE, SAMPLE_TOKEN
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError
+from bulkmail.content.program import SAMPLE_DATE, SAMPLE_TOKEN, Program
 
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
 ROWS = int(os.environ.get("BULKMAIL_ROWS", "150"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bulkmail.cli.pictures import find_chromium, take_pictures
-from bulkmail.composition import compile_for
+from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.preflight.gallery import shown
 from bulkmail.preflight.inspection import Means, inspect

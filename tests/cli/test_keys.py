@@ -1,6 +1,6 @@
 import time
 
-from bulkmail.content import Identity
+from bulkmail.content.identity import Identity
 from bulkmail.store.database import Database
 from bulkmail.store.directory import DATABASE
 from bulkmail.store.keys import accept_seconds, read_keys

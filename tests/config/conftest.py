@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkmail.config import load_campaign
+from bulkmail.config.load import load_campaign
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
 

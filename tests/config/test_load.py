@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkmail.config import load_campaign
+from bulkmail.config.load import load_campaign
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, DomainLimits, EgressSource, Relay, SiteLimits
 

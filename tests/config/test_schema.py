@@ -7,8 +7,7 @@ import pytest
 import yaml
 from msgspec import inspect
 
-from bulkmail.config import campaign_schema
-from bulkmail.config.schema import DESCRIPTIONS
+from bulkmail.config.schema import DESCRIPTIONS, campaign_schema
 from bulkmail.model.campaign import CampaignFile
 
 KEYWORDS = {

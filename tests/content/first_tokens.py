@@ -4,7 +4,7 @@ import base64
 import struct
 from hashlib import blake2b
 
-from bulkmail.content import Position
+from bulkmail.content.identity import Position
 
 
 def first_token(secret: bytes, position: Position) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bulkmail.content import compile_content
+from bulkmail.content.compiler import compile_content
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Content
 

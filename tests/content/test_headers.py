@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkmail.content import ContentError, compile_content
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError
 from bulkmail.content.headers import encoded_words, mailbox, name_problem, parameter, unstructured
 from bulkmail.errors import CampaignError
 from tests.content.conftest import MakeCampaign

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkmail.content import Identity, Issuer, Position, Purpose, TokenKey, compile_content
-from bulkmail.content.identity import KEYS_IN_USE, WEEK_SECONDS, new_key, return_path
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.identity import (
+    KEYS_IN_USE,
+    WEEK_SECONDS,
+    Identity,
+    Issuer,
+    Position,
+    Purpose,
+    TokenKey,
+    new_key,
+    return_path,
+)
 from bulkmail.errors import CampaignError
 from tests.content.conftest import MakeCampaign
 from tests.content.first_tokens import first_token

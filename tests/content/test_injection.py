@@ -14,7 +14,9 @@ from typing import Any
 import fast_mail_parser
 import pytest
 
-from bulkmail.content import ContentError, Program, compile_content
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError
+from bulkmail.content.program import Program
 from bulkmail.model.campaign import Tracking, Unsubscribe
 from bulkmail.native.stuffing import stuff
 from tests.content.conftest import MakeCampaign

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.content import compile_content
+from bulkmail.content.compiler import compile_content
 from bulkmail.model.campaign import Unsubscribe
 from tests.content.conftest import MakeCampaign
 

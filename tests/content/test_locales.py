@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.content import ContentError
+from bulkmail.content.errors import ContentError
 from bulkmail.content.template import Mode, Source, TemplateFolder
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.content import compile_content
+from bulkmail.content.compiler import compile_content
 from bulkmail.content.mime import guess_type
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Content

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.content import compile_content
+from bulkmail.content.compiler import compile_content
 from bulkmail.content.plain import plain_text
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkmail.content import ContentError, MissingField, Program, RenderedMessage, compile_content
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError, MissingField
+from bulkmail.content.program import Program, RenderedMessage
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Content, RecipientSource, Unsubscribe
 from tests.content.conftest import MakeCampaign

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from bulkmail.content import ContentError, Program, compile_content
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError
+from bulkmail.content.program import Program
 from bulkmail.content.template import Template
 from bulkmail.model.campaign import Campaign, Content, Unsubscribe
 

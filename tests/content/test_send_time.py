@@ -2,7 +2,7 @@
 
 import pytest
 
-from bulkmail.content import compile_content
+from bulkmail.content.compiler import compile_content
 from bulkmail.errors import CampaignError
 from tests.content.conftest import MakeCampaign
 

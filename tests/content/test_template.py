@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bulkmail.content import ContentError, compile_content
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError
 from bulkmail.content.segments import Slot
 from bulkmail.content.template import Mode, Source, Template, TemplateFolder, parse_template
 from bulkmail.errors import CampaignError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkmail.content import compile_content
+from bulkmail.content.compiler import compile_content
 from bulkmail.content.tracking import LinkSeal, open_link, open_pixel
 from bulkmail.model.campaign import Tracking, Unsubscribe
 from tests.content.conftest import MakeCampaign

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from bulkmail.content import Attach, Attachment, ContentError, compile_content
+from bulkmail.content.bodies import Attach, Attachment
+from bulkmail.content.compiler import compile_content
+from bulkmail.content.errors import ContentError
 from bulkmail.content.variants import arm_of
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Content, Languages, SplitArm, Unsubscribe, Variant

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.composition import refuse_unlawful
+from bulkmail.compilation import refuse_unlawful
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Content, Delivery, DomainRoute, Relay
 

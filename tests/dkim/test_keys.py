@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from bulkmail.dkim import SigningKey, load_keys
-from bulkmail.dkim.keys import load_key
+from bulkmail.dkim.keys import SigningKey, load_key
+from bulkmail.dkim.signing import load_keys
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import DkimKey
 from tests.dkim.material import RSA_768_PEM, ed25519_key, rsa_key

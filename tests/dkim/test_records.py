@@ -6,7 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bulkmail.dkim import SigningKey, published_key_problem
+from bulkmail.dkim.keys import SigningKey
+from bulkmail.dkim.records import published_key_problem
 from tests.dkim.material import ed25519_key, rsa_key
 
 RSA = SigningKey("garden.example", "s2027", rsa_key(2048))

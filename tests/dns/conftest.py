@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from bulkmail.dns import CacheLimits, Resolver
+from bulkmail.dns.resolver import CacheLimits, Resolver
 from tests.dns.server import DnsServer
 
 

@@ -5,7 +5,7 @@ import asyncio
 import dns.rcode
 import pytest
 
-from bulkmail.dns import DnsOutcome
+from bulkmail.dns.answers import DnsOutcome
 from tests.dns.conftest import Net, Run
 from tests.dns.server import Script, failing, nodata, nxdomain, records
 

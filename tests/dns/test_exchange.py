@@ -9,7 +9,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from bulkmail.dns import DnsOutcome, MxHost
+from bulkmail.dns.answers import DnsOutcome, MxHost
 from tests.dns.conftest import Net, Run
 from tests.dns.server import DnsServer, Script, failing, mangled, records, silence, truncated
 

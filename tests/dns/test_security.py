@@ -7,7 +7,8 @@ import dns.message
 import dns.rcode
 import pytest
 
-from bulkmail.dns import DnsOutcome, Resolver
+from bulkmail.dns.answers import DnsOutcome
+from bulkmail.dns.resolver import Resolver
 from bulkmail.errors import CampaignError
 from bulkmail.smtp.tlsa import TlsaRecord
 from tests.dns.conftest import HandClock, Net, Run

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bulkmail.clock import SystemClock
-from bulkmail.dns import Resolver
+from bulkmail.dns.resolver import Resolver
 from bulkmail.dns.servers import parse_server, system_servers
 from bulkmail.errors import CampaignError
 

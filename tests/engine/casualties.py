@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from bulkmail.sandbox import OPEN_HOUSE
+from bulkmail.sandbox.profiles import OPEN_HOUSE
 from bulkmail.sandbox.wire import Ready, read_report
 
 ROOT = Path(__file__).parents[2]

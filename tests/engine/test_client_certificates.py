@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.config import load_campaign
+from bulkmail.config.load import load_campaign
 from bulkmail.errors import CampaignError
 from bulkmail.sandbox.certificate import Authority, server_context
 from tests.engine.scene import Internet, addresses, run, send, write_campaign

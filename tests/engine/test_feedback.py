@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bulkmail.content.identity import Identity, Issuer
 from bulkmail.engine.feedback import AGE_LIMIT_SECONDS, Effect, FeedbackDesk
 from bulkmail.engine.returns import feedback_log
-from bulkmail.feedback import understand
+from bulkmail.feedback.understand import understand
 from bulkmail.model.campaign import Feedback, SoftBounces
 from bulkmail.model.delivery import Disposition, Reason, Stage
 from bulkmail.policy.feedback import Class

@@ -10,7 +10,7 @@ import pytest
 from bulkmail import Engine, Recipient
 from bulkmail.composition import Send
 from bulkmail.config.load import load_campaign
-from bulkmail.engine import intake, node
+from bulkmail.engine import intake, lanes
 from bulkmail.errors import CampaignError, RunConflict
 from bulkmail.model.delivery import Event
 from bulkmail.store.directory import DirectoryLock
@@ -265,7 +265,7 @@ def test_bad_input_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
 def test_a_stop_leaves_no_socket_open_that_waits_for_a_greeting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node, "QUIT_SECONDS", 0.05)
+    monkeypatch.setattr(lanes, "QUIT_SECONDS", 0.05)
     greeted, left = asyncio.Event(), asyncio.Event()
 
     class Silent(asyncio.Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkmail import Engine
-from bulkmail.engine import dialer, node, pool, scheduler
+from bulkmail.engine import dialer, lanes, pool, scheduler
 from tests.dns.server import records as scripted
 from tests.engine.exchanger import Guest, yes
 from tests.engine.scene import Internet, addresses, run, send
@@ -66,9 +66,9 @@ async def tarpits(port: int) -> AsyncIterator[list[int]]:
 def test_three_times_as_many_tarpits_as_connections_do_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node, "Budget", lambda _: pool.Budget(CONNECTIONS))
+    monkeypatch.setattr(lanes, "Budget", lambda _: pool.Budget(CONNECTIONS))
     monkeypatch.setattr(pool, "SLOW_SECONDS", 0.5)
-    monkeypatch.setattr(node, "DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr(lanes, "DRAIN_SECONDS", 0.5)
     # The tarpits come first, and there are enough of them to take every connection.
     people = [address for number in range(TARPITS) for address in addresses(20, f"tar{number}.example")]
     people += [address for number in range(TARPITS) for address in addresses(EACH, f"zoo{number}.example")]
@@ -109,7 +109,7 @@ def test_chunks_full_of_tarpits_do_not_keep_the_next_ones_in_the_store(
 ) -> None:
     """They share chunks by the thousand, nobody waits for a connection, and so none of them has to give way."""
     monkeypatch.setattr(scheduler, "MAX_TAILS", 1)
-    monkeypatch.setattr(node, "DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr(lanes, "DRAIN_SECONDS", 0.5)
     many = 60
     people = [address for number in range(many) for address in addresses(20, f"tar{number}.example")]
     people += addresses(40, "zoo.example")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bulkmail.feedback import FeedbackError, Kind, understand
 from bulkmail.feedback.mime import MESSAGE_LIMIT
+from bulkmail.feedback.report import FeedbackError, Kind
+from bulkmail.feedback.understand import understand
 from bulkmail.policy.feedback import judge_report
 
 SECONDS = 2.0  # of CPU; all take less than a tenth on an idle machine

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bulkmail.feedback import Kind, understand
+from bulkmail.feedback.report import Kind
+from bulkmail.feedback.understand import understand
 from bulkmail.policy.feedback import Class, judge_report
 from tests.feedback import dialects
 from tests.feedback.messages import TOKEN

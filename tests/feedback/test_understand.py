@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkmail.feedback import Action, FeedbackError, Kind, Report, understand
+from bulkmail.feedback.report import Action, FeedbackError, Kind, Report
+from bulkmail.feedback.understand import understand
 from bulkmail.model.delivery import Stage
 from tests.feedback import messages
 from tests.feedback.messages import TOKEN, plain, report, status

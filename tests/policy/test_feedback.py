@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from bulkmail.feedback import understand
+from bulkmail.feedback.understand import understand
 from bulkmail.model.delivery import Reason, Reply, Stage
 from bulkmail.policy.disposition import judge
 from bulkmail.policy.feedback import Class, complains, explain_reply, is_soft_bounce, judge_report

@@ -8,7 +8,7 @@ import pytest
 
 from bulkmail.model.campaign import RecipientSource
 from bulkmail.model.recipient import Recipient, RejectedRow
-from bulkmail.recipients import RowReader, open_source
+from bulkmail.recipients.source import RowReader, open_source
 
 Open = Callable[..., RowReader]
 Rows = Callable[..., list[Recipient | RejectedRow]]

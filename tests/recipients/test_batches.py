@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bulkmail.model.campaign import RecipientSource
 from bulkmail.model.recipient import PlainBatch, PlainRules, Recipient, RejectedRow
 from bulkmail.recipients import lines as lines_module
-from bulkmail.recipients import open_source
+from bulkmail.recipients.source import open_source
 
 RULES = PlainRules(fields=("name", "town", "shoe"), required=("name",), max_bytes=30)
 Told = tuple[object, ...]

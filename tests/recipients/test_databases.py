@@ -11,7 +11,7 @@ import pytest
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import RecipientSource, SqlQuery
 from bulkmail.model.recipient import Recipient, RejectedRow
-from bulkmail.recipients import open_source
+from bulkmail.recipients.source import open_source
 from bulkmail.recipients.sql import take_snapshot
 from bulkmail.recipients.values import plain_value
 

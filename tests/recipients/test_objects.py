@@ -8,7 +8,7 @@ import pytest
 
 from bulkmail.errors import CampaignError
 from bulkmail.model.recipient import Recipient, RejectedRow
-from bulkmail.recipients import from_async_iterable, from_iterable
+from bulkmail.recipients.objects import from_async_iterable, from_iterable
 
 GOOD = '{"email": "a@x.example", "first_name": "Anna", "orders": [1, {"n": 2}], "x": null, "y": ""}\n'
 

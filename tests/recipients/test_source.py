@@ -8,8 +8,8 @@ import pytest
 
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import RecipientSource
-from bulkmail.recipients import fingerprint, open_source
 from bulkmail.recipients.lines import refuse_foreign_encoding
+from bulkmail.recipients.source import fingerprint, open_source
 
 
 def message(call, *args) -> str:

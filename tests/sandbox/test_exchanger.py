@@ -16,7 +16,8 @@ import pytest
 import uvloop
 
 from bulkmail.errors import StateError
-from bulkmail.sandbox import OPEN_HOUSE, Sandbox
+from bulkmail.sandbox.profiles import OPEN_HOUSE
+from bulkmail.sandbox.sandbox import Sandbox
 
 WriteProfiles = Callable[..., Path]
 ENVELOPE = b"MAIL FROM:<a@b.test>\r\nRCPT TO:<welcome@big.test>\r\n"

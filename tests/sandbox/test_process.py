@@ -13,7 +13,8 @@ import dns.asyncresolver
 import pytest
 
 from bulkmail.errors import CampaignError, InternalError, StateError
-from bulkmail.sandbox import OPEN_HOUSE, SandboxProcess
+from bulkmail.sandbox.process import SandboxProcess
+from bulkmail.sandbox.profiles import OPEN_HOUSE
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,7 +108,8 @@ def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, sys, time
 from pathlib import Path
-from bulkmail.sandbox import OPEN_HOUSE, SandboxProcess
+from bulkmail.sandbox.process import SandboxProcess
+from bulkmail.sandbox.profiles import OPEN_HOUSE
 async def main():
     async with SandboxProcess(Path(sys.argv[1]), profiles=OPEN_HOUSE, keep="none") as sandbox:
         print(sandbox.pid, flush=True)

@@ -12,8 +12,7 @@ from bulkmail.config.load import load_campaign
 from bulkmail.engine.node import NodeOptions
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Event, Summary
-from bulkmail.sandbox import OPEN_HOUSE
-from bulkmail.sandbox.profiles import Profiles
+from bulkmail.sandbox.profiles import OPEN_HOUSE, Profiles
 from bulkmail.simulation.disk import Disk
 from bulkmail.simulation.faults import NO_FAULTS, Faults
 from bulkmail.simulation.internet import Internet, seeded

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bulkmail.config.load import load_campaign
-from bulkmail.sandbox import OPEN_HOUSE
+from bulkmail.sandbox.profiles import OPEN_HOUSE
 from bulkmail.simulation.forecast import Forecast, forecast
 from bulkmail.simulation.internet import seeded
 from bulkmail.simulation.loop import VirtualClock
