@@ -217,7 +217,7 @@ class Lanes:
     def _drop(self, key: LaneKey) -> None:
         exchanges = self._lanes.pop(key).exchanges
         for exchange in exchanges.values():
-            del self._pools[exchange]
+            self._pools.pop(exchange).forget()
             exchange.alternatives = ()
         # A lane and its exchanges know each other: apart, they go without the collector's help.
         exchanges.clear()
