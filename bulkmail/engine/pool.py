@@ -35,6 +35,8 @@ SLOW_SECONDS = 10.0
 # room beside those; and how long the slowest of too many are kept at least.
 LATE_SECONDS = 0.5
 PATIENCE_SECONDS = 3.0
+# How long before its first message a connection is opened, at most: one that waits for longer would be closed as idle.
+EARLY_SECONDS = 2.0
 
 
 class Budget:
@@ -149,10 +151,11 @@ class Pool:
                 if not exchange.ring:
                     break
                 connection.pump()
-        self._open_more(now)
         wait = max(exchange.open_again_at - now, exchange.wait_seconds(now))
+        if wait <= EARLY_SECONDS:
+            self._open_more(now)
         if exchange.waiting and wait > 0:
-            self._schedule(wait)
+            self._schedule(wait - EARLY_SECONDS if wait > EARLY_SECONDS else wait)
 
     def give_up_idle(self) -> bool:
         """End one connection that has nothing to do; False where there is none."""
@@ -162,11 +165,6 @@ class Pool:
                     connection.drain()
                     return True
         return False
-
-    def sweep(self, now: float) -> None:
-        """End what is overdue or idle; called a few times a second."""
-        for connection in [*self._connections, *self._establishing]:
-            connection.expire(now)
 
     def waits(self, now: float) -> Iterator[Wait]:
         """What waits for a host now."""
@@ -182,14 +180,19 @@ class Pool:
 
     async def close(self) -> None:
         """End everything at once."""
-        if self._wake is not None:
-            self._wake.cancel()
         for task in list(self._openings):
             task.cancel()
         if self._openings:
             await asyncio.gather(*self._openings, return_exceptions=True)
         for connection in [*self._connections, *self._establishing]:
             connection.abort()
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is to be done any more; a timer left behind would keep all of the run in memory until it is due."""
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
 
     @property
     def in_flight(self) -> int:
