@@ -16,7 +16,7 @@ from libc.string cimport memchr, memcmp, memcpy
 from bulkmail.native.assembly cimport Assembler, Pieces, Value
 from bulkmail.native.tokens cimport TOKEN, Sealer
 
-from bulkmail.model.message import Message
+from bulkmail.native.message cimport Message
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 most)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
 from bulkmail.clock import Stamps
@@ -32,7 +33,9 @@ class Delivery(Struct, frozen=True, gc=False):
     message_id: str
 
 
-Entry = Event | Delivery
+# What is bytes is lines already.
+Entry = Event | Delivery | bytes
+_DECODER = msgspec.json.Decoder(Event)
 
 
 class Publication:
@@ -66,7 +69,7 @@ class Publication:
                 continue
             if lines:
                 pieces.append(lines.take())
-            pieces.append(EventLog.lines((self._event_of(entry),)))
+            pieces.append(entry if isinstance(entry, bytes) else EventLog.lines((self._event_of(entry),)))
         if lines:
             pieces.append(lines.take())
         if pieces:
@@ -75,9 +78,15 @@ class Publication:
 
     def events(self, entries: Sequence[Entry]) -> list[Event]:
         """The same as events."""
-        return [self._event_of(entry) for entry in entries]
+        events: list[Event] = []
+        for entry in entries:
+            if isinstance(entry, bytes):
+                events.extend(_DECODER.decode_lines(entry))
+            else:
+                events.append(self._event_of(entry))
+        return events
 
-    def _event_of(self, entry: Entry) -> Event:
+    def _event_of(self, entry: Event | Delivery) -> Event:
         if isinstance(entry, Event):
             return entry
         reply = parse_text(entry.code, entry.text)

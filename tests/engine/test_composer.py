@@ -17,7 +17,7 @@ from bulkmail.engine.composer import ComposeFailure, Composer
 from bulkmail.engine.work import ActiveChunk
 from bulkmail.model.campaign import Campaign, Content, SplitArm, Unsubscribe
 from bulkmail.model.delivery import Disposition
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.store.chunks import OpenChunk
 from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from tests.dkim.material import ed25519_key
