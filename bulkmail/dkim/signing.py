@@ -17,6 +17,7 @@ from bulkmail.native.signing import Batch, Layout
 
 if TYPE_CHECKING:
     from bulkmail.dkim.keys import SigningKey
+    from bulkmail.native.lanes import LaneKey
 
 # Named in h= once more than the message has them, even when it has none: nobody can add one unnoticed (RFC 6376 §8.15).
 _SEALED = (
@@ -76,7 +77,10 @@ class Signer:
 
         `complete` may be left out where the batch is all done. Wants keys.
         """
-        batch = self._idle.pop() if self._idle else Batch()
+        try:
+            batch = self._idle.pop()
+        except IndexError:
+            batch = Batch()
         batch.load(self._layouts, self._lanes(), messages, b"%d" % now)
         batch.tag = messages, now
         return batch

@@ -3,6 +3,8 @@
 It takes the GIL only where SHA-256 has to be `hashlib`'s.
 """
 
+from typing import Any
+
 from bulkmail.native.lanes import LaneKey
 
 class Layout:
@@ -26,9 +28,9 @@ class Batch:
     are not made natively; then `lines` or `signed`.
     """
 
-    tag: object
+    tag: Any
     "Whatever belongs to it."
-    error: BaseException | None
+    error: Exception | None
     "What went wrong on another thread, outside."
     seconds: float
     "CPU time that `work` took since `load`."
