@@ -259,11 +259,7 @@ class Scheduler:
 
     def _claim(self, destination: str, count: int) -> list[OpenChunk]:
         """Up to so many chunks of a destination; on the store's thread."""
-        now = self._clock.time()
-        chunks: list[OpenChunk] = []
-        while len(chunks) < count and (chunk := self._store.claim(self._run_number, destination, now)) is not None:
-            chunks.append(chunk)
-        return chunks
+        return self._store.claim_many(self._run_number, destination, self._clock.time(), count)
 
     @property
     def _open_tails(self) -> int:
