@@ -162,8 +162,12 @@ class Lanes:
         """Forget the lanes that new ones would do as well for; which."""
         dropped = [key for key, lane in self._lanes.items() if lane.is_forgettable(now)]
         for key in dropped:
-            for exchange in self._lanes.pop(key).exchanges.values():
-                del self._pools[exchange]
+            exchanges = self._lanes.pop(key).exchanges
+            for exchange in exchanges.values():
+                self._pools.pop(exchange).forget()
+                exchange.alternatives = ()
+            # A lane and its exchanges know each other: apart, they go without the collector's help.
+            exchanges.clear()
         return dropped
 
     def statistics(self, now: float) -> list[LaneStatistics]:

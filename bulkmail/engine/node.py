@@ -29,12 +29,14 @@ from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.timing import Timing
+from bulkmail.engine.watch import Block, LoopWatch
 from bulkmail.engine.ways import Ways
 from bulkmail.engine.windows import Windows
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
-from bulkmail.model.delivery import Event, Summary
+from bulkmail.model.cpu import CpuSpent
+from bulkmail.model.delivery import STALLED, Event, Summary
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.policy.rules import RuleBook
 from bulkmail.store.orders import Kind, Order, give_order, standing_order, take_back
@@ -54,7 +56,8 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
     `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
-    `sweep_seconds` is how often what is overdue or idle is looked for.
+    `sweep_seconds` is how often what is overdue or idle is looked for. `watch` the event loop: off on one whose time is
+    not that of the machine.
     """
 
     wait: bool = True
@@ -62,6 +65,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     signers: int = 1
     connections: int = 1000
     sweep_seconds: float = SWEEP_SECONDS
+    watch: bool = True
     pacing: PacingSettings = PacingSettings()
     rules: RuleBook | None = None
 
@@ -131,6 +135,7 @@ class Node:
             rules=options.rules,
         )
         self._meter = CpuMeter(store_thread, self._sync_thread)
+        self._watch = LoopWatch(self._loop_blocked)
         means = Means(
             campaign=campaign,
             program=program,
@@ -186,6 +191,8 @@ class Node:
             # What an interrupted intake said of rows that it did not store will be said again.
             self._event_log.truncate(self._run.events_offset)
         self._look_at_orders()
+        if self._options.watch:
+            self._watch.start()
         syncs = loop.create_task(self._recorder.run_syncs())
         sweeps = loop.create_task(self._sweep())
         work = loop.create_task(self._work(batches))
@@ -199,6 +206,7 @@ class Node:
             finished = await work
         finally:
             self._stopping = True
+            self._watch.close()
             await self._end_of(work)
             try:
                 await self._lanes.close()
@@ -297,6 +305,9 @@ class Node:
         if not self._crash.done():
             self._crash.set_exception(error)
 
+    def _loop_blocked(self, block: Block) -> None:
+        self._recorder.run_event(STALLED, str(block))
+
     def _may_begin(self) -> bool:
         return not (self._stopping or self._disk_full or self._paused)
 
@@ -326,7 +337,8 @@ class Node:
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.
         with suppress(DiskFull):
-            await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent())
+            blocks = CpuSpent(blocks=self._watch.blocks, blocked_seconds=self._watch.blocked_seconds)
+            await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent() + blocks)
 
     def _look_at_orders(self) -> None:
         """What somebody has ordered from elsewhere, in force at once."""

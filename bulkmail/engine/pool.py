@@ -167,14 +167,19 @@ class Pool:
 
     async def close(self) -> None:
         """End everything at once."""
-        if self._wake is not None:
-            self._wake.cancel()
         for task in list(self._openings):
             task.cancel()
         if self._openings:
             await asyncio.gather(*self._openings, return_exceptions=True)
         for connection in [*self._connections, *self._establishing]:
             connection.abort()
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is to be done any more; a timer left behind would keep all of the run in memory until it is due."""
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
 
     @property
     def in_flight(self) -> int:

@@ -51,6 +51,8 @@ FOLD_TOGETHER = 16
 FOLD_SECONDS = 0.25
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
+# Domains of a chunk that are asked for in one turn of the loop: a thousand would hold it up for a tenth of a second.
+ROUTED_TOGETHER = 32
 # The longest nap, so that a clock step or a missed wake-up costs little.
 MAX_NAP_SECONDS = 30.0
 
@@ -108,6 +110,7 @@ class Scheduler:
         self._stopping = False
         self._asked: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._routing = asyncio.Lock()
         self._failure: BaseException | None = None
         self.disk_full = False
         self._sites: dict[str, tuple[float, Sequence[Way] | Unroutable]] = {}
@@ -256,11 +259,7 @@ class Scheduler:
 
     def _claim(self, destination: str, count: int) -> list[OpenChunk]:
         """Up to so many chunks of a destination; on the store's thread."""
-        now = self._clock.time()
-        chunks: list[OpenChunk] = []
-        while len(chunks) < count and (chunk := self._store.claim(self._run_number, destination, now)) is not None:
-            chunks.append(chunk)
-        return chunks
+        return self._store.claim_many(self._run_number, destination, self._clock.time(), count)
 
     @property
     def _open_tails(self) -> int:
@@ -320,7 +319,17 @@ class Scheduler:
             self.progressed(active)
 
     async def _route_all(self, active: ActiveChunk, by_domain: dict[str, list[int]]) -> None:
-        await asyncio.gather(*(self._route(active, domain, indexes) for domain, indexes in by_domain.items()))
+        routes: list[asyncio.Task[None]] = []
+        try:
+            async with self._routing:
+                for domain, indexes in by_domain.items():
+                    if len(routes) % ROUTED_TOGETHER == ROUTED_TOGETHER - 1:
+                        await asyncio.sleep(0)
+                    routes.append(asyncio.get_running_loop().create_task(self._route(active, domain, indexes)))
+            await asyncio.gather(*routes)
+        finally:
+            for route in routes:
+                route.cancel()
         self._handed_out(active)
 
     async def _route(self, active: ActiveChunk, domain: str, indexes: list[int]) -> None:
