@@ -48,7 +48,7 @@ def test_a_domain_with_a_limit_of_its_own_is_kept_to_it(tmp_path: Path) -> None:
             summary, _ = await send(campaign, tmp_path / "state")
         assert summary.delivered == 40
         brand = [message.time for message in mx.accepted if message.recipient.endswith("@brand.example")]
-        # The rate, the burst of a tenth of a second, and what the loop's own jitter shifts; however late it is at times.
+        # The rate, the burst of a tenth of a second, and what the loop's own jitter shifts; however late it is.
         assert most_in(brand, 0.5) <= 10 + 2 + 1
         assert max(brand) - min(brand) >= 0.8
 
