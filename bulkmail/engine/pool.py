@@ -121,7 +121,8 @@ class Pool:
             lane=exchange.lane,
             suppressions=rooms.courier.suppressions,
             deliveries=rooms.recorder.deliveries,
-            metered=exchange.lane.metered or exchange.bucket is not None,
+            bucket=exchange.lane.bucket,
+            held=exchange.bucket is not None,
             may_begin=rooms.may_begin,
             on_delivered=self._delivered,
         )
