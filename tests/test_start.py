@@ -44,7 +44,8 @@ NEEDLESS = {
 OPTIONAL = {"pydantic", "sqlalchemy", "pyarrow", "css_inline", "mrml"}
 LIBRARY = "import sys, bulkmail; bulkmail.send(sys.argv[1], state=sys.argv[2])"
 COMMAND = (
-    "import sys; from bulkmail.cli.main import main; sys.argv = ['bulkmail', 'send', sys.argv[1], '--state', sys.argv[2]]\n"
+    "import sys; from bulkmail.cli.main import main\n"
+    "sys.argv = ['bulkmail', 'send', sys.argv[1], '--state', sys.argv[2]]\n"
     "try: main()\n"
     "except SystemExit as ended: assert not ended.code, ended.code"
 )
