@@ -32,6 +32,8 @@ RECIPIENTS_PER_CONNECTION = 4
 # How long a host may keep us waiting before others may count it as slow: those that wait in turn, and its own site's
 # other hosts.
 SLOW_SECONDS = 10.0
+# How long before its first message a connection is opened, at most: one that waits for longer would be closed as idle.
+EARLY_SECONDS = 2.0
 
 
 class Budget:
@@ -103,7 +105,8 @@ class Pool:
             lane=exchange.lane,
             suppressions=rooms.courier.suppressions,
             deliveries=rooms.recorder.deliveries,
-            metered=exchange.lane.metered or exchange.bucket is not None,
+            bucket=exchange.lane.bucket,
+            held=exchange.bucket is not None,
             may_begin=rooms.may_begin,
             on_delivered=self._delivered,
         )
@@ -133,10 +136,11 @@ class Pool:
                 if not exchange.ring:
                     break
                 connection.pump()
-        self._open_more(now)
         wait = max(exchange.open_again_at - now, exchange.wait_seconds(now))
+        if wait <= EARLY_SECONDS:
+            self._open_more(now)
         if exchange.waiting and wait > 0:
-            self._schedule(wait)
+            self._schedule(wait - EARLY_SECONDS if wait > EARLY_SECONDS else wait)
 
     def give_up_idle(self) -> bool:
         """End one connection that has nothing to do; False where there is none."""
@@ -146,11 +150,6 @@ class Pool:
                     connection.drain()
                     return True
         return False
-
-    def sweep(self, now: float) -> None:
-        """End what is overdue or idle; called a few times a second."""
-        for connection in [*self._connections, *self._establishing]:
-            connection.expire(now)
 
     def slow(self, now: float) -> Iterator[Slow]:
         """What waits for a host, with nothing on the way that may have been delivered."""

@@ -315,6 +315,11 @@ class Connection(asyncio.Protocol):
             explanation = f"no reply to {stage.label} in {self._timeouts.of(stage):g} s"
             self._finish(Reason.NONE if quiet else Reason.TIMEOUT, "" if quiet else explanation)
 
+    def seconds_to_look(self, now: float) -> float:
+        """For how long `expire` would do nothing, and nothing that begins meanwhile could be overdue."""
+        due = self.deadline if self.idle_since is None else self.idle_since + self._timeouts.idle
+        return min(due - now, self._timeouts.shortest)
+
     def give_way(self) -> None:
         """Others need what it occupies: end it as if the reply were overdue."""
         explanation = f"too slow while others waited: no reply to {self._awaited_stage().label}"
