@@ -14,7 +14,7 @@ from bulkmail.engine.ways import Ways
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Delivery, EgressSource, Relay, TlsMode
 from bulkmail.net.tls import client_context
-from bulkmail.net.tokens import TokenSource
+from bulkmail.net.tokens import TIMEOUT_SECONDS, TokenSource
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.smtp.sasl import Credentials
 
@@ -100,10 +100,15 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
         implicit_tls=relay.tls == "implicit",
         verify=verifies(delivery, login=credentials is not None),
         credentials=credentials,
-        tokens=TokenSource(relay.token_command) if relay.token_command is not None else None,
+        tokens=_token_source(relay.token_command, delivery) if relay.token_command is not None else None,
         dsn=delivery.dsn,
         requiretls=delivery.requiretls,
     )
+
+
+def _token_source(command: str, delivery: Delivery) -> TokenSource:
+    """Commands that hang leave time to expire in, and to be tried again before that."""
+    return TokenSource(command, timeout_seconds=min(TIMEOUT_SECONDS, delivery.expire / 4))
 
 
 def _check_certificates(campaign: Campaign, path: str, relay: Relay | None = None) -> None:
