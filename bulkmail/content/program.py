@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bulkmail.address import Address
 from bulkmail.content.errors import ContentError, MissingField
-from bulkmail.content.headers import control_problem, first_line, readable
+from bulkmail.content.headers import control_problem, readable
 from bulkmail.content.identity import Issuer
 from bulkmail.content.layout import Step, Text
 from bulkmail.content.locales import moment_of
@@ -147,7 +147,7 @@ class Program:
             issuer.sealer,
             plan.header,
             plan.body,
-            texts=[(text.assembler, None if text.header is None else first_line(text.header)) for text in texts],
+            texts=[(text.assembler, text.header) for text in texts],
             width=self._width,
             campaign=self._campaign,
             message_domain=self._message_domain,

@@ -51,7 +51,8 @@ class ShortWay:
             lane=self.lane,
             suppressions=SimpleNamespace(quick=self.suppressed, everywhere=b"all\0"),
             deliveries=deliveries,
-            metered=False,
+            bucket=None,
+            held=False,
             may_begin=lambda: True,
             on_delivered=lambda: None,
         )
