@@ -290,7 +290,7 @@ def _disturb(mutator: Mutator, client: Connection, clock: Clock) -> None:
     elif chance < 0.04:
         client.drain()
     elif chance < 0.05:
-        client.give_way()
+        client.give_way(1.0)
     elif chance < 0.06:
         client.expire(clock.now)
     assert client.stalled_seconds(clock.now) >= 0
