@@ -61,7 +61,7 @@ class DirectoryLock:
         except OSError as error:
             raise StateError(f"{path}: {error.strerror}", hint="choose another directory with --state") from None
         try:
-            _take(descriptor)
+            _take(descriptor, directory)
         except BlockingIOError:
             pid = _written_pid(descriptor)
             os.close(descriptor)
@@ -98,7 +98,7 @@ class DirectoryLock:
             self._descriptor = None
 
 
-def _take(descriptor: int) -> None:
+def _take(descriptor: int, directory: Path) -> None:
     """BlockingIOError where another has it; the nodes of an owner that has died are given the moment that they need."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     while True:
@@ -106,8 +106,8 @@ def _take(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            pid = _written_pid(descriptor)
-            if pid is None or Path(f"/proc/{pid}").exists() or time.monotonic() > deadline:
+            orphaned = _written_pid(descriptor) not in (None, os.getpid()) and owner_of(directory) is None
+            if not orphaned or time.monotonic() > deadline:
                 raise
         time.sleep(0.02)
 
