@@ -13,7 +13,7 @@ from bulkmail.engine.line import Line
 from bulkmail.model.campaign import EgressSource
 from bulkmail.policy.encryption import Protection
 from bulkmail.policy.limits import EffectiveLimits, TokenBucket
-from bulkmail.policy.pacing import Pacer
+from bulkmail.policy.pacing import Pacer, PacerStatistics
 from bulkmail.policy.route import MailHost, Site
 from bulkmail.policy.window import Window
 
@@ -47,9 +47,10 @@ class LaneStatistics(Struct, frozen=True, kw_only=True):
 class Lane:
     """Limits, pace and counts of one (source, site).
 
-    `line` is where its pools wait for one of its connections; `exchanges` are by hosts and what TLS has to prove there,
-    and by domain where that has a rate of its own. `window` is that of the site, of all its lanes. `waiting` counts
-    their recipients, `held` those of them that wait for such a rate.
+    `position` is that of the source in the campaign. `line` is where its pools wait for one of its connections;
+    `exchanges` are by hosts and what TLS has to prove there, and by domain where that has a rate of its own. `window`
+    is that of the site, of all its lanes. `waiting` counts their recipients, `held` those of them that wait for such a
+    rate.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Lane:
         *,
         now: float,
         window: Window | None = None,
+        position: int = 0,
     ) -> None:
         self.site = site
+        self.position = position
         self.source = source
         self.limits = limits
         self.pacer = pacer
@@ -134,6 +137,11 @@ class Lane:
         if rate != self._rate:
             self._rate = rate
             self._messages.set_rate(rate, now)
+
+    def take_over(self, learned: PacerStatistics | None, rest_seconds: float, now: float) -> None:
+        """Go on from where another process of this run has left the lane, after a rest."""
+        self.pacer.take_over(learned, now + rest_seconds)
+        self.follow_pace(now)
 
     def limited_by(self, now: float) -> str:
         """What keeps more from being sent now; "" where nothing waits, or only for replies and new connections.

@@ -125,7 +125,7 @@ class Lanes:
         key = (site.name, position)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = self._make_lane(way, self._means.sources[position])
+            lane = self._lanes[key] = self._make_lane(way, position)
         exchange = lane.exchanges.get(kind)
         if exchange is None:
             bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
@@ -190,8 +190,8 @@ class Lanes:
 
     # Beneath.
 
-    def _make_lane(self, way: Way, source: EgressSource) -> Lane:
-        campaign = self._means.campaign
+    def _make_lane(self, way: Way, position: int) -> Lane:
+        campaign, source = self._means.campaign, self._means.sources[position]
         limits = narrowed(effective_limits(way.site, campaign.limits), way.limits, source.limits)
         window = limits.window or campaign.delivery.window
         if source.limits is not None and source.limits.window is not None:
@@ -203,6 +203,7 @@ class Lanes:
             Pacer(campaign.delivery.retry, self._means.pacing),
             now=self._clock.monotonic(),
             window=self._windows.of(way.site, window),
+            position=position,
         )
 
     def _changed(self, lane: Lane) -> None:

@@ -149,7 +149,7 @@ class Node:
             means,
             recorder=self._recorder,
             courier=courier,
-            windows=Windows(store, self._recorder, store_thread, on_crash=self._crashed),
+            windows=Windows(store.anomalies(), self._recorder, keep=self._keep_anomaly),
             meter=self._meter,
             connections=options.connections,
             clock=clock,
@@ -323,6 +323,15 @@ class Node:
     def _look(self) -> None:
         self._store.check_in_place()
         self._suppressions.refresh()
+
+    def _keep_anomaly(self, site: str, what: str) -> None:
+        kept = asyncio.get_running_loop().run_in_executor(self._store_thread, self._store.keep_anomaly, site, what)
+        kept.add_done_callback(self._kept)
+
+    def _kept(self, done: asyncio.Future[None]) -> None:
+        # On a full disk it is learned again by the next run.
+        if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, DiskFull):
+            self._crashed(error)
 
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct
 
 from bulkmail.clock import Stamps
@@ -9,6 +10,9 @@ from bulkmail.events.log import EventLog
 from bulkmail.model.delivery import Disposition, Event, Stage
 from bulkmail.native.lines import DeliveredLines
 from bulkmail.smtp.replies import parse_text
+
+
+_DECODER = msgspec.json.Decoder(Event)
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -32,13 +36,15 @@ class Delivery(Struct, frozen=True, gc=False):
     message_id: str
 
 
-Entry = Event | Delivery
+# Bytes are lines of the log that a node has written.
+Entry = Event | Delivery | bytes
 
 
 class Publication:
-    """One run's event log, written in order. `write` may be called from any thread, by one at a time."""
+    """One run's event log, written in order. `write` and `lines` may be called from any thread, by one at a time."""
 
-    def __init__(self, run: str, event_log: EventLog) -> None:
+    def __init__(self, run: str, event_log: EventLog | None) -> None:
+        """Without a log, `lines` are all there is to be had."""
         self._run = run
         self._event_log = event_log
         self._lines = DeliveredLines(run)
@@ -46,6 +52,13 @@ class Publication:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Append all of them in one go, and make them durable. Raises what `EventLog` raises."""
+        assert self._event_log is not None
+        if lines := self.lines(entries):
+            self._event_log.append_lines(lines)
+        self._event_log.sync()
+
+    def lines(self, entries: Sequence[Entry]) -> bytes:
+        """All of them as lines of the log."""
         lines, add, time_of = self._lines, self._lines.add, self._stamps.text
         pieces: list[bytes] = []
         for entry in entries:
@@ -66,18 +79,22 @@ class Publication:
                 continue
             if lines:
                 pieces.append(lines.take())
-            pieces.append(EventLog.lines((self._event_of(entry),)))
+            pieces.append(entry if isinstance(entry, bytes) else EventLog.lines((self._event_of(entry),)))
         if lines:
             pieces.append(lines.take())
-        if pieces:
-            self._event_log.append_lines(b"".join(pieces))
-        self._event_log.sync()
+        return b"".join(pieces)
 
     def events(self, entries: Sequence[Entry]) -> list[Event]:
         """The same as events."""
-        return [self._event_of(entry) for entry in entries]
+        events: list[Event] = []
+        for entry in entries:
+            if isinstance(entry, bytes):
+                events += _DECODER.decode_lines(entry)
+            else:
+                events.append(self._event_of(entry))
+        return events
 
-    def _event_of(self, entry: Entry) -> Event:
+    def _event_of(self, entry: Event | Delivery) -> Event:
         if isinstance(entry, Event):
             return entry
         reply = parse_text(entry.code, entry.text)

@@ -63,10 +63,9 @@ class Replay:
                 _, attempt, index, chunk, time = INTENT_BODY.unpack(body)
                 self._unanswered[chunk << 16 | index] = attempt, time
             elif kind == OUTCOME:
-                _, attempt, index, chunk, time, disposition, stage, reason, code, due = OUTCOME_BODY.unpack_from(body)
-                self._unanswered.pop(chunk << 16 | index, None)
-                text = str(body[OUTCOME_BODY.size :], "utf-8") if len(body) > OUTCOME_BODY.size else ""
-                self._apply(chunk, index, outcome_of(disposition, attempt, reason, stage, code, time, due, text))
+                entry = outcome_entry(body)
+                self._unanswered.pop(entry.chunk << 16 | entry.index, None)
+                self._apply(entry.chunk, entry.index, entry.outcome)
             elif kind == MARK:
                 _, run, offset, left = MARK_BODY.unpack(body)
                 self.marks[run] = offset
@@ -130,6 +129,13 @@ class Replay:
             self.orphans += 1
             return None
         return column
+
+
+def outcome_entry(body: bytes) -> JournalEntry:
+    """What a record of an outcome says."""
+    _, attempt, index, chunk, time, disposition, stage, reason, code, due = OUTCOME_BODY.unpack_from(body)
+    text = str(body[OUTCOME_BODY.size :], "utf-8") if len(body) > OUTCOME_BODY.size else ""
+    return JournalEntry(chunk, index, outcome_of(disposition, attempt, reason, stage, code, time, due, text))
 
 
 def is_final(column: OutcomeColumn, index: int) -> bool:
