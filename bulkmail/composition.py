@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +32,7 @@ from bulkmail.engine.sources import drop_snapshots, file_batches, iterable_batch
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.engine.timing import Timing
 from bulkmail.engine.ways import Ways
+from bulkmail.engine.webhooks import WebhookThread
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Event, Summary
@@ -50,10 +51,6 @@ from bulkmail.store.suppressions import Suppressions
 
 # What receivers of events have not taken so long after the end is left for `events push`.
 WEBHOOK_GRACE_SECONDS = 5.0
-
-
-if TYPE_CHECKING:
-    from bulkmail.engine.webhooks import WebhookThread
 
 T = TypeVar("T")
 
@@ -128,9 +125,6 @@ class Send:
             return await self._in_thread(finished_summary, self.store, self.campaign, self.run)
         assert self._node is not None
         if self._targets:
-            # An HTTP client takes its time to load, and most campaigns need none.
-            from bulkmail.engine.webhooks import WebhookThread
-
             self.webhooks = WebhookThread(self.directory, {self.campaign.campaign: self._targets}, clock=self._clock)
             self.webhooks.start()
         try:
@@ -202,7 +196,9 @@ class Send:
         transports = transports_of(campaign, ways)
         self._targets = webhook_targets(campaign)
         rules = () if campaign.feedback.rules is None else read_rules(Path(campaign.feedback.rules))
-        self._rules = rule_book().after((*rules, *state_rules(self.directory)))
+        own_rules = (*rules, *state_rules(self.directory))
+        # Without rules of one's own there is nothing to compile before a server says anything but yes.
+        self._rules = rule_book().after(own_rules) if own_rules else None
         settings = FeedbackSettings(campaign.feedback, rules)
         await self._in_thread(store.keep_feedback_settings, campaign.campaign, settings)
         if self.options.turbo:

@@ -11,6 +11,7 @@ from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.sts import FETCHES_AT_ONCE, StsPolicies
 from bulkmail.engine.tally import Tally
 from bulkmail.errors import CampaignError
+from bulkmail.http.client import HttpClient
 from bulkmail.model.campaign import Campaign
 from bulkmail.net.tls import client_context
 from bulkmail.sandbox.process import SandboxProcess
@@ -55,8 +56,6 @@ async def open_encryption(
     policies = None
     delivery = campaign.delivery
     if settings.mta_sts and (delivery.route != "relay" or any(route.mx for route in delivery.routes.values())):
-        # Loads an HTTP library, a tenth of a second that other verbs need not spend.
-        from bulkmail.http.client import HttpClient
 
         async def look_up(host: str) -> Sequence[str]:
             return (await resolver.addresses(host)).addresses

@@ -38,15 +38,15 @@ def push(
         raise typer.Exit(_push(campaign, follow=follow, json=json, state=state))
 
 
-def unposted(progress: "Iterable[Progress]") -> Iterator[str]:
-    """A line for each receiver that has not got everything, as far as is known here."""
-    from bulkmail.engine.webhooks import ELSEWHERE
-
+def unposted(progress: "Iterable[Progress]", *, push: str = "") -> Iterator[str]:
+    """A line for each receiver that has not got everything, as far as is known here; `push` goes on with it."""
+    goes_on = f"; `{push}` goes on with it" if push else ""
     for one in progress:
-        if one.problem == ELSEWHERE:
+        if one.elsewhere:
             yield f"{one.url}: {one.problem}"
         elif one.waiting_bytes or one.problem:
-            yield f"{one.url} has not got {one.waiting_bytes:,} bytes of events{f': {one.problem}' * bool(one.problem)}"
+            why = f": {one.problem}" if one.problem else ""
+            yield f"{one.url} has not got {one.waiting_bytes:,} bytes of events{why}{goes_on}"
 
 
 def _push(file: str, *, follow: bool, json: bool, state: Path | None) -> int:

@@ -25,7 +25,6 @@ from bulkmail.config.load import load_campaign, placing_errors
 from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.engine.ways import Ways
-from bulkmail.engine.webhooks import ELSEWHERE
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
 from bulkmail.outbound import transports_of
@@ -118,8 +117,8 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
                 summary = await sending.execute()
             file = campaign.file or ""
             push = command("events", "push", near(Path(file)), directory=directory, campaign=file)
-            for line in unposted(sending.webhooks.progress if sending.webhooks is not None else ()):
-                err().print(line if line.endswith(ELSEWHERE) else f"{line}; `{push}` goes on with it")
+            for line in unposted(sending.webhooks.progress if sending.webhooks is not None else (), push=push):
+                err().print(line)
             maildir = sending.sandbox.maildir if sending.sandbox is not None else None
             return Sent(
                 summary=summary,

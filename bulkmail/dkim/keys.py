@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bulkmail.dkim.multibuffer import LANES, BatchSigner, MultibufferError, batch_signer
+from bulkmail.dkim.multibuffer import LANES, BatchSigner, MultibufferError, batch_signer, installed
 from bulkmail.dkim.pem import PrivateKey, read_private_key
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import DkimKey
@@ -100,6 +100,17 @@ class SigningKey:
         if batch.sign(_SELF_TEST) != [self._sign_digest(digest) for digest in _SELF_TEST]:
             raise MultibufferError("its signatures differ from those of OpenSSL")
         self._batch = batch
+
+    def try_to_accelerate(self) -> None:
+        """`accelerate` where it can be done; else one by one, as before.
+
+        Where the library is installed and yet cannot be used, that is worth a line in the log; it is no error.
+        """
+        try:
+            self.accelerate()
+        except MultibufferError as error:
+            if installed():
+                _log.warning("%s: signing one by one: %s", self.record_name, error)
 
     def sign_digests(self, digests: Sequence[bytes]) -> list[bytes]:
         """A signature over each SHA-256, in order, not yet base64 (RFC 6376 §3.3.2, RFC 8463 §3)."""

@@ -6,16 +6,17 @@ signed, the h= tag, and each key's header with slots for t= and bh=. What is lef
 
 import base64
 import hashlib
-import logging
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from bulkmail.dkim.keys import SigningKey, load_key
-from bulkmail.dkim.multibuffer import MultibufferError, installed
 from bulkmail.errors import CampaignError, InternalError
 from bulkmail.model.campaign import DkimKey
 from bulkmail.native.canonical import relaxed_body, relaxed_headers
+
+if TYPE_CHECKING:
+    from bulkmail.dkim.keys import SigningKey
 
 # Named in h= once more than the message has them, even when it has none: nobody can add one unnoticed (RFC 6376 §8.15).
 _SEALED = (
@@ -37,13 +38,11 @@ _LINE_COLUMNS = 77
 _BASE64_COLUMNS = 72
 _SHAPES_KEPT = 256
 
-_log = logging.getLogger(__name__)
-
 
 class _Template(Struct, frozen=True):
     """One key's header with slots `%d` for t= and `%b` for bh=, up to the b= tag: as sent, and canonical."""
 
-    key: SigningKey
+    key: "SigningKey"
     folded: bytes
     canonical: bytes
 
@@ -58,22 +57,15 @@ class _Shape(Struct, frozen=True):
 class Signer:
     """Signs with every one of its keys, in their order; without keys it signs nothing. Safe to share among threads."""
 
-    def __init__(self, keys: Iterable[SigningKey]) -> None:
+    def __init__(self, keys: "Iterable[SigningKey]") -> None:
         self.keys = tuple(keys)
         # Keyed by the sequence of header names. A race computes a shape twice, which does no harm.
         self._shapes: dict[tuple[bytes, ...], _Shape] = {}
 
     def accelerate(self) -> None:
-        """Sign batches eight at a time with every key for which this machine can.
-
-        Where the library is installed and yet cannot be used, that is worth a line in the log; it is no error.
-        """
+        """Sign batches eight at a time with every key for which this machine can."""
         for key in self.keys:
-            try:
-                key.accelerate()
-            except MultibufferError as error:
-                if installed():
-                    _log.warning("%s: signing one by one: %s", key.record_name, error)
+            key.try_to_accelerate()
 
     def sign(self, header: bytes, body: bytes, *, now: int) -> bytes:
         """`sign_batch` of a single message."""
@@ -139,6 +131,11 @@ class Signer:
 
 def load_keys(entries: Sequence[DkimKey]) -> Signer:
     """A signer over the keys of a campaign. Raises `CampaignError` for the first key that cannot be used."""
+    if not entries:
+        return Signer(())
+    # Loads a library for cryptography, which mail that is not signed needs nowhere else.
+    from bulkmail.dkim.keys import load_key
+
     keys = [load_key(entry) for entry in entries]
     seen: set[str] = set()
     for key in keys:
@@ -150,7 +147,7 @@ def load_keys(entries: Sequence[DkimKey]) -> Signer:
     return Signer(keys)
 
 
-def _template(key: SigningKey, listed: Sequence[str]) -> _Template:
+def _template(key: "SigningKey", listed: Sequence[str]) -> _Template:
     names = [f"{name}:" for name in listed[:-1]] + [f"{listed[-1]};"]
     # Words are what folding never cuts; the number is the width of a slot's value beyond that of the slot itself.
     words = [

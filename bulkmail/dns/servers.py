@@ -3,9 +3,9 @@
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Literal
 
-import dns.resolver
 from msgspec import Struct
 
 from bulkmail.errors import CampaignError
@@ -44,9 +44,12 @@ def parse_server(text: str, *, default_port: int, path: str) -> Server:
 def system_servers(resolv_conf: str, *, default_port: int) -> list[Server]:
     """The `nameserver` lines of `resolv_conf`. Raises `CampaignError` when there are none."""
     try:
-        addresses = [str(address) for address in dns.resolver.Resolver(resolv_conf).nameservers]
-    except dns.resolver.NoResolverConfiguration:
-        addresses = []
+        lines = Path(resolv_conf).read_text("latin-1").splitlines()
+    except OSError:
+        lines = []
+    # resolv.conf(5): a keyword at the very beginning of a line, and its value; the rest is for others.
+    words = [line.split() for line in lines if line.startswith("nameserver")]
+    addresses = [word[1] for word in words if word[0] == "nameserver" and len(word) > 1]
     if not addresses:
         raise CampaignError(
             f"no DNS server is known: {resolv_conf} names none",

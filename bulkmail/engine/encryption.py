@@ -11,7 +11,7 @@ from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.sts import StsPolicies
 from bulkmail.engine.tally import Tally
 from bulkmail.model.campaign import Campaign, TlsMode
-from bulkmail.net.tls import client_context, dane_context
+from bulkmail.net.tls import client_context
 from bulkmail.policy.encryption import Barred, Demand, Protection, TlsaFacts, demand
 from bulkmail.policy.route import Site, fitting_pattern
 from bulkmail.smtp.tlsa import TRUST_ANCHOR, usable
@@ -84,6 +84,9 @@ class Encryption:
         if not proving or not wanted.proof:
             return client_context(verify=False)
         if wanted.proof == "dane":
+            # Loads a library for certificates, which few hosts ask for: most have no TLSA records.
+            from bulkmail.net.dane import dane_context
+
             return dane_context(wanted.records, wanted.names)
         return client_context(verify=True, proof=wanted.proof, authorities=self._authorities)
 

@@ -11,7 +11,7 @@ What protects a domain today is thus never lost by an attack on its DNS or web s
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
@@ -19,13 +19,11 @@ from bulkmail.clock import Clock
 from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
 from bulkmail.errors import StateError
+from bulkmail.http.client import HttpClient
 from bulkmail.http.errors import HttpError
 from bulkmail.http.fetch import fetch_text
 from bulkmail.smtp.sts import POLICY_BYTES, StsError, StsPolicy, announced_id, parse_policy
 from bulkmail.store.assurance import KeptPolicy, TlsMemory
-
-if TYPE_CHECKING:
-    from bulkmail.http.client import HttpClient
 
 # After a fetch that failed: §3.3 says not sooner than that.
 PAUSE_SECONDS = 300.0
@@ -62,7 +60,7 @@ class StsPolicies:
     def __init__(
         self,
         resolver: Resolver,
-        client: "HttpClient",
+        client: HttpClient,
         memory: TlsMemory,
         *,
         port: int,

@@ -23,7 +23,8 @@ from bulkmail.config.secrets import Target
 from bulkmail.errors import BulkmailError
 from bulkmail.events.batches import Batch, read_batch
 from bulkmail.events.places import PlaceFile, Places
-from bulkmail.http.client import HttpClient, HttpError
+from bulkmail.http.client import HttpClient
+from bulkmail.http.errors import HttpError
 from bulkmail.http.post import post
 from bulkmail.store.directory import EVENTS
 
@@ -48,6 +49,11 @@ class Progress(Struct, kw_only=True):
     waiting_bytes: int = 0
     problem: str = ""
     retry_at: float = 0.0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Another process posts to it: nothing is amiss."""
+        return self.problem == ELSEWHERE
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:

@@ -1,17 +1,13 @@
 """Fetch a small text over HTTPS from a place that a standard names: an MTA-STS policy (RFC 8461 §3.3)."""
 
-from typing import TYPE_CHECKING
-
+from bulkmail.http.client import HttpClient
 from bulkmail.http.errors import HttpError
-
-if TYPE_CHECKING:
-    from bulkmail.http.client import HttpClient
 
 FETCH_SECONDS = 60.0
 
 
 async def fetch_text(
-    client: "HttpClient", url: str, *, limit_bytes: int, timeout_seconds: float = FETCH_SECONDS
+    client: HttpClient, url: str, *, limit_bytes: int, timeout_seconds: float = FETCH_SECONDS
 ) -> bytes:
     """The body of a 200 answer of type `text/plain`. Raises HttpError for anything else, a redirect among it."""
     answer = await client.request("GET", url, timeout_seconds=timeout_seconds, limit_bytes=limit_bytes)

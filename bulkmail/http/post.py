@@ -1,6 +1,7 @@
 """Post a small body over HTTPS to a place that a user named: a webhook."""
 
-from bulkmail.http.client import HttpClient, HttpError
+from bulkmail.http.client import HttpClient
+from bulkmail.http.errors import HttpError
 
 ANSWER_LIMIT_BYTES = 64 << 10
 

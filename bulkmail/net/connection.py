@@ -21,7 +21,7 @@ from bulkmail.native.session import Transactions
 from bulkmail.native.stuffing import stuff
 from bulkmail.net.owner import Owner
 from bulkmail.net.timeouts import Timeouts, WriteWatch
-from bulkmail.net.tls import describe, end_point_binding, keep_session, tls_problem
+from bulkmail.net.tls import describe, keep_session, tls_problem
 from bulkmail.policy.window import Window
 from bulkmail.smtp import notification
 from bulkmail.smtp.capabilities import Capabilities
@@ -178,6 +178,9 @@ class Connection(asyncio.Protocol):
         ssl_object = transport.get_extra_info("ssl_object")
         self.tls = describe(ssl_object)
         if ssl_object is not None and self._handshake.binds:
+            # Loads a library for certificates, which only a login of this kind needs.
+            from bulkmail.net.binding import end_point_binding
+
             self._handshake.binding = end_point_binding(ssl_object)
 
     def data_received(self, data: bytes) -> None:

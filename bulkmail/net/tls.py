@@ -2,24 +2,15 @@
 
     client_context(verify=False)   encrypts, whoever the peer is (RFC 7435)
     client_context(verify=True)    the certificate chains to a trusted root and bears the host's name
-    dane_context(...)              the certificate meets the host's TLSA records (RFC 7672)
+    dane.dane_context(...)         the certificate meets the host's TLSA records (RFC 7672)
 
 A session is resumed only by the context that made it, and there only for the same name: what one policy has proved is
-never taken for proof by another. A DANE handshake looks at the certificate of a resumed session as at any other.
+never taken for proof by another.
 """
 
 import ssl
-import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from functools import cache, lru_cache
-from typing import Any, cast
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-
-from bulkmail.smtp.tlsa import TRUST_ANCHOR, TlsaRecord, chain_problem
+from functools import cache
 
 SESSIONS_PER_CONTEXT = 2000
 
@@ -62,51 +53,6 @@ class ClientContext(ssl.SSLContext):
             self._sessions.popitem(last=False)
 
 
-class DaneContext(ClientContext):
-    """Holds the peer to `records`; a certificate under a trust anchor must be for one of `names`, the first as SNI."""
-
-    proof = "dane"
-
-    def __init__(self, records: Sequence[TlsaRecord], names: Sequence[str]) -> None:
-        super().__init__()
-        self.check_hostname = False
-        self.verify_mode = ssl.CERT_NONE
-        # OpenSSL keeps the peer's own certificate with a session, but Python's copy of it not those behind it.
-        self.resumes = all(record.usage != TRUST_ANCHOR for record in records)
-        self._records, self._names = records, names
-
-    def __new__(cls, records: Sequence[TlsaRecord], names: Sequence[str]) -> "DaneContext":
-        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
-
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLObject:
-        # RFC 7672 §8.1: the name that the records were found at.
-        return super().wrap_bio(incoming, outgoing, server_side, self._names[0], session)
-
-    def check(self, connection: ssl.SSLObject) -> None:
-        """Raises SSLCertVerificationError where the peer does not meet the records."""
-        problem = chain_problem(self._records, _chain(connection), self._names, time.time())
-        if problem is not None:
-            raise ssl.SSLCertVerificationError(1, problem)
-
-
-class _DaneConnection(ssl.SSLObject):
-    """Event loops take an error of `do_handshake` for a failed handshake; so nothing is sent before the check."""
-
-    def do_handshake(self) -> None:
-        super().do_handshake()
-        cast(DaneContext, self.context).check(self)
-
-
-DaneContext.sslobject_class = _DaneConnection
-
-
 @cache
 def client_context(
     *,
@@ -137,12 +83,6 @@ def client_context(
     return context
 
 
-@lru_cache(maxsize=1000)
-def dane_context(records: tuple[TlsaRecord, ...], names: tuple[str, ...]) -> DaneContext:
-    """The context of a host with these usable records."""
-    return DaneContext(records, names)
-
-
 def keep_session(ssl_object: ssl.SSLObject | None) -> None:
     """Remember the session of a connection whose peer has said something since the handshake."""
     if ssl_object is not None and isinstance(ssl_object.context, ClientContext):
@@ -158,41 +98,9 @@ def describe(ssl_object: ssl.SSLObject | None) -> str | None:
     return " ".join(filter(None, words))
 
 
-def end_point_binding(ssl_object: ssl.SSLObject) -> bytes:
-    """What `tls-server-end-point` binds to (RFC 5929 §4.1): the server's certificate, hashed as it is signed.
-
-    SHA-256 stands in for MD5 and SHA-1; empty where the signature has no hash, or one that is not known.
-    """
-    shown = ssl_object.getpeercert(binary_form=True)
-    if shown is None:
-        return b""
-    try:
-        algorithm = x509.load_der_x509_certificate(shown).signature_hash_algorithm
-    except (ValueError, UnsupportedAlgorithm):
-        return b""
-    if algorithm is None:
-        return b""
-    digest = hashes.Hash(hashes.SHA256() if isinstance(algorithm, (hashes.MD5, hashes.SHA1)) else algorithm)
-    digest.update(shown)
-    return digest.finalize()
-
-
 def tls_problem(error: Exception) -> str:
     """What a failed handshake says of itself: why the certificate was refused, or OpenSSL's word for the rest."""
     for name in ("verify_message", "reason", "strerror"):
         if found := getattr(error, name, None):
             return str(found)
     return str(error) or type(error).__name__
-
-
-def _chain(connection: ssl.SSLObject) -> list[bytes]:
-    """The certificates the peer showed, its own first, as DER."""
-    if hasattr(connection, "get_unverified_chain"):
-        return list(connection.get_unverified_chain())
-    # Until Python 3.13 the method exists one layer down, and gives objects.
-    chain: list[Any] = cast(Any, connection)._sslobj.get_unverified_chain() or []
-    shown = [bytes(ssl.PEM_cert_to_DER_cert(one.public_bytes())) for one in chain]
-    if shown:
-        return shown
-    own = connection.getpeercert(binary_form=True)
-    return [own] if own else []

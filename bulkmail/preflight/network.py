@@ -16,6 +16,7 @@ from bulkmail.doctor.lookups import Lookups
 from bulkmail.doctor.scene import Scene
 from bulkmail.doctor.sender import examine_sender
 from bulkmail.errors import CampaignError
+from bulkmail.http.client import HttpClient
 from bulkmail.http.errors import HttpError
 from bulkmail.model.campaign import Campaign
 from bulkmail.net.tls import client_context
@@ -104,8 +105,6 @@ async def find_hosts(domains: Counter[str], lookups: Lookups) -> Hosts:
 
 async def fetched_findings(campaign: Campaign, links: Iterable[str], pictures: Iterable[str]) -> list[Finding]:
     """Ask each server once; `links` and `pictures` are https and http URLs."""
-    from bulkmail.http.client import HttpClient
-
     lookups = lookups_of(campaign, None)
 
     async def look_up(host: str) -> Sequence[str]:

@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bulkmail.errors import StateError
 from bulkmail.model.campaign import Campaign, DkimKey
@@ -31,6 +29,10 @@ def _with_file(entry: DkimKey, folder: Path) -> DkimKey:
 
 
 def _write_key(path: Path) -> None:
+    # Loads a library for cryptography, which a campaign with keys of its own, or none, does not need from here.
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     pem = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -20,7 +20,8 @@ from cryptography.x509.oid import NameOID
 from scramp.core import CBindData
 
 from bulkmail.model.delivery import Event, Summary
-from bulkmail.net.tls import client_context, end_point_binding
+from bulkmail.net.binding import end_point_binding
+from bulkmail.net.tls import client_context
 from bulkmail.sandbox.certificate import make_certificate, server_context
 from tests.engine.exchanger import EXTENSIONS, Exchanger, Guest
 from tests.engine.scene import Internet, addresses, run, send

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from bulkmail.http.client import HttpClient, HttpError
+from bulkmail.http.client import HttpClient
+from bulkmail.http.errors import HttpError
 from bulkmail.http.fetch import fetch_text
 from bulkmail.sandbox.certificate import Authority, server_context
 from tests.http.server import HttpsServer, Script, dripping, endless, says

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkmail.net.tls import ClientContext, client_context, dane_context, describe, keep_session, tls_problem
+from bulkmail.net.dane import dane_context
+from bulkmail.net.tls import ClientContext, client_context, describe, keep_session, tls_problem
 from bulkmail.sandbox.certificate import Authority, server_context
 from bulkmail.smtp.tlsa import TlsaRecord
 

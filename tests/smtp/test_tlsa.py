@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkmail.sandbox.certificate import Authority
-from bulkmail.smtp.tlsa import TlsaRecord, chain_problem, usable
+from bulkmail.smtp.chain import chain_problem
+from bulkmail.smtp.tlsa import TlsaRecord, usable
 
 HOST = "mx.shop.example"
 NOW = time.time()
