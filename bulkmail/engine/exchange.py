@@ -29,6 +29,20 @@ class Alternative(Protocol):
     def open_again_at(self) -> float: ...
 
 
+class Outlet(Protocol):
+    """What the scheduler hands recipients to: an exchange, or what stands for one that is at a node."""
+
+    weight: int
+    priority: int
+    closed_until: float
+
+    @property
+    def supply(self) -> int: ...
+
+    @property
+    def open_again_at(self) -> float: ...
+
+
 class Exchange:
     """Work waits in `backlog` (not composed), then in `ring` (ready).
 

@@ -23,6 +23,7 @@ from bulkmail.engine.ways import Way
 from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import Work
 from bulkmail.model.campaign import Campaign, EgressSource
+from bulkmail.model.cpu import CpuSpent
 from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
 
@@ -139,6 +140,15 @@ class Lanes:
         self._pools[exchange].kick()
 
     # What whoever runs them asks.
+
+    full = False
+    cpu = CpuSpent()
+
+    async def start(self) -> None:
+        """They are ready as they are."""
+
+    async def leave(self, *, folded: bool) -> None:
+        """Nobody is to be let go."""
 
     def __contains__(self, key: LaneKey) -> bool:
         return key in self._lanes

@@ -25,6 +25,7 @@ from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.intake import Batch, Intake
 from bulkmail.engine.lanes import Lanes, Means
 from bulkmail.engine.meter import CpuMeter
+from bulkmail.engine.nodes.deal import Deal, Desk, NodeStarter
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
@@ -54,7 +55,8 @@ LOOK_SECONDS = 0.5
 class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
-    `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
+    `connections` is the most that may be open at once, to all receivers together. `nodes` are sending processes: of
+    more than one, none is this. `rules` judge replies; None: ours.
     `sweep_seconds` is how often what is overdue or idle is looked for.
     """
 
@@ -62,6 +64,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     limit: int | None = None
     signers: int = 1
     connections: int = 1000
+    nodes: int = 1
     sweep_seconds: float = SWEEP_SECONDS
     pacing: PacingSettings = PacingSettings()
     rules: RuleBook | None = None
@@ -90,7 +93,9 @@ class Node:
         store_thread: Executor,
         clock: Clock,
         rng: random.Random,
+        starter: NodeStarter | None = None,
     ) -> None:
+        """`starter` starts the processes where there are to be several."""
         self._campaign = campaign
         self._run = run
         self._store = store
@@ -132,32 +137,58 @@ class Node:
             rules=options.rules,
         )
         self._meter = CpuMeter(store_thread, self._sync_thread, composes_on_loop=composes_on_loop(signer))
-        means = Means(
-            campaign=campaign,
-            program=program,
-            signer=signer,
-            issuer=Identity(store.token_keys).issuer(run.number, run.created),
-            router=router,
-            encryption=encryption,
-            transport=transport,
-            transports=transports,
-            sources=sources,
-            pacing=options.pacing,
-            signers=options.signers,
-        )
-        self._lanes = Lanes(
-            means,
-            recorder=self._recorder,
-            courier=courier,
-            windows=Windows(store.anomalies(), self._recorder, keep=self._keep_anomaly),
-            meter=self._meter,
-            connections=options.connections,
-            clock=clock,
-            may_begin=self._may_begin,
-            on_low=lambda: self._scheduler.wake(),
-            on_crash=self._crashed,
-        )
-        self._scheduler = Scheduler(
+        self._lanes: Lanes | Deal
+        if starter is None:
+            means = Means(
+                campaign=campaign,
+                program=program,
+                signer=signer,
+                issuer=Identity(store.token_keys).issuer(run.number, run.created),
+                router=router,
+                encryption=encryption,
+                transport=transport,
+                transports=transports,
+                sources=sources,
+                pacing=options.pacing,
+                signers=options.signers,
+            )
+            self._lanes = Lanes(
+                means,
+                recorder=self._recorder,
+                courier=courier,
+                windows=Windows(store.anomalies(), self._recorder, keep=self._keep_anomaly),
+                meter=self._meter,
+                connections=options.connections,
+                clock=clock,
+                may_begin=self._may_begin,
+                on_low=lambda: self._scheduler.wake(),
+                on_crash=self._crashed,
+            )
+        else:
+            desk = Desk(
+                store=store,
+                recorder=self._recorder,
+                courier=courier,
+                tally=encryption.tally,
+                in_store=self._in_store,
+                backlog=lambda: self._scheduler.backlog,
+                checkpoint=lambda chunks: self._scheduler.checkpoint(chunks),
+                keep_anomaly=self._keep_anomaly,
+                may_begin=self._may_begin,
+                events_offset=lambda: event_log.offset,
+                on_low=lambda: self._scheduler.wake(),
+                on_crash=self._crashed,
+            )
+            self._lanes = Deal(
+                campaign,
+                sources,
+                desk,
+                starter=starter,
+                nodes=options.nodes,
+                connections=options.connections,
+                clock=steady,
+            )
+        self._scheduler: Scheduler[Any] = Scheduler(
             store,
             run.number,
             router=router,
@@ -168,6 +199,8 @@ class Node:
             clock=steady,
             rng=rng,
         )
+        if isinstance(self._lanes, Deal):
+            self._scheduler.on_fold = self._lanes.about_to_fold
         self._recorder.on_progress = self._scheduler.progressed
         self._recorder.on_crash = self._crashed
 
@@ -208,13 +241,18 @@ class Node:
                 await self._end_of(sweeps)
                 self._recorder.run_event(self._ending(finished))
                 self._recorder.close()
+                folded = False
                 try:
                     await syncs
                     await self._scheduler.release_all()
                     self._event_log.sync()
+                    folded = True
                     await self._keep_cpu()
                 finally:
-                    self._sync_thread.shutdown()
+                    try:
+                        await self._lanes.leave(folded=folded)
+                    finally:
+                        self._sync_thread.shutdown()
         if finished:
             await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
         elif self._cancelled:
@@ -307,9 +345,9 @@ class Node:
         while True:
             await asyncio.sleep(self._options.sweep_seconds)
             now = self._clock.monotonic()
-            self._lanes.sweep(now)
             self._look_at_orders()
             await self._look_at_canary(now)
+            self._lanes.sweep(now)
             if now >= next_look:
                 next_look = now + LOOK_SECONDS
                 await self._in_store(self._look)
@@ -336,7 +374,8 @@ class Node:
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.
         with suppress(DiskFull):
-            await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent())
+            spent = await self._meter.spent() + self._lanes.cpu
+            await self._in_store(self._store.keep_cpu, self._run.number, spent)
 
     def _look_at_orders(self) -> None:
         """What somebody has ordered from elsewhere, in force at once."""
@@ -381,6 +420,7 @@ class Node:
         full = self._recorder.full or self._scheduler.disk_full
         if full:
             full = not await self._in_store(self._recorder.make_room) or self._scheduler.disk_full
+        full = full or self._lanes.full
         if full != self._disk_full:
             self._disk_full = full
             self.statistics.problem = "paused: disk full" if full else ""

@@ -11,7 +11,6 @@ from bulkmail.model.delivery import Disposition, Event, Stage
 from bulkmail.native.lines import DeliveredLines
 from bulkmail.smtp.replies import parse_text
 
-
 _DECODER = msgspec.json.Decoder(Event)
 
 
