@@ -13,7 +13,12 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pyx"))
-HEADERS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ext").glob("*.pxd"))
+# In the package are the declarations of classes that extensions share.
+HEADERS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for kind in ("ext/*.pxd", "ext/*.h", "bulkmail/native/*.pxd")
+    for path in ROOT.glob(kind)
+)
 
 
 def require_toolchain() -> None:
@@ -41,6 +46,7 @@ def extensions() -> list[Extension]:
             [source],
             # The .pyx and .pxd are named here because cythonize(build_dir=...) drops them from the sdist.
             depends=[source, *HEADERS],
+            include_dirs=["ext"],
             extra_compile_args=["-O3", "-g0"],
         )
         for source in SOURCES
@@ -48,6 +54,8 @@ def extensions() -> list[Extension]:
     return cythonize(
         modules,
         build_dir="build/cython",
+        # Declarations of the package's classes are found by their full name, headers beside the sources.
+        include_path=[".", "ext"],
         annotate=os.environ.get("BULKMAIL_ANNOTATE") == "1",
         compiler_directives={"language_level": 3, "binding": False, "embedsignature": True},
         show_all_warnings=False,

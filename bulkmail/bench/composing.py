@@ -85,7 +85,7 @@ def _composer(program: Program, keys: Sequence[SigningKey]) -> tuple[Composer, C
     now = time.time()
     # Neither composer nor meter begins a thread before it is asked for what is not asked for here.
     idle = ThreadPoolExecutor(1)
-    meter = CpuMeter(idle, idle, composes_on_loop=True)
+    meter = CpuMeter(idle, idle)
     issuer = Identity([new_key(1, now)]).issuer(1, now)
     return Composer(program, Signer(keys), issuer, threads=1, clock=SystemClock(), meter=meter), meter
 
@@ -111,7 +111,8 @@ def _works(campaign: Campaign, program: Program) -> list[Work]:
         rows=[row for _, row in found],
         outcomes=OutcomeColumn(len(found)),
     )
-    works: list[Work] = [(ActiveChunk(chunk, jitter=0.0), index) for index in range(len(found))]
+    active = ActiveChunk(chunk, jitter=0.0)
+    works: list[Work] = [(active, index) for index in range(len(found))]
     composer, _ = _composer(program, ())
     failed = next((made for made in composer.compose(works) if isinstance(made, ComposeFailure)), None)
     if failed is not None:

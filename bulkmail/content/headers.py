@@ -74,9 +74,14 @@ def control_problem(text: str) -> str | None:
     return "a line break" if found[0] in "\r\n" else f"the control character U+{ord(found[0]):04X}"
 
 
+def first_line(name: str) -> int:
+    """Characters that the first line of a value can have."""
+    return LINE - len(name) - 2
+
+
 def unstructured(name: str, text: str) -> str:
     """The value of `name: value` for free text (RFC 5322 §2.2.1), folded, ASCII. Fails with ContentError."""
-    room = LINE - len(name) - 2
+    room = first_line(name)
     if len(text) <= room and text.isascii() and text.isprintable() and "=?" not in text and text == text.strip(" "):
         return text
     problem = control_problem(text)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from bulkmail.address import Address, AddressError, parse_address, parse_mailbox, wire_address
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign
-from bulkmail.native import base32
+from bulkmail.native.tokens import Sealer
 
 MAC_BYTES = 10
 TOKEN_LENGTH = 32
@@ -29,6 +29,7 @@ _EPOCH = 1_704_067_200.0  # 2024-01-01T00:00:00Z
 _PACKED = struct.Struct(">QH")
 _LAST_WEEK, _LAST_RUN, _LAST_CHUNK = (1 << 11) - 1, (1 << 20) - 1, (1 << 30) - 1
 _FIRST_FORM = struct.Struct(">IIH")
+_PERSON = b"bulkmail tokens"
 
 
 class Purpose(StrEnum):
@@ -79,17 +80,17 @@ class Issuer:
             raise ValueError(f"run {run} has no place in a token")
         week = min(max(int((began - _EPOCH) // WEEK_SECONDS), 0), _LAST_WEEK)
         self._base = (key.number % KEYS_IN_USE) << 61 | week << 50 | run << 30
-        self._mac = _mac(key.secret)
+        self.sealer = Sealer(_checked(key.secret), _PERSON)
+
+    def word(self, chunk: int) -> int:
+        """What the tokens of a chunk's recipients say beside their index; `chunk` below 2**30."""
+        if not 0 <= chunk <= _LAST_CHUNK:
+            raise ValueError(f"chunk {chunk} has no place in a token")
+        return self._base | chunk
 
     def tokens(self, chunk: int, index: int) -> TokenPair:
         """`chunk` below 2**30, `index` below 2**16."""
-        if not 0 <= chunk <= _LAST_CHUNK:
-            raise ValueError(f"chunk {chunk} has no place in a token")
-        packed = _PACKED.pack(self._base | chunk, index)
-        mac = self._mac.copy()
-        mac.update(packed)
-        seals = mac.digest()
-        return TokenPair(base32.encode(packed + seals[:MAC_BYTES]), base32.encode(packed + seals[MAC_BYTES:]))
+        return TokenPair(*self.sealer.pair(self.word(chunk), index))
 
 
 class Identity:
@@ -146,7 +147,7 @@ def new_key(number: int, created: float) -> TokenKey:
 
 
 def _mac(secret: bytes) -> "blake2b":
-    return _keyed(secret, 2 * MAC_BYTES, b"bulkmail tokens")
+    return _keyed(secret, 2 * MAC_BYTES, _PERSON)
 
 
 def _first_mac(secret: bytes) -> "blake2b":
@@ -154,9 +155,13 @@ def _first_mac(secret: bytes) -> "blake2b":
 
 
 def _keyed(secret: bytes, size: int, person: bytes) -> "blake2b":
+    return blake2b(key=_checked(secret), digest_size=size, person=person)
+
+
+def _checked(secret: bytes) -> bytes:
     if not 16 <= len(secret) <= 64:
         raise ValueError("a token secret has 16 to 64 bytes")
-    return blake2b(key=secret, digest_size=size, person=person)
+    return secret
 
 
 def _seal(mac: "blake2b", packed: bytes) -> bytes:

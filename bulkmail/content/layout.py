@@ -18,6 +18,7 @@ from bulkmail.content.expressions import LOOP_VALUES, Expressions, Function, Sco
 from bulkmail.content.identity import TOKEN_LENGTH
 from bulkmail.content.segments import Choice, Computed, Loop, Segments, Setting, Slot, all_segments, set_names
 from bulkmail.content.template import Template
+from bulkmail.native.assembly import Assembler
 
 Step = Callable[[Values], Any]
 
@@ -87,10 +88,13 @@ class Layout(Frame):
             return self.by_jinja(template)
         out = Text(self.names)
         self.lay_out(out, template, template.segments)
-        return out.assemble
+        return out
 
     def header_value(self, name: str, template: Template) -> int:
         text = self.text(template)
+        if isinstance(text, Text):
+            text.header = name
+            return self.add(text)
         return self.add(lambda values: headers.unstructured(name, text(values)))
 
     def uri(self, key: str, template: Template) -> int:
@@ -279,48 +283,31 @@ def extended(values: Values, steps: Sequence[Step]) -> Values:
 
 
 class Text:
-    """The assembler of a text that is not encoded: the subject, other headers, URLs."""
+    """The step that makes a text which is not encoded: a header's value where `header` names one, else a URL."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
-        self.ops: list[Any] = []
-        self.open = [self.ops]
+        self.header: str | None = None
+        self.assembler = Assembler()
 
     def text(self, data: bytes) -> None:
-        self.open[-1].append(data.decode())
+        self.assembler.copy(data)
 
     def slot(self, index: int, *, escape: bool = False, default: bytes | None = None) -> None:
-        self.open[-1].append((index, None if default is None else default.decode()))
+        self.assembler.copy_slot(index, default=default)
 
     def repeat(self, index: int) -> None:
-        body: list[Any] = []
-        self.open[-1].append((index, body))
-        self.open.append(body)
+        self.assembler.repeat(index)
 
     def end_repeat(self) -> None:
-        self.open.pop()
+        self.assembler.end_repeat()
 
-    def assemble(self, values: Values) -> str:
-        texts: list[str] = []
-        self.run(self.ops, values, texts)
-        return "".join(texts)
-
-    def run(self, ops: Sequence[Any], values: Values, texts: list[str]) -> None:
-        for op in ops:
-            if isinstance(op, str):
-                texts.append(op)
-                continue
-            index, detail = op
-            value = values[index]
-            if isinstance(detail, list):
-                for frame in ([values] if value else []) if isinstance(value, bool) else value:
-                    self.run(detail, frame, texts)
-            elif value is not None:
-                texts.append(str(value))
-            elif detail is None:
-                raise MissingField(self.names[index])
-            else:
-                texts.append(detail)
+    def __call__(self, values: Values) -> str:
+        try:
+            text = self.assembler.assemble(values).decode()
+        except KeyError as error:
+            raise MissingField(self.names[error.args[0]]) from None
+        return text if self.header is None else headers.unstructured(self.header, text)
 
 
 def folded(text: str) -> str:

@@ -11,13 +11,15 @@ from msgspec import Struct
 
 from bulkmail.address import Address
 from bulkmail.content.errors import ContentError, MissingField
-from bulkmail.content.headers import control_problem, readable
-from bulkmail.content.layout import Step
+from bulkmail.content.headers import control_problem, first_line, readable
+from bulkmail.content.identity import Issuer
+from bulkmail.content.layout import Step, Text
 from bulkmail.content.locales import moment_of
 from bulkmail.content.segments import Convert
 from bulkmail.content.variants import Chooser
 from bulkmail.model.recipient import PlainRules
 from bulkmail.native.assembly import Assembler
+from bulkmail.native.press import MAX_TEXTS, Press
 
 # The longest that a message of somebody unknown yet may have in their place.
 SAMPLE_ADDRESS = f"{'x' * 64}@{'x' * 63}.invalid"
@@ -128,6 +130,30 @@ class Program:
         values = self._values(recipient, row, token, date, link or token)
         plan = self._plan if self._chooser is None else self._plans[self._chooser.choose(values, recipient)]
         return self._rendered(plan, values)
+
+    def press(self, issuer: Issuer) -> Press | None:
+        """Makes the messages of many rows at once, the same as `render`; None where they differ in more than text."""
+        plan = self._plan
+        texts = [step for step in plan.steps if isinstance(step, Text)]
+        programs = [plan.header, plan.body, *(text.assembler for text in texts)]
+        if (
+            self._chooser is not None
+            or len(texts) < len(plan.steps)
+            or len(texts) > MAX_TEXTS
+            or any(program.has_repeats for program in programs)
+        ):
+            return None
+        return Press(
+            issuer.sealer,
+            plan.header,
+            plan.body,
+            texts=[(text.assembler, None if text.header is None else first_line(text.header)) for text in texts],
+            width=self._width,
+            campaign=self._campaign,
+            message_domain=self._message_domain,
+            return_local=plan.return_address.local,
+            return_domain=plan.return_address.domain,
+        )
 
     def _rendered(self, plan: Plan, values: list[Any]) -> RenderedMessage:
         try:

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bulkmail.dkim.multibuffer import LANES, BatchSigner, MultibufferError, batch_signer, installed
+from bulkmail.dkim.multibuffer import LANES, MultibufferError, batch_signer, installed
 from bulkmail.dkim.pem import PrivateKey, read_private_key
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import DkimKey
+from bulkmail.native.lanes import LaneKey
 
 _RECOMMENDED_RSA_BITS = 2048  # RFC 8301 §3.2
 _VERIFIABLE_RSA_BITS = 4096  # RFC 8301 §3.2: beyond it verifiers need not try
@@ -34,13 +35,13 @@ class SigningKey:
     Raises `CampaignError` when `domain` or `selector` cannot be part of a DNS name.
     """
 
-    __slots__ = ("_batch", "_private", "algorithm", "bits", "domain", "public_base64", "selector")
+    __slots__ = ("_private", "algorithm", "bits", "domain", "lanes", "public_base64", "selector")
 
     def __init__(self, domain: str, selector: str, private: PrivateKey) -> None:
         self.domain = _a_label(domain)
         self.selector = selector
         self._private = private
-        self._batch: BatchSigner | None = None
+        self.lanes: LaneKey | None = None
         if not _is_dns_name(self.domain) or "." not in self.domain:
             raise CampaignError(f"{domain!r} is not a domain name", path="dkim.domain")
         if not _is_dns_name(selector):
@@ -88,18 +89,27 @@ class SigningKey:
 
     @property
     def accelerated(self) -> bool:
-        """Whether batches are signed eight at a time."""
-        return self._batch is not None
+        """Whether batches are signed eight at a time, by `lanes`."""
+        return self.lanes is not None
 
     def accelerate(self) -> None:
         """Sign batches eight at a time from here on. Raises `MultibufferError` where that cannot be done here.
 
         The self-test compares with OpenSSL, byte for byte: both algorithms are deterministic.
         """
-        batch = batch_signer(self._private)
-        if batch.sign(_SELF_TEST) != [self._sign_digest(digest) for digest in _SELF_TEST]:
+        lanes = batch_signer(self._private)
+        if lanes.sign(_SELF_TEST) != [self._sign_digest(digest) for digest in _SELF_TEST]:
             raise MultibufferError("its signatures differ from those of OpenSSL")
-        self._batch = batch
+        self.lanes = lanes
+
+    def slow_down(self) -> None:
+        """A signature made eight at a time did not verify: from here on one by one.
+
+        A machine that computes wrong once is not asked again.
+        """
+        if self.lanes is not None:
+            self.lanes = None
+            _log.warning("%s: signing one by one from here on: a signature does not verify", self.record_name)
 
     def try_to_accelerate(self) -> None:
         """`accelerate` where it can be done; else one by one, as before.
@@ -114,18 +124,16 @@ class SigningKey:
 
     def sign_digests(self, digests: Sequence[bytes]) -> list[bytes]:
         """A signature over each SHA-256, in order, not yet base64 (RFC 6376 §3.3.2, RFC 8463 §3)."""
-        batch = self._batch
-        if batch is None or len(digests) < batch.fewest:
+        lanes = self.lanes
+        if lanes is None or len(digests) < lanes.fewest:
             return [self._sign_digest(digest) for digest in digests]
         spare = len(digests) % LANES
-        alone = spare if spare < batch.fewest else 0
+        alone = spare if spare < lanes.fewest else 0
         together, rest = digests[: len(digests) - alone], digests[len(digests) - alone :]
         try:
-            signatures = batch.sign(together)
-        except MultibufferError as error:
-            # A machine that computes wrong once is not asked again.
-            self._batch = None
-            _log.warning("%s: signing one by one from here on: %s", self.record_name, error)
+            signatures = lanes.sign(together)
+        except ArithmeticError:
+            self.slow_down()
             return [self._sign_digest(digest) for digest in digests]
         return signatures + [self._sign_digest(digest) for digest in rest]
 

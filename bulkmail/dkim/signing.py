@@ -1,19 +1,20 @@
 """Sign messages: the DKIM-Signature lines to put in front of a header (RFC 6376 §3.5, §3.7, RFC 8463).
 
 All that does not change from message to message is computed once for each set of header names: which lines are
-signed, the h= tag, and each key's header with slots for t= and bh=. What is left is to canonicalise, hash and sign.
+signed, the h= tag, and each key's header with slots for t= and bh=. What is left is to canonicalise, hash and sign: one
+native call a batch, without the GIL.
 """
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from bulkmail.errors import CampaignError, InternalError
 from bulkmail.model.campaign import DkimKey
-from bulkmail.native.canonical import relaxed_body, relaxed_headers
+from bulkmail.native.canonical import relaxed_body
+from bulkmail.native.signing import Batch, Layout
 
 if TYPE_CHECKING:
     from bulkmail.dkim.keys import SigningKey
@@ -35,23 +36,9 @@ _SEALED = (
 _SEALED_IF_PRESENT = ("Sender", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Feedback-ID")
 
 _LINE_COLUMNS = 77
-_BASE64_COLUMNS = 72
-_SHAPES_KEPT = 256
+_LAYOUTS_KEPT = 256
 
-
-class _Template(Struct, frozen=True):
-    """One key's header with slots `%d` for t= and `%b` for bh=, up to the b= tag: as sent, and canonical."""
-
-    key: "SigningKey"
-    folded: bytes
-    canonical: bytes
-
-
-class _Shape(Struct, frozen=True):
-    """What follows from the names of a message's header lines: the lines to hash, in order, and the templates."""
-
-    lines: tuple[int, ...]
-    templates: tuple[_Template, ...]
+_Pieces = tuple[bytes, bytes, bytes]
 
 
 class Signer:
@@ -59,8 +46,9 @@ class Signer:
 
     def __init__(self, keys: "Iterable[SigningKey]") -> None:
         self.keys = tuple(keys)
-        # Keyed by the sequence of header names. A race computes a shape twice, which does no harm.
-        self._shapes: dict[tuple[bytes, ...], _Shape] = {}
+        # A race makes a layout twice, which does no harm.
+        self._layouts: tuple[Layout, ...] = ()
+        self._idle: list[Batch] = []
 
     def accelerate(self) -> None:
         """Sign batches eight at a time with every key for which this machine can."""
@@ -68,36 +56,46 @@ class Signer:
             key.try_to_accelerate()
 
     def sign(self, header: bytes, body: bytes, *, now: int) -> bytes:
-        """`sign_batch` of a single message."""
-        return self.sign_batch([(header, body)], now=now)[0]
+        """The DKIM-Signature lines, one a key, to put in front of the header; b"" without keys.
 
-    def sign_batch(self, messages: Sequence[tuple[bytes, bytes]], *, now: int) -> list[bytes]:
-        """For each (header, body) the DKIM-Signature lines, one a key, to put in front of the header; b"" without keys.
-
-        A header ends with the CRLF of its last line, a body begins after the blank line. `now`: Unix seconds, for t=.
-        Raises `InternalError` unless each header has exactly one From.
+        The header ends with the CRLF of its last line, the body begins after the blank line. `now`: Unix seconds, for
+        t=. Raises `InternalError` unless the header has exactly one From.
         """
         if not self.keys:
-            return [b""] * len(messages)
-        digests: list[list[bytes]] = [[] for _ in self.keys]
-        unsigned: list[list[bytes]] = []
-        hashed: bytes | None = None
-        for header, body in messages:
-            lines = relaxed_headers(header)
-            names = tuple([name for name, _ in lines])
-            shape = self._shapes.get(names) or self._shape(names)
-            signed = b"".join([lines[index][1] for index in shape.lines])
-            # A body without personal parts is one object for all.
-            if body is not hashed:
-                body_hash, hashed = self.body_hash(body), body
-            for template, of_key in zip(shape.templates, digests, strict=True):
-                of_key.append(hashlib.sha256(signed + template.canonical % (now, body_hash)).digest())
-            unsigned.append([template.folded % (now, body_hash) for template in shape.templates])
-        signatures = [key.sign_digests(of_key) for key, of_key in zip(self.keys, digests, strict=True)]
-        return [
-            b"".join([line + _fold_base64(signature) for line, signature in zip(own, of_message, strict=True)])
-            for own, of_message in zip(unsigned, zip(*signatures, strict=True), strict=True)
-        ]
+            return b""
+        with self._batch([b"%b\r\n%b" % (header, body)], now) as batch:
+            return batch.lines()[0]
+
+    def seal(self, messages: list[bytes], *, now: int) -> list[bytes]:
+        """Each of these whole messages with its signatures in front; without keys as it is. Otherwise as `sign`."""
+        if not self.keys:
+            return messages
+        with self._batch(messages, now) as batch:
+            return batch.signed()
+
+    @contextmanager
+    def _batch(self, messages: list[bytes], now: int) -> Iterator[Batch]:
+        try:
+            batch = self._idle.pop()
+        except IndexError:
+            batch = Batch()
+        try:
+            self._run(batch, messages, b"%d" % now)
+            yield batch
+        finally:
+            batch.release()
+            self._idle.append(batch)
+
+    def _run(self, batch: Batch, messages: list[bytes], now: bytes) -> None:
+        layouts, lanes = self._layouts, tuple([key.lanes for key in self.keys])
+        while (names := batch.run(layouts, lanes, messages, now)) is not None:
+            layouts = (*layouts, self._layout(names))
+            self._layouts = layouts if len(layouts) <= _LAYOUTS_KEPT else layouts[-1:]
+        for number, key in enumerate(self.keys):
+            if batch.failed(number):
+                key.slow_down()
+            if digests := batch.digests(number):
+                batch.put(number, key.sign_digests(digests))
 
     @staticmethod
     def body_hash(body: bytes) -> bytes:
@@ -108,7 +106,7 @@ class Signer:
         """The TXT records to publish, as (name, text)."""
         return [(key.record_name, key.record) for key in self.keys]
 
-    def _shape(self, names: tuple[bytes, ...]) -> _Shape:
+    def _layout(self, names: tuple[bytes, ...]) -> Layout:
         positions: dict[bytes, list[int]] = {}
         for index, lowered in enumerate(names):
             positions.setdefault(lowered, []).append(index)
@@ -122,11 +120,7 @@ class Signer:
                 listed += [name] * (len(present) + 1)
                 # Verifiers take equal names from the bottom of the header upwards (RFC 6376 §5.4.2).
                 lines += reversed(present)
-        shape = _Shape(tuple(lines), tuple(_template(key, listed) for key in self.keys))
-        if len(self._shapes) >= _SHAPES_KEPT:
-            self._shapes.clear()
-        self._shapes[names] = shape
-        return shape
+        return Layout(names, tuple(lines), tuple([_template(key, listed) for key in self.keys]))
 
 
 def load_keys(entries: Sequence[DkimKey]) -> Signer:
@@ -147,7 +141,8 @@ def load_keys(entries: Sequence[DkimKey]) -> Signer:
     return Signer(keys)
 
 
-def _template(key: "SigningKey", listed: Sequence[str]) -> _Template:
+def _template(key: "SigningKey", listed: Sequence[str]) -> tuple[_Pieces, _Pieces]:
+    """A key's header up to the b= tag, in pieces around the values of t= and bh=: as sent, and canonical."""
     names = [f"{name}:" for name in listed[:-1]] + [f"{listed[-1]};"]
     # Words are what folding never cuts; the number is the width of a slot's value beyond that of the slot itself.
     words = [
@@ -173,10 +168,10 @@ def _template(key: "SigningKey", listed: Sequence[str]) -> _Template:
         column += width
     folded += "\r\n\tb="
     canonical = folded.replace("\r\n\t", " ").replace("DKIM-Signature: ", "dkim-signature:", 1)
-    return _Template(key, folded.encode(), canonical.encode())
+    return _pieces(folded), _pieces(canonical)
 
 
-def _fold_base64(signature: bytes) -> bytes:
-    text = base64.b64encode(signature)
-    pieces = [text[start : start + _BASE64_COLUMNS] for start in range(0, len(text), _BASE64_COLUMNS)]
-    return b"\r\n\t".join(pieces) + b"\r\n"
+def _pieces(template: str) -> _Pieces:
+    before, _, rest = template.encode().partition(b"%d")
+    between, _, after = rest.partition(b"%b")
+    return before, between, after

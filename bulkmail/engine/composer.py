@@ -1,4 +1,4 @@
-"""Compose and sign messages in batches on threads, ahead of need, into the rings of their exchanges."""
+"""Compose messages in batches and have threads sign them, ahead of need, into the rings of their exchanges."""
 
 import asyncio
 from collections import deque
@@ -6,14 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import groupby
+from operator import itemgetter
 from time import thread_time
+from typing import cast
 
 from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.content.errors import ContentError
-from bulkmail.content.identity import Issuer, TokenPair
-from bulkmail.content.program import Program, RenderedMessage
+from bulkmail.content.identity import Issuer
+from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.meter import CpuMeter
@@ -31,13 +34,10 @@ class ComposeFailure(Struct, frozen=True):
     explanation: str
 
 
-def composes_on_loop(signer: Signer) -> bool:
-    """Without a signature nothing releases the GIL: a thread would only be waited for."""
-    return not signer.keys
-
-
 class Composer:
-    """Turns work into ready messages: the row is rendered, hashed and signed on a signing thread.
+    """Turns work into ready messages: rows are rendered on the loop, then hashed and signed on a signing thread.
+
+    Rendering holds the GIL, so that a thread for it would only be waited for; signing does without.
 
     A batch takes from as many exchanges as needed, so that a tail of small sites costs no more than one big one.
     `on_ready(exchange)` is called on the loop when a exchange's ring has got something, `on_failure` for each bad row.
@@ -49,11 +49,12 @@ class Composer:
         self._program = program
         self._signer = signer
         self._issuer = issuer
+        self._press = program.press(issuer)
         self._clock = clock
         self._meter = meter
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
-        self._on_loop = composes_on_loop(signer)
+        self._signs = bool(signer.keys)
         self._busy = 0
         self._hungry: deque[Exchange] = deque()
         self._queued: set[Exchange] = set()
@@ -102,12 +103,11 @@ class Composer:
 
     async def _run(self, batch: list[tuple[Exchange, Work]]) -> None:
         loop = asyncio.get_running_loop()
-        works = [work for _, work in batch]
         try:
-            if self._on_loop:
-                composed = self.compose(works)
-            else:
-                composed = await loop.run_in_executor(self._pool, self.compose, works)
+            composed = self._compose([work for _, work in batch])
+            if self._signs:
+                messages = [message for message in composed if isinstance(message, Message)]
+                await loop.run_in_executor(self._pool, self._sign, messages)
         finally:
             self._busy -= 1
         touched: dict[Exchange, None] = {}
@@ -124,49 +124,64 @@ class Composer:
             self.request(exchange)
 
     def compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
-        """Render and sign a batch; called on a signing thread, touches nothing but its arguments."""
-        began = thread_time()
-        now = int(self._clock.time())
-        date = format_datetime(datetime.fromtimestamp(now, UTC))
-        tokens = [self._issuer.tokens(active.chunk.number, index) for active, index in batch]
-        rendered = [self._render(work, pair, date) for work, pair in zip(batch, tokens, strict=True)]
-        good = [message for message in rendered if not isinstance(message, ComposeFailure)]
-        rendered_at = thread_time()
-        signatures = iter(self._signer.sign_batch([(message.header, message.body) for message in good], now=now))
-        signed_at = thread_time()
-        composed = [
-            message if isinstance(message, ComposeFailure) else self._message(work, pair, message, next(signatures))
-            for work, pair, message in zip(batch, tokens, rendered, strict=True)
-        ]
-        signing = signed_at - rendered_at
-        self._meter.composed(len(batch), thread_time() - began - signing, signing)
+        """Render and sign a batch, here and now."""
+        composed = self._compose(batch)
+        if self._signs:
+            self._sign([message for message in composed if isinstance(message, Message)])
         return composed
 
-    def _render(self, work: Work, tokens: TokenPair, date: str) -> RenderedMessage | ComposeFailure:
-        active, index = work
+    def _compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
+        began = thread_time()
+        date = format_datetime(datetime.fromtimestamp(int(self._clock.time()), UTC))
+        composed: list[Message | ComposeFailure] = []
+        for active, works in groupby(batch, itemgetter(0)):
+            composed += self._compose_chunk(active, [index for _, index in works], date)
+        self._meter.composed(len(batch), thread_time() - began)
+        return composed
+
+    def _sign(self, messages: list[Message]) -> None:
+        """On a signing thread: touches nothing but its messages."""
+        began = thread_time()
+        whole = [message.data for message in messages]
+        for message, data in zip(messages, self._signer.seal(whole, now=int(self._clock.time())), strict=True):
+            message.data = data
+        self._meter.signed(thread_time() - began)
+
+    def _compose_chunk(self, active: ActiveChunk, indexes: list[int], date: str) -> list[Message | ComposeFailure]:
+        chunk = active.chunk
+        tried = chunk.outcomes.attempts(indexes)
+        if self._press is None:
+            return [
+                self._compose_one(active, index, attempt + 1, date)
+                for index, attempt in zip(indexes, tried, strict=True)
+            ]
+        word = self._issuer.word(chunk.number)
+        made, left = self._press.messages(active, word, chunk.addresses, chunk.rows, indexes, tried, date.encode())
+        composed = cast(list[Message | ComposeFailure], made)
+        for place in left:
+            composed[place] = self._compose_one(active, indexes[place], tried[place] + 1, date)
+        return composed
+
+    def _compose_one(self, active: ActiveChunk, index: int, attempt: int, date: str) -> Message | ComposeFailure:
+        """The general way, whatever the row and the content."""
+        chunk = active.chunk
+        tokens = self._issuer.tokens(chunk.number, index)
+        address = chunk.addresses[index]
         try:
-            return self._program.render(
-                active.chunk.addresses[index],
-                active.chunk.rows[index],
-                token=tokens.returning,
-                date=date,
-                link=tokens.link,
+            rendered = self._program.render(
+                address, chunk.rows[index], token=tokens.returning, date=date, link=tokens.link
             )
         except ContentError as error:
             return ComposeFailure(active, index, str(error))
-
-    def _message(self, work: Work, tokens: TokenPair, rendered: RenderedMessage, signature: bytes) -> Message:
-        active, index = work
-        address = active.chunk.addresses[index]
         recipient = address.encode()
         return Message(
             chunk=active,
             index=index,
-            attempt=active.chunk.outcomes.attempt(index) + 1,
+            attempt=attempt,
             address=address,
             sender=self._program.envelope_sender(tokens.returning).encode(),
             recipient=recipient,
-            data=b"".join((signature, rendered.header, b"\r\n", rendered.body)),
+            data=rendered.data,
             message_id=rendered.message_id,
             utf8=not recipient.isascii(),
         )

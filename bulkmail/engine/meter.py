@@ -14,14 +14,13 @@ from bulkmail.model.cpu import CpuSpent
 class CpuMeter:
     """One process's share in a run: `begin`, `sending` once the rows are in, `spent` at any time after `begin`.
 
-    All belongs to the loop's thread but `composed`. The clocks are those of the threads themselves, for no other can
-    stand in for them.
+    All belongs to the loop's thread but `composed` and `signed`. The clocks are those of the threads themselves, for no
+    other can stand in for them.
     """
 
-    def __init__(self, store_thread: Executor, sync_thread: Executor, *, composes_on_loop: bool) -> None:
+    def __init__(self, store_thread: Executor, sync_thread: Executor) -> None:
         self._store_thread = store_thread
         self._sync_thread = sync_thread
-        self._composes_on_loop = composes_on_loop
         self._lock = threading.Lock()
         self._composing = self._signing = 0.0
         self._messages = 0
@@ -40,12 +39,16 @@ class CpuMeter:
         self._intake += loop - self._loop + store - self._store
         self._loop, self._store, self._wall = loop, store, time.monotonic()
 
-    def composed(self, messages: int, composing_seconds: float, signing_seconds: float) -> None:
-        """A batch was made; on whatever thread."""
+    def composed(self, messages: int, seconds: float) -> None:
+        """A batch was made, on the loop."""
         with self._lock:
             self._messages += messages
-            self._composing += composing_seconds
-            self._signing += signing_seconds
+            self._composing += seconds
+
+    def signed(self, seconds: float) -> None:
+        """A batch was signed; on whatever thread."""
+        with self._lock:
+            self._signing += seconds
 
     def so_far(self) -> tuple[int, float, float]:
         """Messages composed, and the seconds of composing and of signing them."""
@@ -61,7 +64,7 @@ class CpuMeter:
             intake=self._intake,
             composing=composing,
             signing=signing,
-            loop=max(0.0, loop_seconds - (composing + signing if self._composes_on_loop else 0.0)),
+            loop=max(0.0, loop_seconds - composing),
             recording=recording - self._sync,
             store=store - self._store,
             messages=messages,

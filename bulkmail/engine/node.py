@@ -18,7 +18,6 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.canary import CanaryWatch
-from bulkmail.engine.composer import composes_on_loop
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.encryption import Encryption
@@ -136,7 +135,7 @@ class Node:
             clock=steady,
             rules=options.rules,
         )
-        self._meter = CpuMeter(store_thread, self._sync_thread, composes_on_loop=composes_on_loop(signer))
+        self._meter = CpuMeter(store_thread, self._sync_thread)
         self._lanes: Lanes | Deal
         if starter is None:
             means = Means(
@@ -290,24 +289,13 @@ class Node:
 
     async def _work(self, batches: AsyncIterator[Batch] | None) -> bool:
         """Intake, then sending; True when the run is finished."""
-        if self._run.state is RunState.INTAKE:
-            if batches is None:
-                raise StateError("this run's intake is not done and no recipients were given")
-            intake = Intake(
-                self._store,
-                self._run,
-                self._program,
-                self._suppressions,
-                self._event_log,
-                self.statistics,
-                timing=Timing(self._campaign, began=self._run.created),
-                clock=self._clock,
-                publish=self._recorder.publish,
-            )
-            done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
-            if not done:
+        starting = asyncio.get_running_loop().create_task(self._lanes.start())
+        try:
+            if not await self._take_in(batches):
                 return False
-            await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
+            await starting
+        finally:
+            await self._end_of(starting)
         await self._meter.sending()
         if self._campaign.canary is not None:
             held = await self._in_store(self._store.held, self._run.number)
@@ -318,6 +306,28 @@ class Node:
         if self._stopping:
             await self._lanes.drain()
         return finished
+
+    async def _take_in(self, batches: AsyncIterator[Batch] | None) -> bool:
+        """Read and store the rows, unless that is done already; False where it was stopped."""
+        if self._run.state is not RunState.INTAKE:
+            return True
+        if batches is None:
+            raise StateError("this run's intake is not done and no recipients were given")
+        intake = Intake(
+            self._store,
+            self._run,
+            self._program,
+            self._suppressions,
+            self._event_log,
+            self.statistics,
+            timing=Timing(self._campaign, began=self._run.created),
+            clock=self._clock,
+            publish=self._recorder.publish,
+        )
+        done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
+        if done:
+            await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
+        return done
 
     @staticmethod
     async def _end_of(task: asyncio.Task[Any]) -> None:

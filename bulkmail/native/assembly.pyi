@@ -15,8 +15,8 @@ class Assembler:
     def copy(self, data: bytes) -> None:
         """Bytes as they are."""
 
-    def copy_slot(self, index: int) -> None:
-        """The value `index` as it is; the caller answers for what it may contain."""
+    def copy_slot(self, index: int, *, default: bytes | None = None) -> None:
+        """The value `index` as it is, or `default` in place of None; the caller answers for what it may contain."""
 
     def begin(self) -> None:
         """A quoted-printable part starts."""
@@ -47,6 +47,10 @@ class Assembler:
     @property
     def fixed_size(self) -> int:
         """How many bytes every message has at least."""
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether anything is repeated."""
 
     def assemble(self, values: list[object]) -> bytes:
         """The bytes for these values; what is no `str` is written as `str(value)`.

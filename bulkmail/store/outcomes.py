@@ -1,7 +1,7 @@
 """What became of each recipient of a chunk, in 32 bytes each."""
 
 import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,7 @@ COUNTED = (
 
 # disposition, stage, reason, pad, code, attempt, time, due | time of the first attempt
 _RECORD = struct.Struct("<BBBxHHdd")
+_ATTEMPT = struct.Struct("<6xH")
 _STAMP = struct.Struct("<d")
 _FIRST = _RECORD.size
 _DUE_COLUMN = struct.Struct("<B15xd8x")
@@ -140,6 +141,11 @@ class OutcomeColumn:
 
     def attempt(self, index: int) -> int:
         return int(_RECORD.unpack_from(self._records, self._offset(index))[4])
+
+    def attempts(self, indexes: Iterable[int]) -> list[int]:
+        """`attempt` of each."""
+        unpack, records = _ATTEMPT.unpack_from, self._records
+        return [unpack(records, index * RECORD_BYTES)[0] for index in indexes]
 
     def counts(self) -> dict[Disposition, int]:
         """How many recipients stand where; every disposition is a key."""

@@ -13,6 +13,7 @@ from bulkmail.dkim import multibuffer
 from bulkmail.dkim.keys import SigningKey
 from bulkmail.dkim.multibuffer import MultibufferError, batch_signer
 from bulkmail.dkim.signing import Signer
+from bulkmail.native.lanes import LaneKey
 from tests.dkim.material import ed25519_key, rsa_key
 
 DIGESTS = [hashlib.sha256(bytes([number])).digest() for number in range(19)]
@@ -81,17 +82,20 @@ def test_a_key_that_the_library_does_not_know_is_signed_with_one_by_one(private:
     assert len(signer.keys[0].sign_digests(DIGESTS)) == len(DIGESTS)
 
 
-@pytest.mark.parametrize("part", range(5))
+def broken_rsa(monkeypatch: pytest.MonkeyPatch, private: rsa.RSAPrivateKey, part: int) -> LaneKey:
+    parts = multibuffer.rsa_parts(private)
+    parts[part] = parts[part][:5] + bytes([parts[part][5] ^ 0x10]) + parts[part][6:]
+    monkeypatch.setattr(multibuffer, "rsa_parts", lambda private: parts)
+    return batch_signer(private)
+
+
+@pytest.mark.parametrize("part", range(6))
 def test_a_wrong_signature_leaves_nobody_and_ends_the_use_of_the_library(
-    part: int, caplog: pytest.LogCaptureFixture
+    part: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault in one half of a CRT computation would give the private key to whoever sees the signature."""
     fast, expected = accelerated(rsa_key(1024)), key_of(rsa_key(1024)).sign_digests(DIGESTS)
-    batch = fast._batch
-    assert isinstance(batch, multibuffer._Rsa)
-    broken = bytearray(batch._buffers[part].raw)
-    broken[5] ^= 0x10
-    batch._buffers[part].raw = bytes(broken)
+    fast.lanes = broken_rsa(monkeypatch, rsa_key(1024), part)
     with caplog.at_level(logging.WARNING):
         assert fast.sign_digests(DIGESTS) == expected
         assert fast.sign_digests(DIGESTS) == expected
@@ -101,12 +105,34 @@ def test_a_wrong_signature_leaves_nobody_and_ends_the_use_of_the_library(
 
 def test_a_wrong_ed25519_signature_leaves_nobody(caplog: pytest.LogCaptureFixture) -> None:
     fast, expected = accelerated(ed25519_key()), key_of(ed25519_key()).sign_digests(DIGESTS)
-    batch = fast._batch
-    assert isinstance(batch, multibuffer._Ed25519)
-    batch._seed.raw = bytes(reversed(batch._seed.raw))
+    fast.lanes = mixed_ed25519()
     with caplog.at_level(logging.WARNING):
         assert fast.sign_digests(DIGESTS) == expected
     assert len(caplog.records) == 1 and not fast.accelerated
+
+
+def mixed_ed25519() -> LaneKey:
+    """The private half of one key beside the public half of another."""
+    library = multibuffer.load()
+    functions = [multibuffer._address(library, f"mbx_ed25519_{name}_mb8") for name in ("sign", "verify")]
+    other = Ed25519PrivateKey.generate()
+    public = ed25519_key().public_key().public_bytes_raw()
+    return LaneKey.ed25519((functions[0], functions[1]), 4, other.private_bytes_raw(), public)
+
+
+def test_messages_of_a_batch_in_which_a_signature_was_wrong_are_signed_one_by_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = [b"From: a@garden.example\r\nSubject: %d\r\n\r\nx\r\n" % number for number in range(17)]
+    fast, twin = accelerated(rsa_key(1024)), accelerated(ed25519_key())
+    expected = Signer([key_of(rsa_key(1024)), key_of(ed25519_key())]).seal(messages, now=1_700_000_000)
+    signer = Signer([fast, twin])
+    assert signer.seal(messages, now=1_700_000_000) == expected
+    fast.lanes, twin.lanes = broken_rsa(monkeypatch, rsa_key(1024), 2), mixed_ed25519()
+    with caplog.at_level(logging.WARNING):
+        assert signer.seal(messages, now=1_700_000_000) == expected
+        assert signer.seal(messages, now=1_700_000_000) == expected
+    assert [record.message.count("does not verify") for record in caplog.records] == [1, 1]
 
 
 def test_a_library_that_differs_from_openssl_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,9 +169,12 @@ def test_white_space_that_relays_may_change_breaks_nothing() -> None:
 
 def test_a_batch_is_signed_as_its_messages_alone() -> None:
     messages = [(HEADER, BODY), (HEADER.replace(b"Ada", b"Bob"), BODY), (HEADER, BODY + b"PS\r\n"), (HEADER, b"")]
-    assert SIGNER.sign_batch(messages, now=NOW) == [SIGNER.sign(header, body, now=NOW) for header, body in messages]
-    assert Signer([]).sign_batch(messages, now=NOW) == [b""] * 4
-    assert SIGNER.sign_batch([], now=NOW) == []
+    alone = [signed(header, body) for header, body in messages]
+    whole = [b"%b\r\n%b" % message for message in messages]
+    assert SIGNER.seal(whole, now=NOW) == alone
+    assert SIGNER.seal(whole * 9, now=NOW) == alone * 9
+    assert Signer([]).seal(whole, now=NOW) == whole
+    assert SIGNER.seal([], now=NOW) == []
 
 
 def test_the_hash_of_an_empty_body_is_that_of_rfc_6376() -> None:
@@ -190,7 +193,7 @@ def test_more_header_layouts_than_are_remembered_are_all_signed_rightly() -> Non
     for count in (*range(300), 0, 299):
         header = HEADER + b"X-Extra: 1\r\n" * count
         assert oracle.verify(signed(header, signer=signer), txt) == [True]
-        assert len(signer._shapes) <= 256
+        assert len(signer._layouts) <= 256
 
 
 def test_threads_share_a_signer() -> None:

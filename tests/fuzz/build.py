@@ -76,7 +76,9 @@ def build() -> None:
         )
         for path in sorted((ROOT / "ext").glob("*.pyx"))
     ]
-    modules = cythonize(extensions, build_dir="build/fuzz/cython", compiler_directives=DIRECTIVES, quiet=True)
+    modules = cythonize(
+        extensions, build_dir="build/fuzz/cython", include_path=[".", "ext"], compiler_directives=DIRECTIVES, quiet=True
+    )
     command = Distribution({"name": "bulkmail-fuzz", "ext_modules": modules}).get_command_obj("build_ext")
     command.build_lib = str(BUILT / "lib")
     command.build_temp = str(BUILT / "temp")

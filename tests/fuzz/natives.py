@@ -4,21 +4,24 @@ import zlib
 from array import array
 from typing import Any
 
-from bulkmail.native import base32, canonical, stuffing
+from bulkmail.native import canonical, stuffing
 from bulkmail.native.assembly import Assembler
 from bulkmail.native.hashset import AddressSet, hash64
 from bulkmail.native.lines import DeliveredLines
+from bulkmail.native.press import Press
 from bulkmail.native.records import put_intent, put_outcome
 from bulkmail.native.rows import PlainRows, group
+from bulkmail.native.tokens import Sealer
 from tests.fuzz.mutation import Mutator
 from tests.oracles import assembly as plain_assembly
-from tests.oracles import base32 as plain_base32
 from tests.oracles import canonical as plain_canonical
 from tests.oracles import hashset as plain_hashset
 from tests.oracles import lines as plain_lines
+from tests.oracles import press as plain_press
 from tests.oracles import records as plain_records
 from tests.oracles import rows as plain_rows
 from tests.oracles import stuffing as plain_stuffing
+from tests.oracles import tokens as plain_tokens
 
 MESSAGES = [
     b"From: a@b.example\r\nTo: c@d.example\r\nSubject:  two  \r\n\tlines\r\n\r\nbody \t here \r\n.dot\r\n\r\n\r\n",
@@ -219,10 +222,68 @@ def journal_records(mutator: Mutator, compare: bool) -> None:
             assert zlib.crc32(record[8:]) == int.from_bytes(record[4:8], "little")
 
 
-def base32_text(mutator: Mutator, compare: bool) -> None:
-    """Any bytes; those of a length that does not fit are refused."""
-    data = mutator.noise(60)
-    if len(data) % 5:
-        assert _result(base32.encode, data) is ValueError
-    else:
-        assert base32.encode(data) == plain_base32.encode(data)
+def sealed(mutator: Mutator, compare: bool) -> None:
+    """Keys, persons and words of any size; those that have no place are refused."""
+    key, person = mutator.noise(70), mutator.noise(18)
+    if not 0 < len(key) <= 64 or len(person) > 16:
+        assert _result(Sealer, key, person) is ValueError
+        return
+    word, index = mutator.below(1 << 64), mutator.below(1 << 16)
+    assert Sealer(key, person).pair(word, index) == plain_tokens.Sealer(key, person).pair(word, index)
+
+
+STORED = [
+    b'["Ann","Graz",7]',
+    '["Zo\u00eb","\u6f22\u5b57\U0001f600",-12]'.encode(),
+    b"[null,true,false]",
+    b'["=?x","a\\b",1.5]',
+    b"[0,-0,00]",
+    b'["a"]',
+    b"[1,2,3,4]",
+    b"[]",
+]
+
+
+def pressed(mutator: Mutator, compare: bool) -> None:
+    """Whole messages of rows, addresses and texts of any kind."""
+    slots = [(mutator.below(9), mutator.one([None, b"default", "\u00e9".encode()])) for _ in range(4)]
+    room = mutator.one([None, 5, 60])
+    presses: list[Any] = []
+    for press, assembler, sealer in (
+        (Press, Assembler, Sealer),
+        (plain_press.Press, plain_assembly.Assembler, plain_tokens.Sealer),
+    ):
+        header, body, text = assembler(), assembler(), assembler()
+        text.copy(b"To ")
+        text.copy_slot(slots[0][0] % 8, default=slots[0][1])
+        header.copy(b"Subject: ")
+        header.copy_slot(8)
+        body.begin()
+        for index, default in slots[1:]:
+            body.text(b"Dear From " * 9)
+            body.slot(index, escape=default is None, default=default)
+        body.end()
+        names = {"campaign": "c", "message_domain": "d.example", "return_local": "r", "return_domain": "e.example"}
+        presses.append(press(sealer(b"k", b""), header, body, texts=[(text, room)], width=3, **names))
+    count = 1 + mutator.below(3)
+    rows = [mutator.mutated(STORED) for _ in range(count)]
+    addresses = [mutator.text(mutator.mutated([b"ann@example.com", b"a"])) for _ in range(count)]
+    indexes = [mutator.below(count) for _ in range(mutator.below(4))]
+    arguments = ("chunk", mutator.below(1 << 63), addresses, rows, indexes, [mutator.below(9) for _ in indexes], b"now")
+    made, left = presses[0].messages(*arguments)
+    assert left == [place for place, message in enumerate(made) if message is None]
+    # What is stored is UTF-8; anything else must do no harm, that is all.
+    if all(row.isascii() or _is_text(row) for row in rows):
+        expected, _ = presses[1].messages(*arguments)
+        for one, other in zip(made, expected, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                assert (one.data, one.sender, one.attempt) == (other.data, other.sender, other.attempt)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

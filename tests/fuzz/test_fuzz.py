@@ -123,7 +123,7 @@ def test_memory_that_grows_all_the_time_is_told_from_a_start() -> None:
 
 
 def test_the_command_says_its_seed_what_it_did_and_how_to_see_a_finding_again(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "tests.fuzz", "reply", "base32", "--plain", "--count", "500", "--seed", "7"]
+    line = [sys.executable, "-m", "tests.fuzz", "reply", "seals", "--plain", "--count", "500", "--seed", "7"]
     said = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "seed 7" in said and "reply" in said and f"{BLOCK} inputs" in said and "nothing found" in said
     assert worker.memory_bytes() > 1 << 20

@@ -48,8 +48,8 @@ class Assembler:
     def copy(self, data: bytes) -> None:
         self.steps.append(("copy", data))
 
-    def copy_slot(self, index: int) -> None:
-        self.steps.append(("copy_slot", index))
+    def copy_slot(self, index: int, *, default: bytes | None = None) -> None:
+        self.steps.append(("copy_slot", index, default))
 
     def begin(self) -> None:
         self.steps.append(("begin",))
@@ -75,7 +75,10 @@ class Assembler:
             if kind == "copy":
                 out += details[0]
             elif kind == "copy_slot":
-                out += str(frame[details[0]]).encode()
+                index, default = details
+                if frame[index] is None and default is None:
+                    raise KeyError(index)
+                out += default if frame[index] is None else str(frame[index]).encode()
             elif kind == "begin":
                 part = ""
             elif kind == "text":

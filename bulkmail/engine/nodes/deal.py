@@ -339,7 +339,7 @@ class Deal:
         await self._until(lambda: not self._alive and not self._tasks, END_SECONDS)
 
     async def leave(self, *, folded: bool) -> None:
-        """Let the nodes go. With `folded` all of theirs is in the tables and the log, and their journals are deleted."""
+        """Let the nodes go. With `folded`, tables and log have all of theirs: their journals are deleted."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -16,9 +16,10 @@ Kind = tuple[tuple[MailHost, ...], str, Protection]
 class LaneMirror:
     """A lane and the one node that it is at, `seat`. Times are monotonic seconds.
 
-    `outstanding` are the recipients that are there, `held` those of them that wait for a rate of their domain.
-    `expected` counts those that are still to come, as far as it was known when the lane was dealt. `rest_seconds` is
-    set where it comes from a node that has died. `rated` are the mirrors of domains with a rate of their own. `lately` are the recipients that the last word of the node concluded.
+    `outstanding` are the recipients that are there, `held` those of them that wait for a rate of their domain, and
+    `rated` the mirrors of such domains. `expected` counts those that are still to come, as far as it was known when the
+    lane was dealt. `rest_seconds` is set where it comes from a node that has died. `lately` are the recipients that the
+    last word of the node concluded; `quiet`: it has said nothing of any since it last reported.
     """
 
     __slots__ = (
