@@ -1,7 +1,7 @@
 """The lanes of one process: made on first use, fed, swept, forgotten; with the rooms that every pool works in."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -147,6 +147,13 @@ class Lanes:
     async def start(self) -> None:
         """They are ready as they are."""
 
+    def stop(self) -> None:
+        """`may_begin` says it."""
+
+    def about_to_fold(self) -> Callable[[Collection[int]], None]:
+        """Nobody else keeps a journal."""
+        return _nothing
+
     async def leave(self, *, folded: bool) -> None:
         """Nobody is to be let go."""
 
@@ -227,3 +234,7 @@ class Lanes:
         deadline = self._clock.monotonic() + seconds
         while not condition() and self._clock.monotonic() < deadline:  # noqa: ASYNC110 - the conditions have no event
             await asyncio.sleep(0.02)
+
+
+def _nothing(chunks: Collection[int]) -> None:
+    """Nobody has to know."""

@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
@@ -24,7 +24,6 @@ from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.intake import Batch, Intake
 from bulkmail.engine.lanes import Lanes, Means
 from bulkmail.engine.meter import CpuMeter
-from bulkmail.engine.nodes.deal import Deal, Desk, NodeStarter
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
@@ -42,6 +41,9 @@ from bulkmail.store.orders import Kind, Order, give_order, standing_order, take_
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
+
+if TYPE_CHECKING:
+    from bulkmail.engine.nodes.deal import Deal, NodeStarter
 
 T = TypeVar("T")
 
@@ -92,7 +94,7 @@ class Node:
         store_thread: Executor,
         clock: Clock,
         rng: random.Random,
-        starter: NodeStarter | None = None,
+        starter: "NodeStarter | None" = None,
     ) -> None:
         """`starter` starts the processes where there are to be several."""
         self._campaign = campaign
@@ -164,29 +166,7 @@ class Node:
                 on_crash=self._crashed,
             )
         else:
-            desk = Desk(
-                store=store,
-                recorder=self._recorder,
-                courier=courier,
-                tally=encryption.tally,
-                in_store=self._in_store,
-                backlog=lambda: self._scheduler.backlog,
-                checkpoint=lambda chunks: self._scheduler.checkpoint(chunks),
-                keep_anomaly=self._keep_anomaly,
-                may_begin=self._may_begin,
-                events_offset=lambda: event_log.offset,
-                on_low=lambda: self._scheduler.wake(),
-                on_crash=self._crashed,
-            )
-            self._lanes = Deal(
-                campaign,
-                sources,
-                desk,
-                starter=starter,
-                nodes=options.nodes,
-                connections=options.connections,
-                clock=steady,
-            )
+            self._lanes = self._deal(sources, starter, courier=courier, encryption=encryption, clock=steady)
         self._scheduler: Scheduler[Any] = Scheduler(
             store,
             run.number,
@@ -198,8 +178,7 @@ class Node:
             clock=steady,
             rng=rng,
         )
-        if isinstance(self._lanes, Deal):
-            self._scheduler.on_fold = self._lanes.about_to_fold
+        self._scheduler.on_fold = self._lanes.about_to_fold
         self._recorder.on_progress = self._scheduler.progressed
         self._recorder.on_crash = self._crashed
 
@@ -269,6 +248,7 @@ class Node:
             self._stopping = True
             self.statistics.phase = "stopping"
             self._scheduler.stop()
+            self._lanes.stop()
 
     def snapshot(self) -> Snapshot:
         """How things stand, for a display."""
@@ -286,6 +266,44 @@ class Node:
         )
 
     # Beneath.
+
+    def _deal(
+        self,
+        sources: Sequence[EgressSource],
+        starter: "NodeStarter",
+        *,
+        courier: Courier,
+        encryption: Encryption,
+        clock: Clock,
+    ) -> "Deal":
+        """The lanes at nodes of their own."""
+        # Most sends are of one process.
+        from bulkmail.engine.nodes.deal import Deal, Desk
+
+        desk = Desk(
+            store=self._store,
+            recorder=self._recorder,
+            courier=courier,
+            tally=encryption.tally,
+            in_store=self._in_store,
+            backlog=lambda: self._scheduler.backlog,
+            checkpoint=lambda chunks: self._scheduler.checkpoint(chunks),
+            keep_anomaly=self._keep_anomaly,
+            may_begin=self._may_begin,
+            events_offset=lambda: self._event_log.offset,
+            on_low=lambda: self._scheduler.wake(),
+            on_crash=self._crashed,
+        )
+        options = self._options
+        return Deal(
+            self._campaign,
+            sources,
+            desk,
+            starter=starter,
+            nodes=options.nodes,
+            connections=options.connections,
+            clock=clock,
+        )
 
     async def _work(self, batches: AsyncIterator[Batch] | None) -> bool:
         """Intake, then sending; True when the run is finished."""

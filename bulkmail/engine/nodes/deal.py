@@ -120,7 +120,7 @@ class Deal:
         self._seats: list[Seat] = []
         self._lanes: dict[LaneKey, LaneMirror] = {}
         self._flow = True
-        self._draining = False
+        self._stopped = self._draining = False
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._backlog: Sequence[Backlog] = ()
@@ -178,8 +178,8 @@ class Deal:
             on_error=self._desk.on_crash,
         )
         seat.channel.post(setup)
-        await self._until(lambda: seat.ready or seat.gone, START_SECONDS)
-        if not seat.ready:
+        await self._until(lambda: seat.ready or seat.gone or self._stopped, START_SECONDS)
+        if not (seat.ready or self._stopped):
             raise seat.failure or InternalError(f"node {number} (process {seat.process.pid}) did not start")
         self._share_out()
         return seat
@@ -321,13 +321,22 @@ class Deal:
         lanes.sort(key=lambda lane: (lane.waiting, lane.connections), reverse=True)
         return lanes
 
+    def stop(self) -> None:
+        """Nothing more will be put: a start that is under way need not go on."""
+        self._stopped = True
+        self._changed.set()
+
     async def drain(self) -> None:
         """Have every node wait for its replies, close its connections and hand over what it has recorded."""
         self._flow = False
         if not self._draining:
             self._draining = True
             for seat in self._alive:
-                seat.channel.post(Drain())
+                if seat.ready:
+                    seat.channel.post(Drain())
+                else:
+                    # It has begun nothing, and may never come to the point of hearing this.
+                    seat.drained = True
         seconds = DRAIN_SECONDS + QUIT_SECONDS + END_SECONDS
         await self._until(lambda: not self._alive and not self._tasks, seconds)
 
@@ -567,9 +576,13 @@ class Deal:
         published = asyncio.Event()
         self._desk.recorder.pass_on(b"", published=lambda _: published.set())
         await published.wait()
-        while not await self._desk.checkpoint(await self._desk.in_store(self._desk.store.still_open, None)):
+        # Room on a disk is no event.
+        while not await self._fold_all():  # noqa: ASYNC110
             await asyncio.sleep(FULL_SECONDS)
         await self._desk.in_store(remove_journal, seat.folder)
+
+    async def _fold_all(self) -> bool:
+        return await self._desk.checkpoint(await self._desk.in_store(self._desk.store.still_open, None))
 
     # Beneath.
 
