@@ -118,6 +118,7 @@ class Deal:
         self._clock = clock
         self._rated = {name.lower() for name, limits in campaign.limits.domains.items() if limits.messages is not None}
         self._seats: list[Seat] = []
+        self._started = 0
         self._lanes: dict[LaneKey, LaneMirror] = {}
         self._flow = True
         self._stopped = self._draining = False
@@ -148,7 +149,7 @@ class Deal:
 
     @property
     def _alive(self) -> list[Seat]:
-        return [seat for seat in self._seats if not seat.gone and not seat.drained]
+        return [seat for seat in self._seats if seat.ready and not seat.gone and not seat.drained]
 
     @property
     def full(self) -> bool:
@@ -160,16 +161,18 @@ class Deal:
         """What the nodes have taken, up to their last words about it."""
         return sum((seat.cpu for seat in self._seats), CpuSpent())
 
-    async def _seat_up(self) -> Seat:
-        store = self._desk.store
-        number = len(self._seats) + 1
-        seat = Seat(number, node_folder(store.journal_folder, number))
-        self._seats.append(seat)
-        await self._desk.in_store(seat.folder.mkdir, 0o700)
-        share = max(1, self._connections // self._nodes)
-        seat.process, ours, setup = await self._starter.start(
-            number, seat.folder, events_offset=self._desk.events_offset(), connections=share
+    async def _seat_up(self) -> None:
+        self._started += 1
+        number = self._started
+        folder = node_folder(self._desk.store.journal_folder, number)
+        await self._desk.in_store(folder.mkdir, 0o700)
+        process, ours, setup = await self._starter.start(
+            number,
+            folder,
+            events_offset=self._desk.events_offset(),
+            connections=max(1, self._connections // self._nodes),
         )
+        seat = Seat(number, folder, process)
         seat.channel = await Channel.over(
             ours,
             FROM_NODE,
@@ -177,12 +180,12 @@ class Deal:
             on_closed=partial(self._closed, seat),
             on_error=self._desk.on_crash,
         )
+        self._seats.append(seat)
         seat.channel.post(setup)
         await self._until(lambda: seat.ready or seat.gone or self._stopped, START_SECONDS)
         if not (seat.ready or self._stopped):
-            raise seat.failure or InternalError(f"node {number} (process {seat.process.pid}) did not start")
+            raise seat.failure or InternalError(f"node {number} (process {process.pid}) did not start")
         self._share_out()
-        return seat
 
     def _share_out(self) -> None:
         """Tell each node whether to begin messages, and its share of the connections."""
@@ -332,11 +335,7 @@ class Deal:
         if not self._draining:
             self._draining = True
             for seat in self._alive:
-                if seat.ready:
-                    seat.channel.post(Drain())
-                else:
-                    # It has begun nothing, and may never come to the point of hearing this.
-                    seat.drained = True
+                seat.channel.post(Drain())
         seconds = DRAIN_SECONDS + QUIT_SECONDS + END_SECONDS
         await self._until(lambda: not self._alive and not self._tasks, seconds)
 
@@ -354,16 +353,14 @@ class Deal:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for seat in self._seats:
             seat.leaving = True
-            if hasattr(seat, "channel"):
-                seat.channel.close()
-            if not hasattr(seat, "process"):
-                continue
+            seat.channel.close()
             try:
                 await asyncio.wait_for(seat.process.wait(), END_SECONDS)
             except TimeoutError:
                 seat.process.kill()
                 await seat.process.wait()
-            if folded and seat.drained and seat.folder.exists():
+            # One that never was ready has recorded nothing; of one that failed, the next start takes what there is.
+            if folded and (seat.drained or not seat.ready) and seat.folder.exists():
                 await self._desk.in_store(remove_journal, seat.folder)
 
     # What the nodes say.

@@ -42,10 +42,10 @@ class Seat:
     said; `cpu` is what it has taken. `leaving` is set when its end is no surprise.
     """
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(self, number: int, folder: Path, process: NodeProcess) -> None:
         self.number = number
         self.folder = folder
-        self.process: NodeProcess
+        self.process = process
         self.channel: Channel[FromNode]
         self.position = 0
         self.load = 0
