@@ -35,7 +35,12 @@ test-peers: $(VENV)/.dev peers
 
 # torture: 200 kills over a million recipients, a thousand simulated seeds, power failures, every operation of the disk
 # failing once: half an hour and more, a line for each row of docs/reliability.md. torture-seeds: SEEDS of them from FIRST on.
-.PHONY: torture torture-seeds
+# soak: SOAK_SECONDS of run after run in one process; fails where anything that it holds grows.
+.PHONY: torture torture-seeds soak
+SOAK_SECONDS ?= 3600
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.torture.soak $(SOAK_SECONDS)
+
 FIRST ?= 1
 SEEDS ?= 1000
 torture: $(VENV)/.dev

@@ -83,6 +83,7 @@ class NodePlan(Struct, frozen=True, kw_only=True):
 
 class _NodeSetup(Struct, frozen=True, kw_only=True):
     plan: NodePlan
+    number: int
     folder: Path
     events_offset: int
     connections: int
@@ -113,7 +114,9 @@ class ProcessStarter:
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             )
-        setup = _NodeSetup(plan=self._plan, folder=folder, events_offset=events_offset, connections=connections)
+        setup = _NodeSetup(
+            plan=self._plan, number=number, folder=folder, events_offset=events_offset, connections=connections
+        )
         return Child(process), ours, Setup(pickle.dumps(setup))
 
 
@@ -244,6 +247,7 @@ class NodeMain:
         return SendingNode(
             means,
             run,
+            number=setup.number,
             journal=journal,
             events_offset=setup.events_offset,
             suppressions=suppressions,

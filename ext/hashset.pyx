@@ -8,7 +8,7 @@ everything at the end of the enlarged block, then deal it out again from the fro
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport uint64_t
-from libc.string cimport memmove, memset
+from libc.string cimport memcpy, memmove, memset
 
 cdef extern from *:
     """
@@ -67,6 +67,7 @@ cdef enum:
     AHEAD = 32           # keys whose slots are fetched at once
     WINDOW = 8           # slots compared at once
     FIRST_CAPACITY = 64
+    MOST_KEY = 1024      # of a look-up on the stack: a name of a list and an address
     SPARE_SLOTS = 64     # behind the last home slot, for what is pushed past it; the last WINDOW stay empty
 
 # Odd, so that no two hashes become one; spreads values that are no hashes, such as 1, 2, 3.
@@ -87,12 +88,6 @@ def hash64(bytes key not None, /) -> int:
 
 
 cdef class AddressSet:
-    cdef uint64_t *slots     # 0: empty
-    cdef size_t capacity     # home slots
-    cdef size_t total        # with the spare ones
-    cdef size_t count
-    cdef size_t limit        # entries above which the table grows: 7/8 of the capacity
-
     def __dealloc__(self):
         PyMem_RawFree(self.slots)
 
@@ -157,10 +152,31 @@ cdef class AddressSet:
                 prefetch(&self.slots[scale(values[i], self.capacity) + WINDOW - 1])
         return count
 
-    cdef inline bint holds(self, uint64_t value) noexcept:
+    cdef bint holds(self, uint64_t value) noexcept:
         return self.total != 0 and self.slots[self.search(value)] == value
 
-    cdef inline size_t search(self, uint64_t value) noexcept:
+    cdef int holds_address(self, bytes prefix, bytes wire) noexcept:
+        """Whether `prefix` and the key of an address as it stands in MAIL or RCPT is in the set; -1: not for us to say.
+
+        The key is what bulkmail.address.comparison_key_of_wire says, of plain ASCII without quotes: its small letters.
+        """
+        cdef char key[MOST_KEY]
+        cdef Py_ssize_t before = PyBytes_GET_SIZE(prefix), length = PyBytes_GET_SIZE(wire), at
+        cdef const char *text = PyBytes_AS_STRING(wire)
+        cdef unsigned char byte
+        cdef uint64_t value
+        if before + length > MOST_KEY:
+            return -1
+        memcpy(key, PyBytes_AS_STRING(prefix), before)
+        for at in range(length):
+            byte = text[at]
+            if byte >= 0x80 or byte == b'"':
+                return -1
+            key[before + at] = byte | 0x20 if b"A" <= byte <= b"Z" else byte
+        value = siphash13(key, before + length)
+        return self.holds((value if value else 1) * SPREAD)
+
+    cdef size_t search(self, uint64_t value) noexcept:
         """The slot of the value, or the one where it belongs.
 
         Compares a window at a time without branches: a loop that ends at a slot not yet come from memory is guessed

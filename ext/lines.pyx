@@ -9,7 +9,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memcmp
 
-from bulkmail.native.reply import enhanced_code
+from bulkmail.native.reply cimport enhanced_code
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -21,11 +21,6 @@ cdef enum:
 
 
 cdef class DeliveredLines:
-    cdef char *buffer
-    cdef Py_ssize_t size
-    cdef Py_ssize_t room
-    cdef object run
-
     def __init__(self, str run not None):
         self.run = run
 
@@ -127,12 +122,22 @@ cdef class DeliveredLines:
         str message_id not None,
     ):
         cdef Py_ssize_t before = self.size
-        if self.line(
-            time, recipient, attempt, code, raw, site, host, source, tls, size_bytes, milliseconds, message_id
+        if (
+            self.begin(time, recipient, attempt, code, raw)
+            and self.passage_text(site, host, source, tls)
+            and self.finish(size_bytes, milliseconds, message_id)
         ):
             return True
         self.size = before
         return False
+
+    def passage(self, str site, str host, str source, str tls):
+        cdef Py_ssize_t before = self.size
+        cdef bytes passage = None
+        if self.passage_text(site, host, source, tls):
+            passage = PyBytes_FromStringAndSize(self.buffer + before, self.size - before)
+        self.size = before
+        return passage
 
     cdef bint line(
         self,
@@ -141,15 +146,22 @@ cdef class DeliveredLines:
         int attempt,
         int code,
         bytes raw,
-        str site,
-        str host,
-        str source,
-        str tls,
+        bytes passage,
         Py_ssize_t size_bytes,
         double milliseconds,
         str message_id,
     ) except -1:
-        if attempt <= 0 or not 0 <= milliseconds < 1e12:
+        """`add` with what `passage` has put into words before."""
+        cdef Py_ssize_t before = self.size
+        if self.begin(time, recipient, attempt, code, raw):
+            self.copy(PyBytes_AS_STRING(passage), PyBytes_GET_SIZE(passage))
+            if self.finish(size_bytes, milliseconds, message_id):
+                return True
+        self.size = before
+        return False
+
+    cdef bint begin(self, str time, str recipient, int attempt, int code, bytes raw) except -1:
+        if attempt <= 0:
             return False
         self.copy(b'{"time":', 8)
         if not self.text(time):
@@ -166,7 +178,11 @@ cdef class DeliveredLines:
         self.number(code)
         if not self.reply(code, raw):
             return False
-        self.copy(b',"stage":"message","reason":null,"site":', 40)
+        self.copy(b',"stage":"message","reason":null', 32)
+        return True
+
+    cdef bint passage_text(self, str site, str host, str source, str tls) except -1:
+        self.copy(b',"site":', 8)
         if not self.text(site):
             return False
         self.copy(b',"host":', 8)
@@ -176,7 +192,10 @@ cdef class DeliveredLines:
         if not self.text(source):
             return False
         self.copy(b',"tls":', 7)
-        if not self.text(tls):
+        return self.text(tls)
+
+    cdef bint finish(self, Py_ssize_t size_bytes, double milliseconds, str message_id) except -1:
+        if not 0 <= milliseconds < 1e12:
             return False
         self.copy(b',"bytes":', 9)
         self.number(size_bytes)

@@ -16,7 +16,7 @@ from libc.string cimport memchr, memcmp, memcpy
 from bulkmail.native.assembly cimport Assembler, Pieces, Value
 from bulkmail.native.tokens cimport TOKEN, Sealer
 
-from bulkmail.model.message import Message
+from bulkmail.native.message cimport Message
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 most)
@@ -220,8 +220,8 @@ cdef class Press:
         cdef Value *given = desk.values + self.width
         cdef uint8_t returning[TOKEN]
         cdef uint8_t link[TOKEN]
-        cdef bytes recipient
         cdef str message_id
+        cdef Message made
         if not read_row(PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row), desk.values, self.width):
             return None
         if not PyUnicode_IS_COMPACT_ASCII(address):
@@ -242,17 +242,13 @@ cdef class Press:
             self.body.measure(desk.values, self.width + GIVEN + len(self.texts), None, &desk.body, None)
         except KeyError:
             return None
-        recipient = PyBytes_FromStringAndSize(given[0].data, given[0].size)
-        return Message(
-            chunk=chunk,
-            index=index,
-            attempt=attempt,
-            address=address,
-            sender=self.envelope_sender(returning),
-            recipient=recipient,
-            data=self.whole(desk),
-            message_id=message_id,
-        )
+        made = <Message> Message.__new__(Message)
+        made.chunk, made.index, made.attempt, made.address = chunk, <int> index, attempt, address
+        made.sender = self.envelope_sender(returning)
+        made.recipient = PyBytes_FromStringAndSize(given[0].data, given[0].size)
+        made.data = self.whole(desk)
+        made.message_id = message_id
+        return made
 
     cdef bint write_texts(self, Desk *desk) except -1:
         """The values behind the given ones; False where one is not plain, or there is no room for all."""

@@ -5,12 +5,16 @@
     outcome  u8 2 | u16 attempt | u16 index | u32 chunk | f64 time | u8 disposition | u8 stage | u8 reason | u16 code
              | f64 due
 
-All little-endian, as `bulkmail.store.journal` reads them; an outcome with a text is written there.
+All little-endian, as `bulkmail.store.journal` reads them; an outcome with a text is written there. And the record of a
+delivery in the column of its chunk, 32 bytes each (bulkmail.store.outcomes):
+
+    u8 disposition | u8 stage | u8 reason | pad | u16 code | u16 attempt | f64 time | f64 due | f64 time of the first try
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.buffer cimport PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cdef enum:
     HEAD = 8
@@ -18,6 +22,11 @@ cdef enum:
     OUTCOME = 30
     INTENT_TAG = 1
     OUTCOME_TAG = 2
+    COLUMN = 32
+    FIRST = 24
+    # The values of bulkmail.model.delivery, for deliveries.
+    DELIVERED = 1
+    MESSAGE = 10
 
 cdef uint32_t TABLE[256]
 
@@ -76,15 +85,17 @@ cdef int place(object buffer, Py_ssize_t at, const uint8_t *record, int length) 
     return 0
 
 
-def put_intent(buffer, Py_ssize_t at, uint32_t chunk, uint16_t index, uint16_t attempt, double time):
+cpdef int put_intent(
+    buffer, Py_ssize_t at, uint32_t chunk, uint16_t index, uint16_t attempt, double time
+) except -1:
     cdef uint8_t record[HEAD + INTENT]
     put_common(record + HEAD, INTENT_TAG, attempt, index, chunk, time)
     put(record, INTENT, 4)
     put(record + 4, crc32(record + HEAD, INTENT), 4)
-    place(buffer, at, record, HEAD + INTENT)
+    return place(buffer, at, record, HEAD + INTENT)
 
 
-def put_outcome(
+cpdef int put_outcome(
     buffer,
     Py_ssize_t at,
     uint32_t chunk,
@@ -96,7 +107,7 @@ def put_outcome(
     uint8_t reason,
     uint16_t code,
     double due,
-):
+) except -1:
     cdef uint8_t record[HEAD + OUTCOME]
     cdef uint8_t *body = record + HEAD
     put_common(body, OUTCOME_TAG, attempt, index, chunk, time)
@@ -107,4 +118,64 @@ def put_outcome(
     put_double(body + 22, due)
     put(record, OUTCOME, 4)
     put(record + 4, crc32(body, OUTCOME), 4)
-    place(buffer, at, record, HEAD + OUTCOME)
+    return place(buffer, at, record, HEAD + OUTCOME)
+
+
+cdef int mark_delivered(bytearray records, Py_ssize_t index, uint16_t attempt, uint16_t code, double time) except -1:
+    """Set a delivery in a chunk's column; returns the disposition that was there."""
+    if index < 0 or (index + 1) * COLUMN > PyByteArray_GET_SIZE(records):
+        raise IndexError(f"recipient {index} of a chunk of {PyByteArray_GET_SIZE(records) // COLUMN}")
+    cdef uint8_t *record = <uint8_t *>PyByteArray_AS_STRING(records) + index * COLUMN
+    cdef int before = record[0], at
+    cdef bint tried = False
+    for at in range(FIRST, COLUMN):
+        tried |= record[at] != 0
+    memset(record, 0, FIRST)
+    record[0] = DELIVERED
+    record[1] = MESSAGE
+    put(record + 4, code, 2)
+    put(record + 6, attempt, 2)
+    put_double(record + 8, time)
+    if not tried:
+        put_double(record + FIRST, time)
+    return before
+
+
+def put_delivered(bytearray records not None, Py_ssize_t index, uint16_t attempt, uint16_t code, double time):
+    return mark_delivered(records, index, attempt, code, time)
+
+
+cdef class RecordWriter:
+    def __init__(self):
+        self.last = {}
+        self.unanswered = {}
+        self.unmarked = []
+        self.limit = self.intent_limit = -1
+
+    def enter(self, buffer, dict last not None, long long base, long long size, long long kept):
+        self.buffer, self.last = buffer, last
+        self.base = self.position = base
+        self.limit = base + size
+        self.intent_limit = self.limit - kept
+
+    cpdef bint intent(self, uint32_t chunk, uint16_t index, uint16_t attempt, double time) except -1:
+        cdef long long end = self.position + HEAD + INTENT
+        if end > self.intent_limit:
+            return False
+        put_intent(self.buffer, self.position - self.base, chunk, index, attempt, time)
+        self.position = end
+        self.last[chunk] = self.unanswered[<uint64_t>chunk << 16 | index] = end
+        return True
+
+    cpdef bint delivered(self, uint32_t chunk, uint16_t index, uint16_t attempt, uint16_t code, double time) except -1:
+        cdef long long end = self.position + HEAD + OUTCOME
+        if end > self.limit:
+            return False
+        put_outcome(
+            self.buffer, self.position - self.base, chunk, index, attempt, time, DELIVERED, MESSAGE, 0, code, 0.0
+        )
+        self.position = end
+        self.last[chunk] = end
+        self.unmarked.append(end)
+        self.unanswered.pop(<uint64_t>chunk << 16 | index, None)
+        return True

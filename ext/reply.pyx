@@ -19,12 +19,6 @@ cdef enum:
 cdef tuple CODES = tuple(range(600))
 
 
-cdef struct Buffer:
-    unsigned char *data
-    Py_ssize_t length
-    Py_ssize_t capacity
-
-
 cdef int append(Buffer *buffer, const unsigned char *data, Py_ssize_t length) except -1:
     cdef Py_ssize_t capacity = buffer.capacity
     cdef void *grown
@@ -79,13 +73,6 @@ def parse_reply(bytes data not None, /) -> tuple[int, bytes] | None:
 
 
 cdef class ReplyParser:
-    cdef Buffer line         # the beginning of a line whose end has not come
-    cdef Buffer text         # the lines so far of a reply that goes on
-    cdef Py_ssize_t held     # raw bytes of those lines
-    cdef int lines
-    cdef int code            # of the reply that goes on; 0 between replies
-    cdef readonly str failure
-
     def __dealloc__(self):
         PyMem_Free(self.line.data)
         PyMem_Free(self.text.data)
@@ -94,7 +81,9 @@ cdef class ReplyParser:
     def pending(self) -> int:
         return self.held + self.line.length
 
-    def feed(self, bytes data not None, /) -> list[tuple[int, bytes]]:
+    cpdef list feed(self, bytes data):
+        if data is None:
+            raise TypeError("data is bytes, not None")
         cdef const unsigned char *at = <const unsigned char *>PyBytes_AS_STRING(data)
         cdef const unsigned char *end = at + PyBytes_GET_SIZE(data)
         cdef const unsigned char *stop
@@ -187,7 +176,9 @@ cdef inline Py_ssize_t digits(const unsigned char *text, Py_ssize_t at, Py_ssize
     return at
 
 
-def enhanced_code(bytes text not None, int code, /) -> str | None:
+cpdef enhanced_code(bytes text, int code):
+    if text is None:
+        raise TypeError("text is bytes, not None")
     cdef const unsigned char *source = <const unsigned char *>PyBytes_AS_STRING(text)
     cdef Py_ssize_t end = PyBytes_GET_SIZE(text)
     cdef Py_ssize_t start = 0, at, number

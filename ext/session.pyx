@@ -10,6 +10,10 @@ reply is never paired with another command than the one it answers.
 Every command line is written by `command_line`. Not here: greeting, EHLO, STARTTLS and AUTH (bulkmail.smtp.handshake); timeouts and sockets (bulkmail.net).
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy
+
 cdef enum:
     # The values of bulkmail.model.delivery.Stage.
     MAIL = 7
@@ -18,9 +22,7 @@ cdef enum:
     MESSAGE = 10
     RSET = 11
     QUIT = 12
-    # Replies that can be outstanding: four a transaction (RSET MAIL RCPT BDAT), and QUIT.
     MAX_WINDOW = 64
-    RING = 272
     # RFC 5321 §4.5.3.1.3: a path has 256 octets, its brackets among them.
     MAX_PATH = 254
     # What the parameters of MAIL or RCPT may add to that: ORCPT has 500 (RFC 3461 §4.2) and is the longest.
@@ -32,15 +34,7 @@ cdef dict NAMES = {MAIL: "MAIL", RCPT: "RCPT", MESSAGE: "the end of a message", 
 
 
 cdef class Transaction:
-    cdef object message
-    cdef bytes recipient  # the whole RCPT line
-    cdef bytes data
-    cdef int stage       # the earliest command whose reply is still out
-    cdef bint failed     # its result is out; the replies that still come are swallowed
-    cdef bint ended      # its last byte was handed out: from here on it may have been delivered
-    cdef bint chunked    # by BDAT
-    cdef bint filling    # it took the last place of the window
-    cdef long long end   # where its last byte is among all bytes of the connection
+    pass
 
 
 cdef bint is_clean(bytes text, bint utf8, bint bracketed):
@@ -84,13 +78,35 @@ cpdef bytes command_line(bytes text, bint utf8=False):
     return text + b"\r\n"
 
 
+cdef bytes size_parameter(Py_ssize_t size):
+    cdef char text[32]
+    return PyBytes_FromStringAndSize(text, snprintf(text, sizeof(text), b" SIZE=%zd", size))
+
+
 cdef bytes path_line(bytes start, bytes path, bytes parameters, bint utf8):
     """`MAIL FROM:<path> parameters` or `RCPT TO:<path> parameters`."""
+    cdef bytes line
+    cdef char *out
     if len(path) > MAX_PATH or not is_clean(path, utf8, True):
         raise ValueError("a control character, bracket or 8-bit character in an envelope address, or too long a one")
     if len(parameters) > MAX_PARAMETERS or (parameters and parameters[0] != 0x20):
         raise ValueError("the parameters of an SMTP command are too long, or no parameters")
-    return command_line(b"%b<%b>%b" % (start, path, parameters), utf8)
+    if not is_clean(parameters, utf8, False):
+        raise ValueError("a control character or 8-bit text in the parameters of an SMTP command")
+    line = PyBytes_FromStringAndSize(NULL, len(start) + len(path) + len(parameters) + 4)
+    out = PyBytes_AS_STRING(line)
+    out = copy(out, start)
+    out[0] = c"<"
+    out = copy(out + 1, path)
+    out[0] = c">"
+    out = copy(out + 1, parameters)
+    out[0], out[1] = c"\r", c"\n"
+    return line
+
+
+cdef inline char *copy(char *out, bytes text):
+    memcpy(out, PyBytes_AS_STRING(text), len(text))
+    return out + len(text)
 
 
 cdef class Transactions:
@@ -102,31 +118,6 @@ cdef class Transactions:
     transactions by BDAT that filled the window and whose replies were right; `anomaly` is the first reply that a server
     which keeps its replies in order would not give.
     """
-
-    cdef readonly bint pipelining
-    cdef readonly bint size
-    cdef readonly int window
-    cdef readonly Py_ssize_t max_messages
-    cdef readonly Py_ssize_t submitted
-    cdef readonly Py_ssize_t completed
-    cdef readonly Py_ssize_t proven
-    cdef readonly long long written_bytes
-    cdef readonly bint chunking
-    cdef readonly str anomaly
-    cdef readonly bint closing
-    cdef readonly bint dismissed
-    cdef readonly str error
-    cdef bint dirty
-    cdef readonly bint quitting
-    cdef list out
-    cdef list begun
-    cdef list misunderstood
-    cdef list open
-    cdef list owners
-    cdef int[RING] stages
-    cdef int head
-    cdef int awaited
-    cdef int unsent      # the last so many of the awaited: their commands are in `out` still
 
     def __cinit__(self, *, bint pipelining, bint chunking=False, bint size=False, int window=1,
                   Py_ssize_t max_messages=100):
@@ -157,6 +148,9 @@ cdef class Transactions:
     @property
     def wants(self):
         """True where the envelope of one more message would leave at once."""
+        return self.ready()
+
+    cdef bint ready(self):
         cdef Py_ssize_t flying = len(self.open)
         if self.closing or self.submitted >= self.max_messages:
             return False
@@ -178,16 +172,21 @@ cdef class Transactions:
         in headers and envelope. Raises ValueError where a path or parameter holds a control character or is too long;
         nothing is written then.
         """
+        if not self.ready():
+            raise RuntimeError("the session does not want a message now")
+        self.begin(message, sender, recipient, data, utf8, size_bytes, mail, rcpt)
+
+    cdef int begin(
+        self, message, bytes sender, bytes recipient, bytes data, bint utf8, Py_ssize_t size_bytes, bytes mail, bytes rcpt
+    ) except -1:
         cdef Transaction transaction
         cdef bytes parameters = b""
-        if not self.wants:
-            raise RuntimeError("the session does not want a message now")
         if self.size:
-            parameters = b" SIZE=%d" % (len(data) if size_bytes < 0 else size_bytes)
+            parameters = size_parameter(len(data) if size_bytes < 0 else size_bytes)
         if utf8:
             # RFC 6531 §3.1 (8), §3.4: servers that offer one offer the other.
             parameters += b" BODY=8BITMIME SMTPUTF8"
-        mail_line = path_line(b"MAIL FROM:", sender, parameters + mail, utf8)
+        mail_line = path_line(b"MAIL FROM:", sender, parameters + mail if mail else parameters, utf8)
         transaction = Transaction.__new__(Transaction)
         transaction.message = message
         transaction.recipient = path_line(b"RCPT TO:", recipient, rcpt, utf8)
@@ -210,8 +209,9 @@ cdef class Transactions:
                 self.finish(transaction, data, b"")
             else:
                 self.send(b"DATA\r\n", DATA, transaction)
+        return 0
 
-    def answer(self, list replies not None):
+    cpdef list answer(self, list replies):
         """Take replies in order of arrival; the results that follow: (message, stage, code, text) each.
 
         Stage and code are those of the reply that decided: 2xx at MESSAGE is a delivery. A reply that nothing asked

@@ -158,5 +158,7 @@ def normalize(bytes data not None, /) -> bytes:
     return rewrite(data, 0, False)
 
 
-def stuff(bytes data not None, /) -> bytes:
+cpdef bytes stuff(bytes data):
+    if data is None:
+        raise TypeError("data is bytes, not None")
     return rewrite(data, ~<uint64_t>0, True)

@@ -114,7 +114,7 @@ def report(
             days=tallies.days,
             too_much=tallies.excesses,
             split=arms,
-            cpu=cpu_report(spent),
+            cpu=cpu_report(spent, tallies.stalls),
         )
         print_json(msgspec.to_builtins(answer))
         return
@@ -140,7 +140,7 @@ def report(
         console.print(table(("rejected row", "why"), rows, columns=console.width))
         if summary.rejected > len(rows):
             console.print(Text(f"  and {summary.rejected - len(rows):,} more", "dim"))
-    print_cpu(console, spent)
+    print_cpu(console, spent, tallies.stalls)
     console.print()
     words = ["report", campaign or run.campaign, "--run", run.id, "--undelivered", "FILE.csv"]
     console.print(f"everybody without the mail, as CSV: {command(*words, directory=directory)}")

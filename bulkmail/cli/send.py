@@ -37,6 +37,8 @@ from bulkmail.store.view import StoreView
 
 # More real messages than this are not sent without a question.
 ASK_ABOVE = 1_000
+# All that lives is gone through for cycles once for so many smaller collections, each of some 7,000 objects more.
+RARE_COLLECTIONS = 100
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
@@ -119,6 +121,8 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
                 # What is loaded by now lives to the end: the collector need not look at it again.
                 gc.collect()
                 gc.freeze()
+                # Going through all that lives holds up the loop, and what the engine lets go of has no cycles.
+                gc.set_threshold(*gc.get_threshold()[:2], RARE_COLLECTIONS)
                 stopper.ready(sending.stop, display)
                 summary = await sending.execute()
             file = campaign.file or ""

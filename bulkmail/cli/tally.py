@@ -7,13 +7,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from bulkmail.events.log import read_events
-from bulkmail.model.delivery import TRACKED, Event
+from bulkmail.model.delivery import STALLED, TRACKED, Event
 from bulkmail.policy.thresholds import Excess, excess
 from bulkmail.store.directory import EVENTS
 from bulkmail.store.runs import Run
 from bulkmail.store.view import StoreView
 
 REJECTIONS = 5
+STALLS = 5
 NO_LIST = ""
 
 
@@ -73,7 +74,10 @@ class Tally(Struct, kw_only=True):
 
 
 class Tallies(Struct, kw_only=True):
-    """All of a run; `reasons` counts what came back by event and reason, `rejected` has the first few such rows."""
+    """All of a run; `reasons` counts what came back by event and reason, `rejected` has the first few such rows.
+
+    `stalls` has the first few places where the event loop was blocked.
+    """
 
     total: Tally
     sites: list[Tally]
@@ -81,6 +85,7 @@ class Tallies(Struct, kw_only=True):
     days: list[Tally]
     reasons: list[tuple[str, str, int]]
     rejected: list[Event]
+    stalls: list[str]
 
     @property
     def excesses(self) -> list[Excess]:
@@ -106,10 +111,13 @@ def tally(directory: Path, run: Run, view: StoreView) -> Tallies:
     total = Tally(name="*")
     sites, days = _Named(), _Named()
     rejected: list[Event] = []
+    stalls: list[str] = []
     site_of: dict[str, str] = {}
     for event in events_of(directory, run):
         if event.event == "rejected" and len(rejected) < REJECTIONS:
             rejected.append(event)
+        elif event.event == "run" and event.reason == STALLED and len(stalls) < STALLS:
+            stalls.append(event.reply or "")
         if event.event not in ("attempt", "in_doubt"):
             continue
         total.add(event)
@@ -132,6 +140,7 @@ def tally(directory: Path, run: Run, view: StoreView) -> Tallies:
         days=sorted((each.finish() for each in days.values()), key=lambda each: each.name),
         reasons=sorted(((what, why, count) for (what, why), count in counted.items()), key=lambda each: -each[2]),
         rejected=rejected,
+        stalls=stalls,
     )
 
 

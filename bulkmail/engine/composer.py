@@ -21,7 +21,7 @@ from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.meter import CpuMeter
 from bulkmail.engine.work import ActiveChunk, Work
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 
 BATCH = 64
 

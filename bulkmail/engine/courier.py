@@ -17,7 +17,7 @@ from bulkmail.engine.router import Unroutable
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Disposition, Reason, Reply, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.net.connection import Connection
 from bulkmail.net.owner import Left, Result
 from bulkmail.policy.disposition import judge
@@ -63,7 +63,7 @@ class Courier:
         self._in_doubt = campaign.delivery.in_doubt
         self._campaign = campaign.campaign
         self._recorder = recorder
-        self._suppressions = suppressions
+        self.suppressions = suppressions
         self._clock = clock
         # Recipients that a lane-wide refusal met. Not kept with their chunk: that may be closed while the lane is.
         self._refused: set[tuple[int, int]] = set()
@@ -82,6 +82,11 @@ class Courier:
                 reply = parse_text(code, text)
                 verdict = judge(Stage(stage), reply, book=self._rules)
                 self._judged(exchange, connection, message, verdict, Stage(stage), reply, "")
+
+    def delivered(self, lane: Lane, counts: Sequence[tuple[int, int]]) -> None:
+        """Deliveries that are on record already: how many, by the disposition before."""
+        lane.on_accepted(self._clock.monotonic(), sum(count for _, count in counts))
+        self._recorder.moved(counts, lane.site.name)
 
     def lost(
         self, exchange: Exchange, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str
@@ -208,7 +213,7 @@ class Courier:
         """Look once more before the wire; a suppressed recipient is concluded here."""
         chunk = active.chunk
         key = comparison_key_of_wire(chunk.addresses[index])
-        if not self._suppressions.contains(key, chunk.list_name):
+        if not self.suppressions.contains(key, chunk.list_name):
             return False
         self._recorder.conclude(
             active,
@@ -317,12 +322,7 @@ class Courier:
 
     def _delivered(self, lane: Lane, connection: Connection, message: Message, code: int, text: bytes) -> None:
         now = self._clock.monotonic()
-        lane.accepted += 1
-        if self._refused:
-            self._refused.discard((message.chunk.chunk.number, message.index))
-        lane.pacer.on_accepted(now)
-        lane.follow_pace(now)
-        lane.state = ""
+        lane.on_accepted(now, 1)
         self._recorder.delivered(
             message,
             code,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import Work
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.policy.encryption import Protection
 from bulkmail.policy.limits import TokenBucket
 from bulkmail.policy.route import MailHost
@@ -95,9 +95,13 @@ class Exchange:
 
     @property
     def composable(self) -> int:
-        """How many more messages should be composed now: none for an exchange without a connection."""
+        """How many more messages should be composed now: none for an exchange without a connection.
+
+        None either while half of what should be ready is: it pays to compose many together.
+        """
         ahead = AHEAD_PER_CONNECTION * self.connections
-        return min(len(self.backlog), ahead - len(self.ring) - self.composing)
+        missing = ahead - len(self.ring) - self.composing
+        return min(len(self.backlog), missing) if 2 * missing >= ahead else 0
 
     @property
     def open_again_at(self) -> float:

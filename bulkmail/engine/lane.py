@@ -119,6 +119,18 @@ class Lane:
             self._messages.take(now)
         self.touched = now
 
+    @property
+    def metered(self) -> bool:
+        """Whether messages cost tokens."""
+        return self._messages is not None
+
+    def on_accepted(self, now: float, messages: int) -> None:
+        """The receiver took so many."""
+        self.accepted += messages
+        self.pacer.on_accepted(now)
+        self.follow_pace(now)
+        self.state = ""
+
     def take_connect(self, now: float) -> float:
         """0 and a connect's token is spent, or the seconds to wait for one."""
         wait = max(0.0, self.pacer.paused_until - now)

@@ -29,12 +29,14 @@ from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.timing import Timing
+from bulkmail.engine.watch import Block, LoopWatch
 from bulkmail.engine.ways import Ways
 from bulkmail.engine.windows import Windows
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, EgressSource
-from bulkmail.model.delivery import Event, Summary
+from bulkmail.model.cpu import CpuSpent
+from bulkmail.model.delivery import STALLED, Event, Summary
 from bulkmail.policy.pacing import PacingSettings
 from bulkmail.policy.rules import RuleBook
 from bulkmail.store.orders import Kind, Order, give_order, standing_order, take_back
@@ -57,8 +59,8 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
     `connections` is the most that may be open at once, to all receivers together. `nodes` are sending processes: of
-    more than one, none is this. `rules` judge replies; None: ours.
-    `sweep_seconds` is how often what is overdue or idle is looked for.
+    more than one, none is this. `rules` judge replies; None: ours. `sweep_seconds` is how often idle lanes, orders and
+    a full disk are looked for. `watch` the event loop: off on one whose time is not that of the machine.
     """
 
     wait: bool = True
@@ -67,6 +69,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     connections: int = 1000
     nodes: int = 1
     sweep_seconds: float = SWEEP_SECONDS
+    watch: bool = True
     pacing: PacingSettings = PacingSettings()
     rules: RuleBook | None = None
 
@@ -138,6 +141,7 @@ class Node:
             rules=options.rules,
         )
         self._meter = CpuMeter(store_thread, self._sync_thread)
+        self._watch = LoopWatch(self._loop_blocked)
         self._lanes: Lanes | Deal
         if starter is None:
             means = Means(
@@ -198,6 +202,8 @@ class Node:
             # What an interrupted intake said of rows that it did not store will be said again.
             self._event_log.truncate(self._run.events_offset)
         self._look_at_orders()
+        if self._options.watch:
+            self._watch.start()
         syncs = loop.create_task(self._recorder.run_syncs())
         sweeps = loop.create_task(self._sweep())
         work = loop.create_task(self._work(batches))
@@ -211,6 +217,7 @@ class Node:
             finished = await work
         finally:
             self._stopping = True
+            self._watch.close()
             await self._end_of(work)
             try:
                 await self._lanes.close()
@@ -364,11 +371,14 @@ class Node:
         if not self._crash.done():
             self._crash.set_exception(error)
 
+    def _loop_blocked(self, block: Block) -> None:
+        self._recorder.run_event(STALLED, str(block))
+
     def _may_begin(self) -> bool:
         return not (self._stopping or self._disk_full or self._paused)
 
     async def _sweep(self) -> None:
-        """Overdue replies, idle connections, idle lanes, a full disk and suppressions made elsewhere."""
+        """Slow hosts that others wait for, idle lanes, orders, a full disk and suppressions made elsewhere."""
         next_look = next_count = 0.0
         while True:
             await asyncio.sleep(self._options.sweep_seconds)
@@ -402,7 +412,8 @@ class Node:
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.
         with suppress(DiskFull):
-            spent = await self._meter.spent() + self._lanes.cpu
+            blocks = CpuSpent(blocks=self._watch.blocks, blocked_seconds=self._watch.blocked_seconds)
+            spent = await self._meter.spent() + self._lanes.cpu + blocks
             await self._in_store(self._store.keep_cpu, self._run.number, spent)
 
     def _look_at_orders(self) -> None:

@@ -5,6 +5,7 @@ to slow ones while others wait: a tarpit costs a connection, and nobody else's t
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -20,7 +21,9 @@ from bulkmail.engine.line import Line
 from bulkmail.engine.recorder import Recorder
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.conveyor import Conveyor, Outlet
+from bulkmail.native.message import Message
+from bulkmail.native.reply import ReplyParser
 from bulkmail.net.connection import Connection
 from bulkmail.net.owner import Left, Result
 
@@ -29,6 +32,8 @@ RECIPIENTS_PER_CONNECTION = 4
 # How long a host may keep us waiting before others may count it as slow: those that wait in turn, and its own site's
 # other hosts.
 SLOW_SECONDS = 10.0
+# How long before its first message a connection is opened, at most: one that waits for longer would be closed as idle.
+EARLY_SECONDS = 2.0
 
 
 class Budget:
@@ -95,6 +100,15 @@ class Pool:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._kicked = False
+        self._outlet = Outlet(
+            ring=exchange.ring,
+            lane=exchange.lane,
+            suppressions=rooms.courier.suppressions,
+            deliveries=rooms.recorder.deliveries,
+            metered=exchange.lane.metered or exchange.bucket is not None,
+            may_begin=rooms.may_begin,
+            on_delivered=self._delivered,
+        )
 
     # What the engine asks.
 
@@ -121,10 +135,11 @@ class Pool:
                 if not exchange.ring:
                     break
                 connection.pump()
-        self._open_more(now)
         wait = max(exchange.open_again_at - now, exchange.wait_seconds(now))
+        if wait <= EARLY_SECONDS:
+            self._open_more(now)
         if exchange.waiting and wait > 0:
-            self._schedule(wait)
+            self._schedule(wait - EARLY_SECONDS if wait > EARLY_SECONDS else wait)
 
     def give_up_idle(self) -> bool:
         """End one connection that has nothing to do; False where there is none."""
@@ -134,11 +149,6 @@ class Pool:
                     connection.drain()
                     return True
         return False
-
-    def sweep(self, now: float) -> None:
-        """End what is overdue or idle; called a few times a second."""
-        for connection in [*self._connections, *self._establishing]:
-            connection.expire(now)
 
     def slow(self, now: float) -> Iterator[Slow]:
         """What waits for a host, with nothing on the way that may have been delivered."""
@@ -154,20 +164,40 @@ class Pool:
 
     async def close(self) -> None:
         """End everything at once."""
-        if self._wake is not None:
-            self._wake.cancel()
         for task in list(self._openings):
             task.cancel()
         if self._openings:
             await asyncio.gather(*self._openings, return_exceptions=True)
         for connection in [*self._connections, *self._establishing]:
             connection.abort()
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is to be done any more; a timer left behind would keep all of the run in memory until it is due."""
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
 
     @property
     def in_flight(self) -> int:
         return sum(connection.in_flight for connection in self._connections)
 
     # What the connections ask (Owner).
+
+    def conveyor(self, connection: Connection, parser: ReplyParser, *, plain: bool) -> Conveyor | None:
+        assert connection.transactions is not None
+        most_bytes = connection.capabilities.size_bytes
+        return Conveyor(
+            parser,
+            connection.transactions,
+            self._outlet,
+            site=self._lane.site.name,
+            host=connection.host,
+            source=self._lane.source.address,
+            tls=connection.tls,
+            most_bytes=sys.maxsize if most_bytes is None else most_bytes,
+            plain=plain,
+        )
 
     def take(self, connection: Connection) -> Message | None:
         rooms, exchange = self._rooms, self.exchange
@@ -177,13 +207,9 @@ class Pool:
             message = exchange.take(self._clock.monotonic())
             if message is None:
                 break
-            if not exchange.told_low and exchange.supply < LOW_WATER:
-                exchange.told_low = True
-                rooms.on_low()
             if not rooms.courier.suppressed(self._lane, message.chunk, message.index):
                 break
-        if exchange.composable > 0:
-            rooms.composer.request(exchange)
+        self._look_at_supply()
         if message is None:
             if exchange.ring:
                 self._schedule(exchange.wait_seconds(self._clock.monotonic()))
@@ -207,8 +233,20 @@ class Pool:
         return True
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
-        lane = self._lane
         self._rooms.courier.results(self.exchange, connection, results)
+        self._go_on_after_replies()
+
+    def _delivered(self) -> None:
+        asyncio.get_running_loop().call_soon(self._count_deliveries)
+
+    def _count_deliveries(self) -> None:
+        """What the conveyors have delivered since the last turn of the loop."""
+        self._rooms.courier.delivered(self._lane, self._outlet.take_counts())
+        self._go_on_after_replies()
+
+    def _go_on_after_replies(self) -> None:
+        lane = self._lane
+        self._look_at_supply()
         if not self._answered:
             self._answered = True
             self.kick()
@@ -233,6 +271,15 @@ class Pool:
         self.kick()
 
     # Beneath.
+
+    def _look_at_supply(self) -> None:
+        """Have more composed, and more claimed, where little is left."""
+        exchange = self.exchange
+        if not exchange.told_low and exchange.supply < LOW_WATER:
+            exchange.told_low = True
+            self._rooms.on_low()
+        if exchange.composable > 0:
+            self._rooms.composer.request(exchange)
 
     def _open_more(self, now: float) -> None:
         exchange, lane, budget = self.exchange, self._lane, self._rooms.budget

@@ -35,8 +35,9 @@ class Delivery(Struct, frozen=True, gc=False):
     message_id: str
 
 
-# Bytes are lines of the log that a node has written.
+# What is bytes is lines already.
 Entry = Event | Delivery | bytes
+_DECODER = msgspec.json.Decoder(Event)
 
 
 class Publication:
@@ -88,7 +89,7 @@ class Publication:
         events: list[Event] = []
         for entry in entries:
             if isinstance(entry, bytes):
-                events += _DECODER.decode_lines(entry)
+                events.extend(_DECODER.decode_lines(entry))
             else:
                 events.append(self._event_of(entry))
         return events

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bulkmail.clock import Clock, Stamps
+from bulkmail.clock import Clock, Stamps, rfc3339
 from bulkmail.engine.publication import Delivery, Entry, Publication
 from bulkmail.engine.softbounces import count_soft_bounces
 from bulkmail.engine.statistics import Statistics
@@ -20,7 +20,9 @@ from bulkmail.errors import DiskFull, StateError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import SoftBounces
 from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.deliveries import Deliveries
+from bulkmail.native.lines import DeliveredLines
+from bulkmail.native.message import Message
 from bulkmail.store.journal import Journal
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import Run
@@ -50,7 +52,8 @@ class Recorder:
 
     `on_progress(active)` is called when few recipients of a chunk are outstanding, and when none is; `subscriber`,
     where set, gets every published event. With `sync_intents` no message is sent whole before its intent would outlive
-    a power failure; `on_crash` is called where the disk refuses that.
+    a power failure; `on_crash` is called where the disk refuses that. `deliveries` is the short way of `intents` and
+    `delivered`; whoever uses it tells `moved`.
     """
 
     def __init__(
@@ -83,11 +86,22 @@ class Recorder:
         self._sync_thread = sync_thread
         self._store_thread = store_thread
         self._events: list[Entry] = []
+        self._lines = DeliveredLines(run.id)
         self._suppress: list[Suppression] = []
         self._soft: list[SoftBounce] = []
         self._passed: list[Callable[[int], None]] = []
         self._dirty = asyncio.Event()
         self._stamps = Stamps()
+        self.deliveries = Deliveries(
+            journal=journal,
+            lines=self._lines,
+            time=clock.time,
+            stamp=rfc3339,
+            few=FEW,
+            on_first=self._dirty.set,
+            on_few=lambda active: self.on_progress(active),
+            intents_wanted=journal.mapped and not sync_intents,
+        )
         self._closing = False
         self._refused = False
         self.on_progress: Callable[[ActiveChunk], None] = lambda active: None
@@ -176,7 +190,7 @@ class Recorder:
         self._journal.outcome(chunk.number, index, outcome)
         # What the DNS decided was decided at no site.
         self._statistics.moved(before, disposition, site if site is not None and stage is not Stage.DNS else "")
-        self._events.append(
+        self._note(
             Event(
                 time=self._stamps.text(now),
                 event=event,
@@ -198,7 +212,6 @@ class Recorder:
                 message_id=sent.message_id,
             )
         )
-        self._dirty.set()
         self._resolved(active)
 
     def delivered(
@@ -221,7 +234,7 @@ class Recorder:
         chunk.outcomes.set_delivered(index, attempt, code, now)
         self._journal.delivered(chunk.number, index, attempt, code, now)
         self._statistics.moved(before, Disposition.DELIVERED, site)
-        self._events.append(
+        self._note(
             Delivery(
                 now,
                 message.address,
@@ -237,7 +250,6 @@ class Recorder:
                 message.message_id,
             )
         )
-        self._dirty.set()
         self._resolved(active)
 
     def park(self, active: ActiveChunk, index: int, due: float) -> None:
@@ -276,8 +288,7 @@ class Recorder:
 
     def note(self, event: Event) -> None:
         """An event that is no recipient's outcome."""
-        self._events.append(event)
-        self._dirty.set()
+        self._note(event)
 
     def lane_event(
         self,
@@ -379,6 +390,7 @@ class Recorder:
                 self.subscriber(self._publication.events(entries))
 
     async def _log_events(self) -> list[Entry]:
+        self._bring_lines()
         events, self._events = self._events, []
         try:
             await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._write, events)
@@ -409,6 +421,21 @@ class Recorder:
         """Hand durable events to the subscriber."""
         if events and self.subscriber is not None:
             self.subscriber(events)
+
+    def moved(self, counts: Sequence[tuple[int, int]], site: str) -> None:
+        """So many were delivered by way of `deliveries`, by the disposition that they had before."""
+        for before, recipients in counts:
+            self._statistics.moved(Disposition(before), Disposition.DELIVERED, site, recipients)
+
+    def _note(self, entry: Event | Delivery) -> None:
+        self._bring_lines()
+        self._events.append(entry)
+        self._dirty.set()
+
+    def _bring_lines(self) -> None:
+        """What `deliveries` has written goes before what comes now."""
+        if self._lines:
+            self._events.append(self._lines.take())
 
     def _write(self, events: list[Entry]) -> None:
         try:

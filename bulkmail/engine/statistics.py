@@ -48,23 +48,23 @@ class Statistics:
         self._began = now
         self._window: list[tuple[float, int]] = [(now, 0)]
 
-    def moved(self, before: Disposition, after: Disposition, site: str) -> None:
-        """A recipient's disposition changed."""
-        self.totals[before] -= 1
-        self.totals[after] += 1
+    def moved(self, before: Disposition, after: Disposition, site: str, recipients: int = 1) -> None:
+        """The disposition of so many recipients changed."""
+        self.totals[before] -= recipients
+        self.totals[after] += recipients
         count = self.sites.get(site)
         if count is None:
             count = self.sites[site] = SiteCount()
         if after is Disposition.DELIVERED:
-            count.delivered += 1
-            self.delivered_here += 1
+            count.delivered += recipients
+            self.delivered_here += recipients
         elif after is Disposition.DEFERRED:
             if before is not Disposition.DEFERRED:
-                count.deferred += 1
+                count.deferred += recipients
         elif after in (Disposition.BOUNCED, Disposition.EXPIRED):
-            count.bounced += 1
+            count.bounced += recipients
         if before is Disposition.DEFERRED and after is not Disposition.DEFERRED:
-            count.deferred = max(0, count.deferred - 1)
+            count.deferred = max(0, count.deferred - recipients)
 
     def rate_per_second(self, now: float) -> float:
         """Deliveries a second over the last five seconds or so."""

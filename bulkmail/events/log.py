@@ -62,7 +62,8 @@ class EventLog:
     @staticmethod
     def lines(events: Sequence[Event]) -> bytes:
         """The events as lines of the log."""
-        return _ENCODER.encode_lines(events)
+        # Of anything but a list, msgspec (0.22) never lets go of the iterator.
+        return _ENCODER.encode_lines(list(events))
 
     def truncate(self, offset: int) -> None:
         """Forget what stands behind `offset`, the end of a line."""

@@ -13,7 +13,7 @@ class CpuSpent(Struct, frozen=True, kw_only=True):
     less what was composed on it: sockets, sessions, DNS, limits, journal; `recording` is syncs and the event log;
     `store` claims and folds chunks. `rest` has what no stage has claimed, such as threads waiting for the interpreter
     and receivers of events. `messages` were composed; `loop_seconds` is all of the loop's thread in the `wall_seconds`
-    that it was sending.
+    that it was sending. `blocks` are how often one thing held it up for too long, `blocked_seconds` the time of all.
     """
 
     intake: float = 0.0
@@ -26,6 +26,8 @@ class CpuSpent(Struct, frozen=True, kw_only=True):
     messages: int = 0
     loop_seconds: float = 0.0
     wall_seconds: float = 0.0
+    blocks: int = 0
+    blocked_seconds: float = 0.0
 
     def __add__(self, other: "CpuSpent") -> "CpuSpent":
         names = self.__struct_fields__

@@ -105,6 +105,8 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 CAME_BACK = ("bounce", "complaint", "unsubscribe", "resubscribe")
 TRACKED = ("click", "open")
+# The reason of a `run` event that says by whom the event loop was blocked.
+STALLED = "stalled"
 EVENT_NAMES = ("attempt", "in_doubt", "rejected", "duplicate", "suppressed", "lane", "run", *CAME_BACK, *TRACKED)
 
 

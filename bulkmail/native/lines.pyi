@@ -25,5 +25,8 @@ class DeliveredLines:
         False, and nothing is appended, where a value is not plain printable ASCII or the reply has several lines.
         """
 
+    def passage(self, site: str | None, host: str | None, source: str | None, tls: str | None) -> bytes | None:
+        """That part of a line which is the same for all of a connection; None where it is not plain printable ASCII."""
+
     def take(self) -> bytes:
         """What was gathered, which is forgotten."""

@@ -1,8 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bulkmail.model.message import Message
 from bulkmail.native.assembly import Assembler
+from bulkmail.native.message import Message
 from bulkmail.native.tokens import Sealer
 
 MAX_TEXTS: int

@@ -15,7 +15,8 @@ from bulkmail.clock import Clock
 from bulkmail.errors import ProtocolError, RemoteError
 from bulkmail.model.campaign import Dsn
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.conveyor import Conveyor
+from bulkmail.native.message import Message
 from bulkmail.native.reply import ReplyParser
 from bulkmail.native.session import Transactions
 from bulkmail.native.stuffing import stuff
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._write_watch = WriteWatch(timeouts)
         self._closed_by_peer = False
         self._parser = ReplyParser()
+        self._conveyor: Conveyor | None = None
         self._transport: asyncio.Transport | None = None
         # What STARTTLS was said on: TLS keeps what it has encrypted there.
         self._beneath_tls: asyncio.Transport | None = None
@@ -122,6 +124,9 @@ class Connection(asyncio.Protocol):
             window=self._window.size,
             max_messages=min(self._max_messages, capabilities.mail_max or self._max_messages),
         )
+        if not handshake.tells_secrets:
+            plain = self._dsn is None and not self._mail_parameters
+            self._conveyor = self._owner.conveyor(self, self._parser, plain=plain)
         self.idle_since = self._clock.monotonic()
 
     def _end_of_handshake(self) -> HandshakeFailure:
@@ -187,6 +192,15 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         try:
+            if self._conveyor is not None:
+                results = self._conveyor.receive(data, self._clock.monotonic())
+                if results is None:
+                    return
+                if results:
+                    self._owner.results(self, results)
+                if self._conveyor.well or self._is_well():
+                    self.pump(answered=True)
+                return
             replies = self._parser.feed(data)
             if not replies:
                 return
@@ -196,18 +210,8 @@ class Connection(asyncio.Protocol):
                 results = self.transactions.answer(replies)
                 if results:
                     self._owner.results(self, results)
-                if self.transactions.chunking or self.transactions.anomaly is not None:
-                    self._learn(self.transactions)
-                error = self.transactions.error
-                if error is None and self._parser.failure is not None:
-                    error = self._handshake.discreet(self._parser.failure)
-                foreseen = self.transactions.asked or self.transactions.closing
-                if error is None and self._parser.pending and not foreseen:
-                    error = "the beginning of a reply that nothing asked for"
-                if error is not None:
-                    self._finish(Reason.PROTOCOL, error)
-                    return
-                self.pump(answered=True)
+                if self._is_well():
+                    self.pump(answered=True)
             else:
                 self._handshake.answer(replies, pending_bytes=self._parser.pending)
                 if self._parser.failure is not None:
@@ -218,6 +222,22 @@ class Connection(asyncio.Protocol):
                     self._settle()
         except ProtocolError as error:
             self._finish(Reason.PROTOCOL, self._handshake.discreet(str(error)))
+
+    def _is_well(self) -> bool:
+        """After replies: learn what they say of the window, and end the connection where they make no sense."""
+        transactions = self.transactions
+        assert transactions is not None
+        if transactions.chunking or transactions.anomaly is not None:
+            self._learn(transactions)
+        error = transactions.error
+        if error is None and self._parser.failure is not None:
+            error = self._handshake.discreet(self._parser.failure)
+        foreseen = transactions.asked or transactions.closing
+        if error is None and self._parser.pending and not foreseen:
+            error = "the beginning of a reply that nothing asked for"
+        if error is not None:
+            self._finish(Reason.PROTOCOL, error)
+        return error is None
 
     def eof_received(self) -> bool:
         return False
@@ -239,6 +259,9 @@ class Connection(asyncio.Protocol):
         silent = transactions.stage == 0
         if transactions.chunking:
             self._follow_window(transactions)
+        conveyor = self._conveyor
+        if conveyor is not None and not self._draining:
+            conveyor.fill(now)
         while transactions.wants and not self._draining:
             message = self._owner.take(self)
             if message is None:
@@ -252,9 +275,10 @@ class Connection(asyncio.Protocol):
                 transactions.quit()
         data = transactions.outgoing()
         if data:
-            begun = transactions.take_begun()
-            if begun and self._owner.begun(self, begun):
-                self._holds += 1
+            if conveyor is None or not conveyor.intend():
+                begun = transactions.take_begun()
+                if begun and self._owner.begun(self, begun):
+                    self._holds += 1
             self._write(data)
         if transactions.stage:
             self.idle_since = None
@@ -290,6 +314,11 @@ class Connection(asyncio.Protocol):
             quiet = stage is Stage.QUIT
             explanation = f"no reply to {stage.label} in {self._timeouts.of(stage):g} s"
             self._finish(Reason.NONE if quiet else Reason.TIMEOUT, "" if quiet else explanation)
+
+    def seconds_to_look(self, now: float) -> float:
+        """For how long `expire` would do nothing, and nothing that begins meanwhile could be overdue."""
+        due = self.deadline if self.idle_since is None else self.idle_since + self._timeouts.idle
+        return min(due - now, self._timeouts.shortest)
 
     def give_way(self) -> None:
         """Others need what it occupies: end it as if the reply were overdue."""

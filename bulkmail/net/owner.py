@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bulkmail.model.delivery import Reason
-from bulkmail.model.message import Message
+from bulkmail.native.conveyor import Conveyor
+from bulkmail.native.message import Message
+from bulkmail.native.reply import ReplyParser
 
 if TYPE_CHECKING:
     from bulkmail.net.connection import Connection
@@ -16,6 +18,12 @@ Left = tuple[Message, int, bool]
 
 class Owner(Protocol):
     """Who decides for a connection. All methods are called on the event loop and must not block."""
+
+    def conveyor(self, connection: "Connection", parser: ReplyParser, *, plain: bool) -> Conveyor | None:
+        """The short way for a connection that may begin transactions, if there is one; the rest is asked for below.
+
+        Without `plain`, its envelopes have parameters that the connection puts there.
+        """
 
     def take(self, connection: "Connection") -> Message | None:
         """The next message for the wire, its tokens debited; None where there is none now."""

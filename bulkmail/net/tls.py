@@ -9,10 +9,16 @@ never taken for proof by another.
 """
 
 import ssl
-from collections import OrderedDict
+import sys
+from collections import Counter, OrderedDict
 from functools import cache
 
 SESSIONS_PER_CONTEXT = 2000
+# Until CPython 3.12.8 and 3.13.1, each look at `SSLObject.session` leaves 5 KB behind (python/cpython issue 116810).
+LOOKS_LEAK = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
+# So many are taken there by a process, and of one name by a context; then what has been kept must do.
+LEAKING_LOOKS = 4000
+LEAKING_LOOKS_PER_NAME = 20
 
 
 class ClientContext(ssl.SSLContext):
@@ -24,9 +30,11 @@ class ClientContext(ssl.SSLContext):
 
     proof = ""
     resumes = True
+    _all_looks = 0
 
     def __init__(self, protocol: int = ssl.PROTOCOL_TLS_CLIENT) -> None:
         self._sessions: OrderedDict[str, ssl.SSLSession] = OrderedDict()
+        self._looks: Counter[str] = Counter()
         self.minimum_version = ssl.TLSVersion.TLSv1_2
         self.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
 
@@ -43,14 +51,30 @@ class ClientContext(ssl.SSLContext):
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
     def keep_session(self, connection: ssl.SSLObject) -> None:
-        """Let the next connection to the same name resume this one; call it once the peer has said something."""
-        name, session = connection.server_hostname, connection.session
-        if not self.resumes or name is None or session is None:
+        """Let the next connection to the same name resume this one; call it once the peer has said something.
+
+        What was resumed is kept as it was: it can be resumed again until the peer asks for a whole handshake.
+        """
+        name = connection.server_hostname
+        if not self.resumes or name is None or (connection.session_reused and name in self._sessions):
+            return
+        if LOOKS_LEAK and not self._may_look(name):
+            return
+        session = connection.session
+        if session is None:
             return
         self._sessions[name] = session
         self._sessions.move_to_end(name)
         if len(self._sessions) > SESSIONS_PER_CONTEXT:
             self._sessions.popitem(last=False)
+
+    def _may_look(self, name: str) -> bool:
+        """Whether one more look at a session may be paid for; counts it."""
+        if self._looks[name] >= LEAKING_LOOKS_PER_NAME or ClientContext._all_looks >= LEAKING_LOOKS:
+            return False
+        self._looks[name] += 1
+        ClientContext._all_looks += 1
+        return True
 
 
 @cache

@@ -62,7 +62,9 @@ class SimulatedSend(Send):
         )
 
     def _node_options(self, campaign: Campaign) -> NodeOptions:
-        return structs.replace(super()._node_options(campaign), signers=1, sweep_seconds=self._sweep_seconds)
+        return structs.replace(
+            super()._node_options(campaign), signers=1, sweep_seconds=self._sweep_seconds, watch=False
+        )
 
 
 def _open_relays(relays: tuple[Relay, ...]) -> tuple[Relay, ...]:

@@ -10,6 +10,8 @@ Three rules for the engine. An attempt's intent is recorded before the last byte
 socket. When the reply is there its outcome is recorded, or `answered` where the recipient stays as it was. An outcome
 is set in its column before it is recorded here: what the journal has up to a position, a fold begun after that has too.
 
+`writer` may be used instead of `intent` and `delivered` where it says True.
+
 Threads: `intent`, `outcome`, `delivered`, `answered`, `mark` and `flush` belong to the event loop's; the others to any.
 """
 
@@ -23,8 +25,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from bulkmail.errors import DiskFull, StateError
-from bulkmail.model.delivery import Disposition, Reason, Stage
-from bulkmail.native.records import put_intent, put_outcome
+from bulkmail.model.delivery import Disposition
+from bulkmail.native.records import RecordWriter
 from bulkmail.store import segments
 from bulkmail.store.directory import fsync_directory
 from bulkmail.store.outcomes import Outcome, clip
@@ -39,7 +41,6 @@ MARK_BODY = struct.Struct("<BIQI")
 ANSWER_BODY = struct.Struct("<BHI")
 
 _INTENT_BYTES = HEAD.size + INTENT_BODY.size
-_DELIVERED_BYTES = HEAD.size + OUTCOME_BODY.size
 
 
 class Journal:
@@ -73,21 +74,19 @@ class Journal:
         self._sync_lock = threading.Lock()
         self._list_lock = threading.Lock()
         self._flush_refused = False
-        self._unanswered: dict[int, int] = {}
-        self._unmarked: list[int] = []
+        self.writer = RecordWriter()
+        self._unanswered = self.writer.unanswered
         self._folded: dict[int, int] = {}
-        self._position = self._synced = self._marked = 0
+        self._synced = self._marked = 0
         self._segments: tuple[Segment, ...] = ()
         self._enter(self._make())
         self.prepare()
 
     def intent(self, chunk: int, index: int, attempt: int, time: float) -> None:
         """The message of this attempt is about to be sent whole. DiskFull while the rest is kept for outcomes."""
-        end = self._position + _INTENT_BYTES
-        if end > self._intent_limit:
-            end = self._room_for_intent()
-        put_intent(self._buffer, end - self._base - _INTENT_BYTES, chunk, index, attempt, time)
-        self._position = self._last[chunk] = self._unanswered[chunk << 16 | index] = end
+        if not self.writer.intent(chunk, index, attempt, time):
+            self._make_room_for_intent()
+            self.writer.intent(chunk, index, attempt, time)
 
     def outcome(self, chunk: int, index: int, outcome: Outcome) -> None:
         """What the attempt came to. DiskFull only when current segment and spare are used up."""
@@ -106,32 +105,15 @@ class Journal:
         if outcome.text and outcome.disposition != Disposition.DELIVERED:
             body += clip(outcome.text).encode()
         self._append(body)
-        self._last[chunk] = self._position
-        self._unmarked.append(self._position)
+        self.writer.last[chunk] = self.writer.position
+        self.writer.unmarked.append(self.writer.position)
         self._unanswered.pop(chunk << 16 | index, None)
 
     def delivered(self, chunk: int, index: int, attempt: int, code: int, time: float) -> None:
         """`outcome` of a delivery, which is most of them."""
-        end = self._position + _DELIVERED_BYTES
-        if end > self._limit:
+        if not self.writer.delivered(chunk, index, attempt, code, time):
             self._rotate()
-            end = self._position + _DELIVERED_BYTES
-        put_outcome(
-            self._buffer,
-            end - self._base - _DELIVERED_BYTES,
-            chunk,
-            index,
-            attempt,
-            time,
-            Disposition.DELIVERED,
-            Stage.MESSAGE,
-            Reason.NONE,
-            code,
-            0.0,
-        )
-        self._position = self._last[chunk] = end
-        self._unmarked.append(end)
-        self._unanswered.pop(chunk << 16 | index, None)
+            self.writer.delivered(chunk, index, attempt, code, time)
 
     def answered(self, chunk: int, index: int) -> None:
         """The attempt last intended came to nothing that concerns the recipient, who stays as before, not in doubt.
@@ -147,11 +129,12 @@ class Journal:
         `position` is the journal's when the events were gathered, since more may have come while they were written;
         without one, nothing has. What recovery found is covered by any mark: it is to be published first.
         """
-        covered = self._position if position is None else position
-        left = self._unmarked[bisect_right(self._unmarked, covered) :]
+        covered = self.writer.position if position is None else position
+        unmarked = self.writer.unmarked
+        left = unmarked[bisect_right(unmarked, covered) :]
         self._append(MARK_BODY.pack(MARK, run, events_offset, len(left)))
-        self._unmarked = left
-        self._marked = covered if left else self._position
+        self.writer.unmarked = left
+        self._marked = covered if left else self.writer.position
 
     def flush(self) -> None:
         """Bring what is recorded into the kernel's hands: before an intent's message is sent, and at a tick's end.
@@ -161,7 +144,7 @@ class Journal:
         if self._mapped:
             return
         try:
-            self._current.flush(self._position)
+            self._current.flush(self.writer.position)
         except OSError as error:
             if error.errno in segments.DISK_FULL:
                 self._flush_refused = True
@@ -186,13 +169,18 @@ class Journal:
         return pieces
 
     @property
+    def mapped(self) -> bool:
+        """Whether a record outlives the process as soon as it is written, so that `flush` has nothing to do."""
+        return self._mapped
+
+    @property
     def position(self) -> int:
         """Bytes recorded since the journal was opened, with the room left behind in full segments."""
-        return self._position
+        return self.writer.position
 
     @property
     def bytes_unsynced(self) -> int:
-        return self._position - self._synced
+        return self.writer.position - self._synced
 
     @property
     def full(self) -> bool:
@@ -214,7 +202,7 @@ class Journal:
     @property
     def marked(self) -> bool:
         """Whether every outcome recorded so far is in an event log, by a mark of this process."""
-        return self._marked > 0 and not self._unmarked
+        return self._marked > 0 and not self.writer.unmarked
 
     @property
     def failed(self) -> bool:
@@ -250,11 +238,11 @@ class Journal:
             if self._poison is None:
                 self.flush()
                 self.sync()
-                self._folded.update(dict.fromkeys(folded, self._position))
+                self._folded.update(dict.fromkeys(folded, self.writer.position))
                 self._retire(self._segments)
         finally:
             remaining, self._segments = self._segments, ()
-            self._limit = self._intent_limit = -1
+            self.writer.limit = self.writer.intent_limit = -1
             self._poison = self._poison or "the journal is closed"
             for segment in remaining:
                 segment.close()
@@ -266,7 +254,7 @@ class Journal:
 
     def _sync(self) -> None:
         self._check()
-        target = self._position if self._mapped else self._current.flushed
+        target = self.writer.position if self._mapped else self._current.flushed
         if target == self._synced:
             return
         for segment in self._segments:
@@ -282,23 +270,22 @@ class Journal:
 
     def _append(self, body: bytes) -> None:
         size = HEAD.size + len(body)
-        end = self._position + size
-        if end > self._limit:
+        writer = self.writer
+        if writer.position + size > writer.limit:
             self._rotate()
-            end = self._position + size
-        start = end - self._base - size
-        self._buffer[start : end - self._base] = HEAD.pack(len(body), zlib.crc32(body)) + body
-        self._position = end
+        start = writer.position - writer.base
+        self._current.buffer[start : start + size] = HEAD.pack(len(body), zlib.crc32(body)) + body
+        writer.position += size
 
-    def _room_for_intent(self) -> int:
-        """The end of the intent to be written, after a look at why it is beyond the limit."""
+    def _make_room_for_intent(self) -> None:
+        """After a look at why the next intent is beyond the limit."""
         self._check()
         if self._spare is None and not self.prepare():
             raise DiskFull(f"{self._folder}: no room for another journal segment", hint="free some space")
-        self._intent_limit = self._limit
-        if self._position + _INTENT_BYTES > self._limit:
+        writer = self.writer
+        writer.intent_limit = writer.limit
+        if writer.position + _INTENT_BYTES > writer.limit:
             self._rotate()
-        return self._position + _INTENT_BYTES
 
     def _rotate(self) -> None:
         self._check()
@@ -314,11 +301,9 @@ class Journal:
         """Go on in `segment`, whose positions begin where the room of the one before ends."""
         previous = self._segments[-1] if self._segments else None
         segment.base = segment.flushed = 0 if previous is None else previous.base + previous.size
-        self._current, self._base, self._buffer, self._last = segment, segment.base, segment.buffer, segment.last
-        self._limit = segment.base + segment.size
-        # What is left behind this when no spare can be made is for the outcomes of what is in flight.
-        self._intent_limit = self._limit - segment.size // 16
-        self._position = segment.base
+        self._current = segment
+        # What is kept when no spare can be made is for the outcomes of what is in flight.
+        self.writer.enter(segment.buffer, segment.last, segment.base, segment.size, segment.size // 16)
         with self._list_lock:
             self._segments = (*self._segments, segment)
 
@@ -360,7 +345,7 @@ class Journal:
 
     def _fail(self, path: Path, error: OSError) -> StateError:
         self._poison = str(segment_error(path, error))
-        self._limit = self._intent_limit = -1
+        self.writer.limit = self.writer.intent_limit = -1
         return StateError(
             f"{path}: the journal cannot be made durable: {error.strerror}",
             hint="check the disk, then start again: what was recorded is replayed",

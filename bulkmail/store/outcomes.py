@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from bulkmail.model.delivery import Disposition, Reason, Stage
+from bulkmail.native.records import put_delivered
 from bulkmail.store import codec
 
 RECORD_BYTES = 32
@@ -27,8 +28,6 @@ _STAMP = struct.Struct("<d")
 _FIRST = _RECORD.size
 _DUE_COLUMN = struct.Struct("<B15xd8x")
 _UNFINISHED = (int(Disposition.OPEN), int(Disposition.DEFERRED))
-_DELIVERED = (int(Disposition.DELIVERED), int(Stage.MESSAGE), int(Reason.NONE))
-_NEVER = bytes(_STAMP.size)
 _DISPOSITIONS = {int(member): member for member in Disposition}
 _STAGES = {int(member): member for member in Stage}
 _REASONS = {int(member): member for member in Reason}
@@ -57,13 +56,13 @@ class OutcomeColumn:
     One thread may `set` while another takes a `copy`: it has each record either whole or not yet.
     """
 
-    __slots__ = ("_records", "_texts", "changes", "size")
+    __slots__ = ("changes", "records", "size", "texts")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.changes = 0
-        self._records = bytearray(size * RECORD_BYTES)
-        self._texts: dict[int, str] = {}
+        self.records = bytearray(size * RECORD_BYTES)
+        self.texts: dict[int, str] = {}
 
     @classmethod
     def decode(cls, size: int, records: bytes | None, texts: bytes | None, what: str) -> "OutcomeColumn":
@@ -73,35 +72,34 @@ class OutcomeColumn:
             content = codec.unpack(records, size, what)
             if len(content) != size * RECORD_BYTES:
                 raise codec.damaged(what, f"{len(content)} bytes of outcomes for {size} recipients")
-            column._records = bytearray(content)
+            column.records = bytearray(content)
         if texts is not None:
-            column._texts = msgspec.msgpack.decode(codec.unpack(texts, size, what), type=dict[int, str])
+            column.texts = msgspec.msgpack.decode(codec.unpack(texts, size, what), type=dict[int, str])
         return column
 
     def encode(self) -> tuple[bytes, bytes | None]:
         """Records and texts as they are stored."""
-        texts = codec.pack(msgspec.msgpack.encode(self._texts), self.size) if self._texts else None
-        return codec.pack(bytes(self._records), self.size), texts
+        return encode_all([self])[0]
 
     def copy(self) -> "OutcomeColumn":
         copy = OutcomeColumn(0)
         copy.size = self.size
-        copy._records, copy._texts = self._records.copy(), self._texts.copy()
+        copy.records, copy.texts = self.records.copy(), self.texts.copy()
         return copy
 
     def get(self, index: int) -> Outcome:
-        disposition, stage, reason, code, attempt, time, due = _RECORD.unpack_from(self._records, self._offset(index))
-        return outcome_of(disposition, attempt, reason, stage, code, time, due, self._texts.get(index, ""))
+        disposition, stage, reason, code, attempt, time, due = _RECORD.unpack_from(self.records, self._offset(index))
+        return outcome_of(disposition, attempt, reason, stage, code, time, due, self.texts.get(index, ""))
 
     def set(self, index: int, outcome: Outcome) -> None:
         offset = self._offset(index)
         # The text first, so that a copy taken in between has no record without its text.
         if outcome.text and outcome.disposition != Disposition.DELIVERED:
-            self._texts[index] = clip(outcome.text)
-        elif self._texts:
-            self._texts.pop(index, None)
+            self.texts[index] = clip(outcome.text)
+        elif self.texts:
+            self.texts.pop(index, None)
         _RECORD.pack_into(
-            self._records,
+            self.records,
             offset,
             outcome.disposition,
             outcome.stage,
@@ -111,61 +109,59 @@ class OutcomeColumn:
             outcome.time,
             outcome.due,
         )
-        if outcome.attempt and not _STAMP.unpack_from(self._records, offset + _FIRST)[0]:
-            _STAMP.pack_into(self._records, offset + _FIRST, outcome.time)
+        if outcome.attempt and not _STAMP.unpack_from(self.records, offset + _FIRST)[0]:
+            _STAMP.pack_into(self.records, offset + _FIRST, outcome.time)
         self.changes += 1
 
     def set_delivered(self, index: int, attempt: int, code: int, time: float) -> None:
         """`set` of a delivery by the reply to its message."""
-        offset = self._offset(index)
-        records = self._records
-        _RECORD.pack_into(records, offset, *_DELIVERED, code, attempt, time, 0.0)
-        if self._texts:
-            self._texts.pop(index, None)
-        if records[offset + _FIRST : offset + RECORD_BYTES] == _NEVER:
-            _STAMP.pack_into(records, offset + _FIRST, time)
+        put_delivered(self.records, index, attempt, code, time)
+        if self.texts:
+            self.texts.pop(index, None)
         self.changes += 1
 
     def first_tried(self, index: int) -> float:
         """Unix seconds of the first attempt's outcome, 0.0 before it."""
-        return float(_STAMP.unpack_from(self._records, self._offset(index) + _FIRST)[0])
+        return float(_STAMP.unpack_from(self.records, self._offset(index) + _FIRST)[0])
 
     def set_first_tried(self, index: int, time: float) -> None:
         """Let the time to expire run from `time` (Unix seconds), unless it runs already."""
         if not self.first_tried(index):
-            _STAMP.pack_into(self._records, self._offset(index) + _FIRST, time)
+            _STAMP.pack_into(self.records, self._offset(index) + _FIRST, time)
             self.changes += 1
 
     def disposition(self, index: int) -> Disposition:
-        return _DISPOSITIONS[self._records[self._offset(index)]]
+        return _DISPOSITIONS[self.records[self._offset(index)]]
 
     def attempt(self, index: int) -> int:
-        return int(_RECORD.unpack_from(self._records, self._offset(index))[4])
+        return int(_RECORD.unpack_from(self.records, self._offset(index))[4])
 
     def attempts(self, indexes: Iterable[int]) -> list[int]:
         """`attempt` of each."""
-        unpack, records = _ATTEMPT.unpack_from, self._records
+        unpack, records = _ATTEMPT.unpack_from, self.records
         return [unpack(records, index * RECORD_BYTES)[0] for index in indexes]
 
     def counts(self) -> dict[Disposition, int]:
         """How many recipients stand where; every disposition is a key."""
-        dispositions = bytes(self._records[::RECORD_BYTES])
+        dispositions = bytes(self.records[::RECORD_BYTES])
         return {disposition: dispositions.count(disposition) for disposition in Disposition}
 
     def ready(self, now: float) -> list[int]:
         """Indexes of the recipients that may be tried at `now`: not final, and due."""
+        if now >= 0 and self.records.count(0) == len(self.records):
+            return list(range(self.size))
         return [
             index
-            for index, (disposition, due) in enumerate(_DUE_COLUMN.iter_unpack(self._records))
+            for index, (disposition, due) in enumerate(_DUE_COLUMN.iter_unpack(self.records))
             if disposition in _UNFINISHED and due <= now
         ]
 
     def records_of(self, indexes: Sequence[int]) -> bytes:
         """Where these recipients stand, 32 bytes each, without texts; empty where nothing became of any yet."""
         if len(indexes) == self.size:
-            packed = bytes(self._records)
+            packed = bytes(self.records)
         else:
-            records = self._records
+            records = self.records
             packed = b"".join([records[index * RECORD_BYTES : (index + 1) * RECORD_BYTES] for index in indexes])
         return packed if any(packed) else b""
 
@@ -174,23 +170,35 @@ class OutcomeColumn:
         packed = packed or bytes(len(indexes) * RECORD_BYTES)
         for place, index in enumerate(indexes):
             start = self._offset(index)
-            self._records[start : start + RECORD_BYTES] = packed[place * RECORD_BYTES : (place + 1) * RECORD_BYTES]
+            self.records[start : start + RECORD_BYTES] = packed[place * RECORD_BYTES : (place + 1) * RECORD_BYTES]
 
     def next_due(self) -> float | None:
         """The earliest due of those not final, None when all are."""
         return min(
-            (due for disposition, due in _DUE_COLUMN.iter_unpack(self._records) if disposition in _UNFINISHED),
+            (due for disposition, due in _DUE_COLUMN.iter_unpack(self.records) if disposition in _UNFINISHED),
             default=None,
         )
 
     def indexes(self, dispositions: Collection[Disposition]) -> Iterator[int]:
         """Indexes of the recipients that stand at one of `dispositions`."""
-        return (index for index, value in enumerate(self._records[::RECORD_BYTES]) if value in dispositions)
+        return (index for index, value in enumerate(self.records[::RECORD_BYTES]) if value in dispositions)
 
     def _offset(self, index: int) -> int:
         if not 0 <= index < self.size:
             raise IndexError(f"recipient {index} of a chunk of {self.size}")
         return index * RECORD_BYTES
+
+
+def encode_all(columns: Sequence[OutcomeColumn]) -> list[tuple[bytes, bytes | None]]:
+    """`encode` of each; whatever their number, the interpreter is given away once."""
+    contents = [(bytes(column.records), column.size) for column in columns]
+    contents += [(msgspec.msgpack.encode(column.texts), column.size) for column in columns if column.texts]
+    packed = codec.pack_all(contents)
+    texts = iter(packed[len(columns) :])
+    return [
+        (records, next(texts) if column.texts else None)
+        for column, records in zip(columns, packed[: len(columns)], strict=True)
+    ]
 
 
 def outcome_of(

@@ -66,6 +66,8 @@ class Suppressions:
 
     Every change is durable when its call returns. `contains` sees the changes of this object at once and those of
     others after `refresh`; `version` grows with each change seen. `campaign` is the one that `contains` asks for.
+    `quick` is what `contains` looks into where that is all it does, and None where it is not; `everywhere` stands there
+    before the key of an address suppressed for all, `entry_name(list, "")` before that of one suppressed for a list.
     """
 
     def __init__(self, database: Database, *, campaign: str | None = None, clock: Clock = SystemClock) -> None:
@@ -74,6 +76,8 @@ class Suppressions:
         self._campaign = None if campaign is None else CAMPAIGN + campaign
         self._pseudonyms = Pseudonyms.of(database)
         self._set: AddressSet | None = None
+        self.quick: AddressSet | None = None
+        self.everywhere = entry_name(ALL, "")
         self._last_added = self._last_removed = 0
         self._data_version = -1
         self._wide = self._pseudonyms is not None
@@ -307,6 +311,7 @@ class Suppressions:
             self._pseudonyms = Pseudonyms.of(self._database)
             if self._pseudonyms is not None:
                 self._set, self._wide = None, True
+                self.quick = None
 
     def _stored(self, one: Suppression) -> Suppression:
         return one if self._pseudonyms is None else self._pseudonyms.entry(one)
@@ -358,6 +363,7 @@ class Suppressions:
         )
         soonest = value("SELECT min(expires) FROM suppression WHERE expires IS NOT NULL")
         self._next_expiry = math.inf if soonest is None else soonest
+        self.quick = None if self._wide else self._set
 
     def _expire_now(self) -> bool:
         with self._database.transaction() as connection:

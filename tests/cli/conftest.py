@@ -72,10 +72,10 @@ Call = Callable[..., Result]
 @pytest.fixture
 def call() -> Call:
     """The command line in this process."""
-    from bulkmail.cli.main import app
+    from bulkmail.cli.main import command_line
 
     def run(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        return CliRunner().invoke(command_line(), [str(argument) for argument in arguments], catch_exceptions=False)
 
     return run
 

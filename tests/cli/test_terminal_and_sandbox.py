@@ -146,8 +146,8 @@ def test_a_temporary_sandbox_leaves_nothing_behind(spawn, tmp_path, monkeypatch)
 def test_help_is_quick_because_it_loads_no_engine(arguments) -> None:
     script = (
         "import sys\n"
-        "from bulkmail.cli.main import app\n"
-        "try:\n    app(sys.argv[1:], prog_name='bulkmail')\n"
+        "from bulkmail.cli.main import main\n"
+        "try:\n    main()\n"
         "except SystemExit as ended:\n    assert not ended.code\n"
         "print('\\n'.join(sys.modules), file=sys.stderr)\n"
     )

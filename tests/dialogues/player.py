@@ -22,6 +22,7 @@ Outcomes of a message: `delivered`, `refused at STAGE CODE`, `in doubt` (its end
 import asyncio
 import re
 import ssl
+from collections import deque
 from collections.abc import Sequence
 from functools import cache
 from itertools import count
@@ -31,7 +32,9 @@ from typing import NamedTuple
 from bulkmail.clock import SystemClock
 from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.conveyor import Conveyor
+from bulkmail.native.message import Message
+from bulkmail.native.reply import ReplyParser
 from bulkmail.net.connection import Connection, HandshakeError
 from bulkmail.net.opening import connect
 from bulkmail.net.owner import Left, Result
@@ -41,6 +44,7 @@ from bulkmail.policy.window import Window
 from bulkmail.sandbox.certificate import make_certificate, server_context
 from bulkmail.smtp.handshake import Handshake
 from bulkmail.smtp.sasl import Credentials
+from tests.dialogues.shortway import ShortWay
 from tests.net.scripted import Cut, ScriptedServer, Step, pause
 
 WORDS = {"DATA": "D", "BDAT": "B", "PAUSE": "P", "TLS": "T", "TLS-FAILS": "F", "FIN": "E", "CLOSE": "X", "RESET": "R"}
@@ -102,20 +106,30 @@ def _bytes(text: str) -> bytes:
 
 
 class Journal:
-    """An owner that hands out messages in order and writes down what became of each."""
+    """An owner that hands out messages in order and writes down what became of each; with `short`, by that way too."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self._waiting = list(messages)
+    def __init__(self, messages: Sequence[Message], short: ShortWay | None = None) -> None:
+        self._short = short
+        self._waiting = deque[Message]() if short is None else short.ring
+        self._waiting.extend(messages)
         self.outcomes: dict[str, list[str]] = {message.message_id: [] for message in messages}
-        self.intents: list[str] = []
+        self._intents: list[str] = []
         self.end: list[str] = []
         self.ended = asyncio.Event()
 
     def take(self, connection: Connection) -> Message | None:
-        return self._waiting.pop(0) if self._waiting else None
+        return self._waiting.popleft() if self._waiting else None
+
+    def conveyor(self, connection: Connection, parser: ReplyParser, *, plain: bool) -> Conveyor | None:
+        return None if self._short is None else self._short.conveyor(connection, parser, plain=plain)
+
+    @property
+    def intents(self) -> list[str]:
+        """The messages whose intent is on record."""
+        return self._intents + ([f"r{index}" for index in self._short.intents] if self._short else [])
 
     def begun(self, connection: Connection, messages: Sequence[Message]) -> bool:
-        self.intents += [message.message_id for message in messages]
+        self._intents += [message.message_id for message in messages]
         return False
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
@@ -130,8 +144,9 @@ class Journal:
 
     def again(self, connection: Connection, messages: Sequence[Message]) -> None:
         for message in messages:
-            self.intents.remove(message.message_id)
-        self._waiting = [*messages, *self._waiting]
+            if message.message_id in self._intents:
+                self._intents.remove(message.message_id)
+        self._waiting.extendleft(reversed(messages))
 
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:
         for message, stage, ended in left:
@@ -143,6 +158,8 @@ class Journal:
     def summary(self) -> dict[str, str]:
         """Also says where something had two outcomes; that no dialogue expects."""
         waiting = {message.message_id for message in self._waiting}
+        for name in self._short.delivered if self._short else ():
+            self.outcomes[name].insert(0, "delivered")
         summary = {
             name: " and ".join(outcomes) or ("untouched" if name in waiting else "nothing said")
             for name, outcomes in self.outcomes.items()
@@ -150,7 +167,7 @@ class Journal:
         return {**summary, "connection": " and ".join(self.end)}
 
 
-def messages_of(dialogue: Dialogue) -> list[Message]:
+def messages_of(dialogue: Dialogue, chunk: object = None) -> list[Message]:
     """r1, r2, ...: each with a body of its own. `bytes` and `utf8` name one message and what is special about it."""
     sizes = dict(word.split("=") for word in dialogue.settings.get("bytes", "").split())
     foreign = dialogue.settings.get("utf8", "").split()
@@ -162,7 +179,7 @@ def messages_of(dialogue: Dialogue) -> list[Message]:
         data += b"x" * (int(sizes.get(name, 0)) - len(data) - 2) + b"\r\n" if name in sizes else b""
         messages.append(
             Message(
-                chunk=None,
+                chunk=chunk,
                 index=number,
                 attempt=1,
                 address=f"{local}@b.example",
@@ -190,11 +207,13 @@ def _server_tls() -> ssl.SSLContext:
     return server_context(*make_certificate(["localhost"], now_seconds=SystemClock().time()))
 
 
-async def play(dialogue: Dialogue, cut: Cut | None = None) -> Played:
-    """Play it to the end of the connection; with `cut`, the server goes silent for ever there."""
+async def play(dialogue: Dialogue, cut: Cut | None = None, *, short: bool = False) -> Played:
+    """Play it to the end of the connection, by the `short` way too where it is open; with `cut`, the server goes silent
+    for ever there."""
     settings = dialogue.settings
-    messages = messages_of(dialogue)
-    journal = Journal(messages)
+    way = ShortWay(dialogue.number("messages", 1) + 1) if short else None
+    messages = messages_of(dialogue, way and way.active)
+    journal = Journal(messages, way)
     tls: TlsMode = settings.get("tls", "none")  # type: ignore[assignment]
     credentials = Credentials("acme", "s3cret") if "auth" in settings else None
     timeouts = Timeouts()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from bulkmail.cli.main import app
+from bulkmail.cli.main import command_line
 from tests.engine.scene import write_campaign
 
 
@@ -18,7 +18,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["doctor", *map(str, arguments)], catch_exceptions=False)
+    return CliRunner().invoke(command_line(), ["doctor", *map(str, arguments)], catch_exceptions=False)
 
 
 def dead_campaign(folder: Path) -> Path:

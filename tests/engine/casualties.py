@@ -28,17 +28,23 @@ print(msgspec.json.encode(summary).decode())
 
 
 class Receiver:
-    """A sandbox that takes everything, in a process of its own; a context manager."""
+    """A sandbox in a process of its own, that takes everything unless it has other `profiles`; a context manager.
 
-    def __init__(self, folder: Path) -> None:
+    `profiles` None are the providers as shipped.
+    """
+
+    def __init__(self, folder: Path, *, profiles: Path | None = OPEN_HOUSE) -> None:
         self.folder = folder
+        self.profiles = profiles
         self.log = folder / "log.ndjson"
-        self.port = 0
+        self.port = self.https_port = 0
         self.dns = ""
+        self.certificate = ""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "bulkmail.sandbox", "--folder", str(self.folder), "--keep", "log"]
-        command += ["--profiles", str(OPEN_HOUSE)]
+        if self.profiles is not None:
+            command += ["--profiles", str(self.profiles)]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
@@ -46,6 +52,7 @@ class Receiver:
         report = read_report(self._process.stdout.readline())
         assert isinstance(report, Ready), report
         self.port, self.dns = report.smtp_port, report.dns_server
+        self.https_port, self.certificate = report.https_port, report.certificate
         return self
 
     def __exit__(

@@ -17,7 +17,7 @@ from bulkmail.engine.composer import ComposeFailure, Composer
 from bulkmail.engine.work import ActiveChunk
 from bulkmail.model.campaign import Campaign, Content, SplitArm, Unsubscribe
 from bulkmail.model.delivery import Disposition
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.store.chunks import OpenChunk
 from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from tests.dkim.material import ed25519_key
@@ -49,8 +49,11 @@ class StillClock:
 
 
 class NoMeter:
-    def composed(self, messages: int, composing_seconds: float, signing_seconds: float) -> None:
+    def composed(self, messages: int, seconds: float) -> None:
         self.seen = messages
+
+    def signed(self, seconds: float) -> None:
+        self.signing = seconds
 
 
 def program_of(folder: Path, way: str) -> Program:

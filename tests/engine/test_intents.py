@@ -7,6 +7,7 @@ from typing import Any
 
 from bulkmail.clock import SystemClock
 from bulkmail.engine.recorder import Recorder
+from bulkmail.native.records import RecordWriter
 from tests.engine.scene import run
 
 
@@ -16,6 +17,8 @@ class Journal:
     def __init__(self) -> None:
         self.recorded: list[int] = []
         self.syncs = 0
+        self.mapped = False
+        self.writer = RecordWriter()
 
     def intent(self, chunk: int, index: int, attempt: int, time: float) -> None:
         self.recorded.append(index)

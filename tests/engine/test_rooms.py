@@ -29,7 +29,7 @@ from bulkmail.errors import StateError
 from bulkmail.events.log import EventLog, read_events
 from bulkmail.model.campaign import Campaign, Content, Delivery, Dns, DomainRoute, EgressSource, Relay
 from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.policy.limits import EffectiveLimits
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import site_of
@@ -49,8 +49,8 @@ def campaign(**delivery: Any) -> Campaign:
     )
 
 
-def message(index: int) -> Message:
-    return Message(chunk=None, index=index, attempt=1, address="", sender=b"", recipient=b"", data=b"", message_id="")
+def message(index: int, chunk: object = None) -> Message:
+    return Message(chunk=chunk, index=index, attempt=1, address="", sender=b"", recipient=b"", data=b"", message_id="")
 
 
 # Lanes and exchanges.
@@ -421,10 +421,7 @@ def test_an_outcome_that_came_in_during_a_sync_is_published_after_a_crash(
 
 def test_an_attempt_given_back_is_in_no_doubt_after_a_crash(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
     desk = open_desk()
-    sent = []
-    for index in (3, 4):
-        sent.append(message(index))
-        sent[-1].chunk = desk.active
+    sent = [message(index, desk.active) for index in (3, 4)]
     desk.recorder.intents(sent, lambda: None)
     desk.recorder.answered(sent[0])
     crashed = tmp_path / "crashed"

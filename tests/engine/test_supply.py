@@ -15,18 +15,18 @@ from tests.engine.scene import Internet, addresses, run, send
 def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often the store was asked, and how many chunks it gave."""
     counted = {"backlog": 0, "chunks": 0}
-    claim, backlog = Store.claim, Store.backlog
+    claim, backlog = Store.claim_many, Store.backlog
 
-    def counting_claim(self: Store, *arguments: object) -> OpenChunk | None:
-        chunk = claim(self, *arguments)  # type: ignore[arg-type]
-        counted["chunks"] += chunk is not None
-        return chunk
+    def counting_claim(self: Store, *arguments: object) -> list[OpenChunk]:
+        chunks = claim(self, *arguments)  # type: ignore[arg-type]
+        counted["chunks"] += len(chunks)
+        return chunks
 
     def counting_backlog(self: Store, *arguments: object) -> object:
         counted["backlog"] += 1
         return backlog(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "claim", counting_claim)
+    monkeypatch.setattr(Store, "claim_many", counting_claim)
     monkeypatch.setattr(Store, "backlog", counting_backlog)
     return counted
 

@@ -1,4 +1,5 @@
 import errno
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -50,6 +51,17 @@ def test_each_event_is_one_line_with_every_key_in_the_order_of_the_contract(path
     assert orjson.loads(lines[0])["reply"] == "1\r\n2\x1b"
     assert b"\x1b" not in lines[0]
     assert orjson.loads(lines[1])["recipient"] is None
+
+
+def test_a_line_leaves_nothing_behind_in_memory(log: EventLog) -> None:
+    def iterators() -> int:
+        gc.collect()
+        return sum(type(one).__name__ in ("tuple_iterator", "list_iterator") for one in gc.get_objects())
+
+    before = iterators()
+    for _ in range(50):
+        log.append(tuple(EVENTS))
+    assert iterators() - before < 10
 
 
 def test_every_torn_tail_is_left_out_and_cut_off(path: Path) -> None:

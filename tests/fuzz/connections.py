@@ -9,7 +9,7 @@ from typing import Any
 from bulkmail.errors import ProtocolError
 from bulkmail.model.campaign import Dsn
 from bulkmail.model.delivery import Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.native.reply import ReplyParser
 from bulkmail.net.connection import Connection, HandshakeError
 from bulkmail.net.timeouts import Timeouts

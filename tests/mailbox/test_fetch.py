@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from bulkmail.cli.main import app
+from bulkmail.cli.main import command_line
 from bulkmail.engine.incoming import Incoming
 from bulkmail.errors import DiskFull
 from bulkmail.mailbox import parse_place
@@ -37,7 +37,7 @@ def fetch(dovecot: Dovecot, sent: Sent, certificate: Certificate, tmp_path: Path
         command = ["bounces", "fetch", where, "--state", str(sent.path), "--ca-file", certificate.certificate]
         if "--password-file" not in options:
             command += ["--password-file", str(tmp_path / "password")]
-        return CliRunner().invoke(app, [*command, *options], catch_exceptions=False)
+        return CliRunner().invoke(command_line(), [*command, *options], catch_exceptions=False)
 
     return call
 

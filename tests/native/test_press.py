@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulkmail.model.message import Message
 from bulkmail.native.assembly import Assembler
+from bulkmail.native.message import Message
 from bulkmail.native.press import MAX_TEXTS, Press
 from bulkmail.native.tokens import Sealer
 from tests.oracles import assembly as plain_assembly

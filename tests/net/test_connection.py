@@ -9,7 +9,8 @@ import pytest
 from bulkmail.clock import SystemClock
 from bulkmail.model.campaign import TlsMode
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
+from bulkmail.native.reply import ReplyParser
 from bulkmail.net.connection import Connection, HandshakeError
 from bulkmail.net.opening import connect
 from bulkmail.net.owner import Left, Result
@@ -39,6 +40,9 @@ class FakeOwner:
 
     def take(self, connection: Connection) -> Message | None:
         return self.waiting.pop(0) if self.waiting else None
+
+    def conveyor(self, connection: Connection, parser: ReplyParser, *, plain: bool) -> None:
+        return None
 
     def begun(self, connection: Connection, messages: Sequence[Message]) -> bool:
         self.journal += [("intent", message.address) for message in messages]

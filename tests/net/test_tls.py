@@ -101,6 +101,36 @@ def test_a_chain_is_looked_at_each_time(roots: str) -> None:
     assert not shake(context).session_reused
 
 
+def test_a_session_that_serves_is_not_looked_at_again(roots: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    class Counting(ssl.SSLObject):
+        @property
+        def session(self) -> ssl.SSLSession | None:
+            nonlocal looks
+            looks += 1
+            return super().session
+
+    context = client_context(verify=True, authorities=roots)
+    monkeypatch.setattr(context, "sslobject_class", Counting)
+    assert [shake(context).session_reused for _ in range(6)] == [False, True, True, True, True, True]
+    assert looks == 1
+
+
+def test_where_each_look_at_a_session_leaks_few_are_taken(roots: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulkmail.net.tls.LOOKS_LEAK", True)
+    monkeypatch.setattr("bulkmail.net.tls.LEAKING_LOOKS_PER_NAME", 2)
+    context = client_context(verify=True, authorities=roots)
+    # Servers that take nobody's word: each handshake is whole, and the third session is not looked at.
+    for _ in range(3):
+        shake(context, server_context(*AUTHORITY.issue([HOST])))
+    third = server_context(*AUTHORITY.issue([HOST]))
+    assert [shake(context, third).session_reused for _ in range(2)] == [False, False]
+    monkeypatch.setattr("bulkmail.net.tls.LEAKING_LOOKS", 0)
+    context = client_context(verify=False)
+    assert [shake(context).session_reused for _ in range(2)] == [False, False]
+
+
 def test_sessions_are_bounded(roots: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulkmail.net.tls.SESSIONS_PER_CONTEXT", 2)
     context = client_context(verify=False)

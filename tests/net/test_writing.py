@@ -9,7 +9,7 @@ import uvloop
 
 from bulkmail.clock import SystemClock
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from bulkmail.net.connection import Connection
 from bulkmail.net.opening import connect
 from bulkmail.net.timeouts import BLOCK_BYTES, Timeouts

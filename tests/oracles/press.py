@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from bulkmail.model.message import Message
+from bulkmail.native.message import Message
 from tests.oracles.assembly import Assembler
 from tests.oracles.tokens import Sealer
 

@@ -5,18 +5,15 @@ Prints one line: what was lost, what came twice, and the longest that a new proc
 
 import os
 import random
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.auditor.audit import Audit, audit
 from tests.engine.casualties import Receiver, finish, start, wait_until
 from tests.engine.scene import write_campaign
+from tests.torture.rows import folder_on_disk
 
 CONNECTIONS = 20
 # One line of the receiver's log, roughly.
@@ -40,15 +37,6 @@ def cpu_seconds(pid: int) -> float:
     """What a process has used so far, of its own and the kernel's."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def folder_on_disk() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="bulkmail-torture-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def go_through(folder: Path, *, recipients: int, kills: int, seed: int, policy: str = "resend") -> Ordeal:

@@ -67,6 +67,7 @@ class NodeRecorder(Recorder):
             self._refused = True
             asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
             return
+        self._bring_lines()
         position = self._journal.position
         entries, self._events = self._events, []
         suppressions, self._suppress = self._suppress, []

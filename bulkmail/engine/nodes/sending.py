@@ -36,10 +36,12 @@ from bulkmail.engine.nodes.messages import (
     Stale,
 )
 from bulkmail.engine.nodes.recording import NodeRecorder
+from bulkmail.engine.watch import LoopWatch
 from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.errors import InternalError, StateError
 from bulkmail.model.cpu import CpuSpent
+from bulkmail.model.delivery import STALLED
 from bulkmail.policy.rules import RuleBook
 from bulkmail.store.chunks import OpenChunk
 from bulkmail.store.journal import Journal
@@ -80,6 +82,7 @@ class SendingNode:
         means: Means,
         run: Run,
         *,
+        number: int,
         journal: Journal,
         events_offset: int,
         suppressions: Suppressions,
@@ -98,6 +101,7 @@ class SendingNode:
         self._suppressions = suppressions
         self._look_thread, self._sync_thread = look_thread, sync_thread
         self._meter = meter
+        self._watch = LoopWatch(lambda block: self._recorder.run_event(STALLED, f"node {number}: {block}"))
         self._clock = clock
         self._tally = means.encryption.tally
         self.channel: Channel[FromOwner]
@@ -162,6 +166,7 @@ class SendingNode:
     async def run(self) -> None:
         """Send until the owner wants no more. Raises StateError, and whatever else is a defect."""
         loop = asyncio.get_running_loop()
+        self._watch.start()
         await self._meter.begin(CpuSpent())
         await self._meter.sending()
         syncs = loop.create_task(self._recorder.run_syncs())
@@ -173,6 +178,7 @@ class SendingNode:
         for task in (syncs, sweeps, self._failure):
             if task.done():
                 await task
+        self._watch.close()
         await self._lanes.drain()
         await self._lanes.close()
         sweeps.cancel()
@@ -181,7 +187,7 @@ class SendingNode:
         await syncs
         self._tell()
         await self._in_thread(self._tally.flush)
-        self.channel.post(Spent(await self._meter.spent()))
+        self.channel.post(Spent(await self._spent()))
         self.channel.post(Drained())
 
     # What the owner says.
@@ -309,7 +315,11 @@ class SendingNode:
             if now >= next_count:
                 next_count = now + COUNT_SECONDS
                 await self._in_thread(self._tally.flush)
-                self.channel.post(Spent(await self._meter.spent()))
+                self.channel.post(Spent(await self._spent()))
+
+    async def _spent(self) -> CpuSpent:
+        watch = self._watch
+        return await self._meter.spent() + CpuSpent(blocks=watch.blocks, blocked_seconds=watch.blocked_seconds)
 
     async def _look_for_room(self) -> None:
         full = not await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._recorder.make_room)

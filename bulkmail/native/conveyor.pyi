@@ -1,0 +1,64 @@
+from collections.abc import Callable
+from typing import Any
+
+from bulkmail.native.deliveries import Deliveries
+from bulkmail.native.reply import ReplyParser
+from bulkmail.native.session import Transactions
+
+class Outlet:
+    """What the connections of one exchange may take from its `ring` without asking anybody.
+
+    Nothing of a `metered` lane (its messages cost tokens), and nothing while `may_begin()` is false or the lane's pacer
+    is paused. `suppressions` has `quick`, the set that is the whole truth or None, and `everywhere`, what stands there
+    before an address suppressed for all. `on_delivered` is called at the first delivery since `take_counts`.
+    """
+
+    def __init__(
+        self,
+        *,
+        ring: Any,
+        lane: Any,
+        suppressions: Any,
+        deliveries: Deliveries,
+        metered: bool,
+        may_begin: Callable[[], bool],
+        on_delivered: Callable[[], None],
+    ) -> None: ...
+    def take_counts(self) -> list[tuple[int, int]]:
+        """How many were delivered since the last call, by the disposition that they had before."""
+
+class Conveyor:
+    """The short way of one connection. It does what the general way would, or leaves all as it was.
+
+    `most_bytes` is the largest message that the server takes; without `plain`, envelopes need parameters that are not
+    made here.
+    """
+
+    def __init__(
+        self,
+        parser: ReplyParser,
+        transactions: Transactions,
+        outlet: Outlet,
+        *,
+        site: str,
+        host: str,
+        source: str | None,
+        tls: str | None,
+        most_bytes: int,
+        plain: bool,
+    ) -> None: ...
+    def receive(self, data: bytes, now: float) -> list[tuple[Any, int, int, bytes]] | None:
+        """Take bytes from the server; the results that have to be judged, or None where no reply is complete.
+
+        `now` is monotonic. Raises what `ReplyParser.feed` and the journal raise.
+        """
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing of the connection needs a look after `receive`."""
+
+    def fill(self, now: float) -> None:
+        """Begin transactions while there is room for an envelope and a message that may be taken."""
+
+    def intend(self) -> bool:
+        """Record the intents of the messages whose last byte goes out next; False: that is left to the general way."""

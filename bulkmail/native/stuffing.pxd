@@ -1,0 +1,1 @@
+cpdef bytes stuff(bytes data)

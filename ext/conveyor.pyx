@@ -1,0 +1,169 @@
+"""Carry messages from an exchange's ring over one connection, and their deliveries back, while all is as it should be.
+
+    replies in -> paired -> 2xx to a message: written down here, anything else: handed out to be judged
+    room for an envelope -> next message of the ring, if nothing but the ring decides that -> begun
+
+Whatever needs a decision is left exactly as it was for the general way (bulkmail.net.connection, bulkmail.engine),
+which would do the same with the same messages.
+"""
+
+from bulkmail.native.deliveries cimport Deliveries
+from bulkmail.native.hashset cimport AddressSet
+from bulkmail.native.message cimport Message
+from bulkmail.native.reply cimport ReplyParser
+from bulkmail.native.session cimport Transaction, Transactions
+from bulkmail.native.stuffing cimport stuff
+
+cdef enum:
+    MESSAGE = 10         # of bulkmail.model.delivery.Stage
+    DISPOSITIONS = 16    # more than there are
+
+
+cdef class Outlet:
+    cdef object ring
+    cdef object lane
+    cdef object pacer
+    cdef object suppressions
+    cdef object may_begin
+    cdef object on_delivered
+    cdef Deliveries deliveries
+    cdef bint metered
+    cdef Py_ssize_t counts[DISPOSITIONS]
+    cdef Py_ssize_t untold
+
+    def __init__(
+        self, *, ring, lane, suppressions, Deliveries deliveries not None, bint metered, may_begin, on_delivered
+    ):
+        self.ring, self.lane, self.pacer = ring, lane, lane.pacer
+        self.suppressions, self.deliveries = suppressions, deliveries
+        self.metered = metered
+        self.may_begin, self.on_delivered = may_begin, on_delivered
+
+    def take_counts(self):
+        cdef int disposition
+        counts = []
+        for disposition in range(DISPOSITIONS):
+            if self.counts[disposition]:
+                counts.append((disposition, self.counts[disposition]))
+                self.counts[disposition] = 0
+        self.untold = 0
+        return counts
+
+    cdef Message next(self, double now):
+        """The message that would be taken now; None where there is none, or more has to be asked."""
+        cdef Message message
+        cdef AddressSet known
+        if self.metered or not self.ring or not self.may_begin() or self.pacer.paused_until > now:
+            return None
+        message = self.ring[0]
+        known = self.suppressions.quick
+        if known is None:
+            return None
+        if known.count and known.holds_address(self.suppressions.everywhere, message.recipient):
+            return None
+        prefix = message.chunk.list_prefix
+        if prefix is not None and known.count and known.holds_address(prefix, message.recipient):
+            return None
+        return message
+
+    cdef int taken(self, double now) except -1:
+        lane = self.lane
+        self.ring.popleft()
+        lane.waiting -= 1
+        lane.touched = now
+        return 0
+
+    cdef int delivered(self, int before) except -1:
+        self.counts[before] += 1
+        self.untold += 1
+        if self.untold == 1:
+            self.on_delivered()
+        return 0
+
+
+cdef class Conveyor:
+    cdef ReplyParser parser
+    cdef Transactions transactions
+    cdef Outlet outlet
+    cdef Deliveries deliveries
+    cdef bytes passage
+    cdef Py_ssize_t most_bytes
+    cdef bint plain
+
+    def __init__(
+        self,
+        ReplyParser parser not None,
+        Transactions transactions not None,
+        Outlet outlet not None,
+        *,
+        str site,
+        str host,
+        str source,
+        str tls,
+        Py_ssize_t most_bytes,
+        bint plain,
+    ):
+        self.parser, self.transactions, self.outlet = parser, transactions, outlet
+        self.deliveries = outlet.deliveries
+        self.passage = self.deliveries.lines.passage(site, host, source, tls)
+        self.most_bytes = most_bytes
+        self.plain = plain
+
+    def receive(self, bytes data not None, double now):
+        cdef list replies = self.parser.feed(data)
+        cdef list results
+        cdef tuple result
+        cdef Py_ssize_t done = 0
+        cdef int code, before
+        if not replies:
+            return None
+        results = self.transactions.answer(replies)
+        for result in results:
+            code = result[2]
+            if <int>result[1] != MESSAGE or not 200 <= code < 300:
+                break
+            before = self.deliveries.deliver(<Message?>result[0], code, result[3], self.passage, now)
+            if before < 0:
+                break
+            self.outlet.delivered(before)
+            done += 1
+        return results[done:] if done else results
+
+    @property
+    def well(self):
+        cdef Transactions transactions = self.transactions
+        return (
+            transactions.error is None
+            and self.parser.failure is None
+            and not transactions.chunking
+            and transactions.anomaly is None
+            and self.parser.held + self.parser.line.length == 0
+        )
+
+    def fill(self, double now):
+        cdef Message message
+        cdef Transactions transactions = self.transactions
+        if not self.plain:
+            return
+        while transactions.ready():
+            message = self.outlet.next(now)
+            if message is None or message.utf8 or len(message.data) > self.most_bytes:
+                return
+            data = message.data if transactions.chunking else stuff(message.data)
+            try:
+                transactions.begin(
+                    message, message.sender, message.recipient, data, False, len(message.data), b"", b""
+                )
+            except ValueError:
+                return
+            message.started = now
+            self.outlet.taken(now)
+
+    def intend(self):
+        cdef Transaction transaction
+        cdef list begun = self.transactions.begun
+        for transaction in begun:
+            if not self.deliveries.intend(<Message?>transaction.message):
+                return False
+        begun.clear()
+        return True
