@@ -113,12 +113,12 @@ class Seen:
                 now[site] += 1 if entry["event"] == "opened" else -1
                 self.most_connections[site] = max(self.most_connections[site], now[site])
 
-    def busiest_second(self, site: str) -> int:
-        """The most messages that the site took in any second."""
+    def most_messages(self, site: str, *, seconds: float) -> int:
+        """The most that the site took in any stretch of that length."""
         times = [moment for moment, where in self.messages if where == site]
         most = first = 0
         for last, moment in enumerate(times):
-            while moment - times[first] > 1.0:
+            while moment - times[first] > seconds:
                 first += 1
             most = max(most, last - first + 1)
         return most
@@ -131,7 +131,7 @@ def time_of(entry: dict[str, object]) -> float:
 def test_a_node_that_is_killed_leaves_its_lanes_to_the_others_and_every_limit_holds(
     tmp_path: Path, receiver: Receiver
 ) -> None:
-    rate, count = 150, 3000
+    rate, count = 60, 3000
     campaign = campaign_of(tmp_path, receiver, people(count), messages=f"{rate}/s")
     process = start(campaign, tmp_path / "state", cli=True, options=("--nodes", "2"))
     assert wait_until(process, lambda: receiver.bytes_logged > 700 * LINE_BYTES)
@@ -151,9 +151,9 @@ def test_a_node_that_is_killed_leaves_its_lanes_to_the_others_and_every_limit_ho
     most = seen.most_connections
     assert len(most) > 50
     assert max(most.values()) == CONNECTIONS
-    # The burst is a tenth of a second's; a busy receiver may answer some together.
-    busiest = max(map(seen.busiest_second, most))
-    assert rate * 0.5 < busiest <= rate * 1.1 + CONNECTIONS
+    # A burst is a tenth of a second's; a busy receiver may have read some together. Two lanes would make twice as many.
+    busiest = max(seen.most_messages(site, seconds=2.0) for site in most)
+    assert rate * 1.5 < busiest < rate * 2.6
     assert list((tmp_path / "state" / "journal").iterdir()) == []
     assert gone(second)
 
