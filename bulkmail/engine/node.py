@@ -181,6 +181,7 @@ class Node:
             store_thread=store_thread,
             clock=steady,
             rng=rng,
+            rated={domain.lower() for domain, limits in campaign.limits.domains.items() if limits.messages is not None},
         )
         self._scheduler.on_fold = self._lanes.about_to_fold
         self._recorder.on_progress = self._scheduler.progressed
@@ -293,7 +294,7 @@ class Node:
             courier=courier,
             tally=encryption.tally,
             in_store=self._in_store,
-            backlog=lambda: self._scheduler.backlog,
+            waiting=lambda destination: self._scheduler.recipients_waiting(destination),
             checkpoint=lambda chunks: self._scheduler.checkpoint(chunks),
             keep_anomaly=self._keep_anomaly,
             may_begin=self._may_begin,
@@ -449,6 +450,7 @@ class Node:
             await self._in_store(self._store.release_held, self._run.number)
             self._recorder.run_event("canary", f"{self._canary.held:,} recipients follow")
             self._canary = None
+            self._scheduler.reload()
             self._lanes.go_on()
 
     async def _look_at_journal(self) -> None:

@@ -53,7 +53,6 @@ from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.errors import InternalError, StateError
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.cpu import CpuSpent
-from bulkmail.store.chunks import Backlog
 from bulkmail.store.handover import Leftovers, leftovers, outcomes_in
 from bulkmail.store.recovery import remove_journal
 from bulkmail.store.replay import is_news
@@ -80,14 +79,18 @@ class NodeStarter(Protocol):
 
 
 class Desk(Struct, frozen=True, kw_only=True):
-    """What the owner does for its nodes. `checkpoint` folds chunks and says whether there was room for that."""
+    """What the owner does for its nodes.
+
+    `waiting` is about how many recipients of a destination wait in the store; `checkpoint` folds chunks and says
+    whether there was room for that.
+    """
 
     store: Store
     recorder: Recorder
     courier: Courier
     tally: Tally
     in_store: Callable[..., Awaitable[Any]]
-    backlog: Callable[[], Sequence[Backlog]]
+    waiting: Callable[[str], int]
     checkpoint: Callable[[Collection[int]], Awaitable[bool]]
     keep_anomaly: Callable[[str, str], None]
     may_begin: Callable[[], bool]
@@ -124,8 +127,6 @@ class Deal:
         self._stopped = self._draining = False
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._backlog: Sequence[Backlog] = ()
-        self._expected: dict[str, int] = {}
         self._handlers: dict[type, Callable[[Seat, Any], None]] = {
             Ready: self._ready,
             Failed: self._failed,
@@ -212,7 +213,7 @@ class Deal:
         key = (site.name, position)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = LaneMirror(key, self._least_loaded(), self._expected_at(domain) // shares)
+            lane = self._lanes[key] = LaneMirror(key, self._least_loaded(), self._desk.waiting(domain) // shares)
             lane.seat.load += lane.expected
             lane.seat.lanes += 1
         kind = (site.hosts, domain if domain in self._rated else "", site.protection)
@@ -228,14 +229,6 @@ class Deal:
         """Where a lane goes: to the node with the fewest recipients, there and to come; of several the one with the
         fewest lanes."""
         return min(self._alive or self._seats, key=lambda seat: (seat.load, seat.lanes, seat.number))
-
-    def _expected_at(self, domain: str) -> int:
-        """How many recipients of the domain wait in the store."""
-        backlog = self._desk.backlog()
-        if backlog is not self._backlog:
-            self._backlog = backlog
-            self._expected = {entry.destination: entry.recipients_open for entry in backlog}
-        return self._expected.get(domain, 0)
 
     def put(self, mirror: Mirror, work: Iterable[Work]) -> None:
         lane, seat = mirror.lane, mirror.lane.seat
