@@ -81,7 +81,8 @@ class Scheduler(Generic[Place]):
     """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
 
     `exchanges_of(ways, domain)` are the exchanges of a domain's ways, one for each egress source; `put` hands them
-    recipients. While `disk_full`, nothing is claimed. `on_fold` is called before chunks are folded, and what it returns with their numbers when they are.
+    recipients. While `disk_full`, nothing is claimed. `on_fold` is called before chunks are folded, and what it returns
+    with their numbers when they are.
     """
 
     def __init__(
