@@ -171,6 +171,7 @@ class Node:
             store_thread=store_thread,
             clock=steady,
             rng=rng,
+            rated={domain.lower() for domain, limits in campaign.limits.domains.items() if limits.messages is not None},
         )
         self._recorder.on_progress = self._scheduler.progressed
         self._recorder.on_crash = self._crashed
@@ -373,6 +374,7 @@ class Node:
             await self._in_store(self._store.release_held, self._run.number)
             self._recorder.run_event("canary", f"{self._canary.held:,} recipients follow")
             self._canary = None
+            self._scheduler.reload()
             self._lanes.go_on()
 
     async def _look_at_journal(self) -> None:

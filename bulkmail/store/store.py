@@ -147,6 +147,10 @@ class Store(StoreView):
             runs.set_progress(self._database, run, progress)
             return chunks.insert_chunks(self._database, run, packed)
 
+    def waiting(self, run: int, now: float) -> chunks.Waiting:
+        """All that waits for the run, at `now` (Unix seconds); takes its time where that is much."""
+        return chunks.waiting(self._database, run, now)
+
     def claim(self, run: int, destination: str, now: float) -> OpenChunk | None:
         """`claim_many` of one; None if there is none."""
         return next(iter(self.claim_many(run, destination, now, 1)), None)
