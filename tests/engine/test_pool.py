@@ -58,7 +58,7 @@ def test_what_was_accepted_before_a_refusal_is_counted_before_it_is_judged() -> 
             recorder=SimpleNamespace(deliveries=deliveries),  # type: ignore[arg-type]
             budget=Budget(10),
             clock=SystemClock(),
-            may_begin=lambda: True,
+            may_begin=lambda: bool(exchange.ring),
             on_low=lambda: None,
             on_crash=lambda error: None,
         )
@@ -88,8 +88,10 @@ def test_what_was_accepted_before_a_refusal_is_counted_before_it_is_judged() -> 
                 )
             )
         conveyor.fill(0.0)
+        transactions.outgoing()
         assert conveyor.receive(ENVELOPE, 0.0) == []
         conveyor.fill(0.0)
+        transactions.outgoing()
         # The first is taken, the second refused, in one piece.
         left = conveyor.receive(b"250 ok\r\n451 4.7.1 slow down\r\n503 no\r\n503 no\r\n", 0.0)
         assert left is not None and told == []
