@@ -110,11 +110,14 @@ class Server:
         return last
 
 
-def write(folder: Path, sites: int, messages: int, each: int, smtp: int, names: int) -> Path:
-    """The list, domain by domain in turn, and the campaign."""
+def write(folder: Path, sites: int, messages: int, options: argparse.Namespace, smtp: int, names: int) -> Path:
+    """The list, its domains in turn or one after the other, and the campaign."""
+    share = messages // sites
     with (folder / "list.csv").open("w") as file:
         file.write("email\n")
-        file.writelines(f"reader.{number:07d}@d{number % sites}.example\n" for number in range(messages))
+        for number in range(messages):
+            domain = number // share if options.sorted else number % sites
+            file.write(f"reader.{number:07d}@d{domain}.example\n")
     (folder / "body.txt").write_text("Hello {{ address }}\n" + "Sow thinly, water once.\n" * 80)
     path = folder / "campaign.yaml"
     path.write_text(
@@ -127,7 +130,7 @@ recipients: [{{file: list.csv}}]
 delivery: {{route: mx, port: {smtp}, allow_private_mx: true, tls: none}}
 dns: {{servers: ["127.0.0.1:{names}"]}}
 limits:
-  default: {{connections: 20, messages_per_connection: {each}, messages: 1000000/s, connects: 100000/s}}
+  default: {{connections: 20, messages_per_connection: {options.each}, messages: 1000000/s, connects: 100000/s}}
 """
     )
     return path
@@ -141,7 +144,7 @@ def run_once(sites: int, options: argparse.Namespace) -> dict[str, float]:
         folder = Path(name)
         sink, names = Server("sink"), Server("shared" if options.shared else "own")
         try:
-            campaign = write(folder, sites, messages, options.each, sink.port, names.port)
+            campaign = write(folder, sites, messages, options, sink.port, names.port)
             sender = subprocess.run(
                 [*options.wrap, sys.executable, "-c", SENDER, str(campaign), str(folder / "state"), "plain"],
                 stdout=subprocess.PIPE,
@@ -175,6 +178,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="messages a connection")
     parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument("--shared", action="store_true", help="one mail exchanger for all domains")
+    parser.add_argument("--sorted", action="store_true", help="the list by domain: from 50 a domain, chunks of its own")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--wrap", default="", type=shlex.split, help=argparse.SUPPRESS)

@@ -23,6 +23,7 @@ from bulkmail.content.program import Program
 from bulkmail.content.tracking import LinkSeal
 from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.collection import seldom_collecting
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.intake import Batch
 from bulkmail.engine.node import Node, NodeOptions
@@ -128,7 +129,8 @@ class Send:
             self.webhooks = WebhookThread(self.directory, {self.campaign.campaign: self._targets}, clock=self._clock)
             self.webhooks.start()
         try:
-            return await self._send()
+            with seldom_collecting():
+                return await self._send()
         finally:
             if self.webhooks is not None:
                 loop = asyncio.get_running_loop()

@@ -155,7 +155,8 @@ def most_connections() -> int:
     The limit is raised as far as it is ours to raise (the soft one, up to the hard one).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + OTHER_FILES
+    # Half as many more are open where hosts keep us waiting.
+    wanted = MOST_CONNECTIONS * 3 // 2 + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         try:
@@ -165,4 +166,4 @@ def most_connections() -> int:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
-    return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, soft - OTHER_FILES))
+    return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, (soft - OTHER_FILES) * 2 // 3))

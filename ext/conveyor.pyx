@@ -7,6 +7,7 @@ Whatever needs a decision is left exactly as it was for the general way (bulkmai
 which would do the same with the same messages.
 """
 
+from bulkmail.native.buckets cimport TokenBucket
 from bulkmail.native.deliveries cimport Deliveries
 from bulkmail.native.hashset cimport AddressSet
 from bulkmail.native.message cimport Message
@@ -27,16 +28,18 @@ cdef class Outlet:
     cdef object may_begin
     cdef object on_delivered
     cdef Deliveries deliveries
-    cdef bint metered
+    cdef TokenBucket bucket
+    cdef bint held
     cdef Py_ssize_t counts[DISPOSITIONS]
     cdef Py_ssize_t untold
 
     def __init__(
-        self, *, ring, lane, suppressions, Deliveries deliveries not None, bint metered, may_begin, on_delivered
+        self, *, ring, lane, suppressions, Deliveries deliveries not None, TokenBucket bucket, bint held, may_begin,
+        on_delivered
     ):
         self.ring, self.lane, self.pacer = ring, lane, lane.pacer
         self.suppressions, self.deliveries = suppressions, deliveries
-        self.metered = metered
+        self.bucket, self.held = bucket, held
         self.may_begin, self.on_delivered = may_begin, on_delivered
 
     def take_counts(self):
@@ -53,7 +56,9 @@ cdef class Outlet:
         """The message that would be taken now; None where there is none, or more has to be asked."""
         cdef Message message
         cdef AddressSet known
-        if self.metered or not self.ring or not self.may_begin() or self.pacer.paused_until > now:
+        if self.held or not self.ring or not self.may_begin() or self.pacer.paused_until > now:
+            return None
+        if self.bucket is not None and self.bucket.wait_seconds(now) > 0:
             return None
         message = self.ring[0]
         known = self.suppressions.quick
@@ -69,6 +74,8 @@ cdef class Outlet:
     cdef int taken(self, double now) except -1:
         lane = self.lane
         self.ring.popleft()
+        if self.bucket is not None:
+            self.bucket.take(now)
         lane.waiting -= 1
         lane.touched = now
         return 0

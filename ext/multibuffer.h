@@ -71,7 +71,7 @@ static int mb_sign_ed25519(const mb_key *key, const uint8_t *const digests[8], u
 }
 
 /* Sign `count` digests that lie side by side; 1 when every signature verifies. `scratch` is as long as the methods want. */
-static int mb_sign(const mb_key *key, const uint8_t *digests, size_t count, uint8_t *signatures, uint8_t *scratch) {
+static inline int mb_sign(const mb_key *key, const uint8_t *digests, size_t count, uint8_t *signatures, uint8_t *scratch) {
     uint8_t out[MB_LANES * MB_MOST_BYTES];
     const uint8_t *lanes[MB_LANES];
     for (size_t start = 0; start < count; start += MB_LANES) {

@@ -2,8 +2,8 @@
 
     row -> values -> texts (subject, links) -> header and body -> Message
 
-A message that needs more than that (a row with escapes or fractions, a subject to be encoded, a field that is missing) is
-left out, and the general way makes it, or says why none can be made. So there is no second opinion about any of this.
+A message that needs more than that (a row with fractions or lists, an address that is not ASCII, a field that is missing)
+is left out, and the general way makes it, or says why none can be made.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -13,10 +13,11 @@ from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy
 
-from bulkmail.native.assembly cimport Assembler, Pieces, Value
-from bulkmail.native.tokens cimport TOKEN, Sealer
+from words cimport LINE, header_room, header_value
 
+from bulkmail.native.assembly cimport Assembler, Pieces, Value
 from bulkmail.native.message cimport Message
+from bulkmail.native.tokens cimport TOKEN, Sealer
 
 cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 most)
@@ -29,9 +30,10 @@ cdef extern from "Python.h":
 cdef enum:
     GIVEN = 5               # values behind the row's: address, token, date, message_id, campaign
     MOST_TEXTS = 64
-    ARENA = 65536           # bytes for all texts of one message
+    ARENA = 65536           # bytes for all of one message that has to be written before it can be copied
+    LONGEST_NAME = 50
     MOST_DIGITS = 18        # of a number that is whole for certain
-    NO_ROOM = -1            # a text that is no header's value
+    NO_HEADER = -1          # for the length of the name: a text that is no header's value
 
 MAX_TEXTS = MOST_TEXTS
 
@@ -39,11 +41,79 @@ cdef const char *TRUE = b"True"
 cdef const char *FALSE = b"False"
 
 
-cdef const char *read_string(const char *at, const char *end, Value *value) noexcept nogil:
-    """Past the string whose opening quote is behind us; NULL where it has escapes."""
-    cdef const char *stop = <const char *> memchr(at, c'"', end - at)
-    if stop == NULL or memchr(at, c"\\", stop - at) != NULL:
+cdef struct Desk:
+    # What one call works with: it is made for each, since several threads may be at it.
+    Value *values
+    Pieces text, header, body
+    Py_ssize_t used
+    char arena[ARENA]
+
+
+cdef int escaped_byte(const char **place, const char *end) noexcept nogil:
+    """The ASCII byte of the escape behind a backslash, and past it; -1 where it is none."""
+    cdef const char *at = place[0]
+    cdef int value = 0, digit
+    if at == end:
+        return -1
+    place[0] = at + 1
+    if at[0] == c'"' or at[0] == c"\\" or at[0] == c"/":
+        return at[0]
+    if at[0] == c"n":
+        return c"\n"
+    if at[0] == c"t":
+        return c"\t"
+    if at[0] == c"r":
+        return c"\r"
+    if at[0] == c"b":
+        return 8
+    if at[0] == c"f":
+        return 12
+    if at[0] != c"u" or end - at < 5:
+        return -1
+    for digit in range(1, 5):
+        value <<= 4
+        if c"0" <= at[digit] <= c"9":
+            value |= at[digit] - c"0"
+        elif c"a" <= at[digit] | 0x20 <= c"f":
+            value |= (at[digit] | 0x20) - c"a" + 10
+        else:
+            return -1
+    place[0] = at + 5
+    return value if value < 0x80 else -1
+
+
+cdef const char *read_escaped(const char *at, const char *end, Value *value, Desk *desk) noexcept nogil:
+    """`read_string` of one with escapes, written out beside."""
+    cdef char *out = desk.arena + desk.used
+    cdef int byte
+    if end - at > ARENA - desk.used:
         return NULL
+    value.data = out
+    while at < end and at[0] != c'"':
+        if at[0] == c"\\":
+            at += 1
+            byte = escaped_byte(&at, end)
+            if byte < 0:
+                return NULL
+            out[0] = <char> byte
+        else:
+            out[0] = at[0]
+            at += 1
+        out += 1
+    if at == end:
+        return NULL
+    value.size = out - value.data
+    desk.used += value.size
+    return at + 1
+
+
+cdef const char *read_string(const char *at, const char *end, Value *value, Desk *desk) noexcept nogil:
+    """Past the string whose opening quote is behind us; NULL where it takes more than this."""
+    cdef const char *stop = <const char *> memchr(at, c'"', end - at)
+    if stop == NULL:
+        return NULL
+    if memchr(at, c"\\", stop - at) != NULL:
+        return read_escaped(at, end, value, desk)
     value.data, value.size = at, stop - at
     return stop + 1
 
@@ -65,12 +135,12 @@ cdef const char *read_number(const char *at, const char *end, Value *value) noex
     return at
 
 
-cdef const char *read_value(const char *at, const char *end, Value *value) noexcept nogil:
+cdef const char *read_value(const char *at, const char *end, Value *value, Desk *desk) noexcept nogil:
     value.data = NULL
     if at == end:
         return NULL
     if at[0] == c'"':
-        return read_string(at + 1, end, value)
+        return read_string(at + 1, end, value, desk)
     if end - at > 4 and memcmp(at, b"null", 4) == 0:
         return at + 4
     if end - at > 4 and memcmp(at, b"true", 4) == 0:
@@ -82,7 +152,7 @@ cdef const char *read_value(const char *at, const char *end, Value *value) noexc
     return read_number(at, end, value)
 
 
-cdef bint read_row(const char *at, Py_ssize_t size, Value *values, Py_ssize_t width) noexcept nogil:
+cdef bint read_row(const char *at, Py_ssize_t size, Py_ssize_t width, Desk *desk) noexcept nogil:
     """The values of a JSON list as `encode_row` writes it; False where it needs a closer look or has another width."""
     cdef const char *end = at + size
     cdef Py_ssize_t number
@@ -94,7 +164,7 @@ cdef bint read_row(const char *at, Py_ssize_t size, Value *values, Py_ssize_t wi
             if at[0] != c",":
                 return False
             at += 1
-        at = read_value(at, end, &values[number])
+        at = read_value(at, end, &desk.values[number], desk)
         if at == NULL:
             return False
     return at == end - 1
@@ -121,18 +191,25 @@ cdef bint stands_as_it_is(const char *data, Py_ssize_t size, Py_ssize_t room) no
     return True
 
 
-cdef struct Desk:
-    # What one call works with: it is made for each, since several threads may be at it.
-    Value *values
-    Pieces text, header, body
-    Py_ssize_t used
-    char arena[ARENA]
+cdef bint fit_for_header(Value *value, Py_ssize_t name, Desk *desk) noexcept nogil:
+    """Make the text the value of a header, whose name has so many bytes; False where it cannot be one."""
+    cdef Py_ssize_t size
+    if stands_as_it_is(value.data, value.size, LINE - name - 2):
+        return True
+    if desk.used + header_room(value.size) > ARENA:
+        return False
+    size = header_value(name, <const unsigned char *> value.data, value.size, desk.arena + desk.used)
+    if size < 0:
+        return False
+    value.data, value.size = desk.arena + desk.used, size
+    desk.used += size
+    return True
 
 
 cdef class Press:
     cdef Assembler header, body
     cdef list texts
-    cdef Py_ssize_t rooms[MOST_TEXTS]
+    cdef Py_ssize_t names[MOST_TEXTS]
     cdef Py_ssize_t width
     cdef Sealer sealer
     cdef bytes campaign, behind_token, before_token, return_domain
@@ -156,9 +233,12 @@ cdef class Press:
             raise ValueError(f"{len(texts)} texts, {width} fields")
         self.sealer, self.header, self.body = sealer, header, body
         self.texts = []
-        for number, (text, room) in enumerate(texts):
+        for number, (text, header_name) in enumerate(texts):
             self.texts.append(text)
-            self.rooms[number] = NO_ROOM if room is None else room
+            self.names[number] = NO_HEADER if header_name is None else len(header_name)
+            # A line of encoded-words has room for a character, whatever its bytes.
+            if self.names[number] > LONGEST_NAME:
+                raise ValueError(f"the header's name {header_name} is too long")
         if any(each.has_repeats for each in (header, body, *self.texts)):
             raise ValueError("a program with repeats")
         self.width = width
@@ -220,9 +300,10 @@ cdef class Press:
         cdef Value *given = desk.values + self.width
         cdef uint8_t returning[TOKEN]
         cdef uint8_t link[TOKEN]
-        cdef bytes recipient
         cdef str message_id
-        if not read_row(PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row), desk.values, self.width):
+        cdef Message made
+        desk.used = 0
+        if not read_row(PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row), self.width, desk):
             return None
         if not PyUnicode_IS_COMPACT_ASCII(address):
             return None
@@ -242,35 +323,30 @@ cdef class Press:
             self.body.measure(desk.values, self.width + GIVEN + len(self.texts), None, &desk.body, None)
         except KeyError:
             return None
-        recipient = PyBytes_FromStringAndSize(given[0].data, given[0].size)
-        return Message(
-            chunk=chunk,
-            index=index,
-            attempt=attempt,
-            address=address,
-            sender=self.envelope_sender(returning),
-            recipient=recipient,
-            data=self.whole(desk),
-            message_id=message_id,
-        )
+        made = <Message> Message.__new__(Message)
+        made.chunk, made.index, made.attempt, made.address = chunk, <int> index, attempt, address
+        made.sender = self.envelope_sender(returning)
+        made.recipient = PyBytes_FromStringAndSize(given[0].data, given[0].size)
+        made.data = self.whole(desk)
+        made.message_id = message_id
+        return made
 
     cdef bint write_texts(self, Desk *desk) except -1:
-        """The values behind the given ones; False where one is not plain, or there is no room for all."""
-        cdef Value *values = desk.values
+        """The values behind the given ones; False where one cannot be, or there is no room for all."""
+        cdef Value *value
         cdef Py_ssize_t number, place = self.width + GIVEN
         cdef Assembler text
-        desk.used = 0
         for number in range(len(self.texts)):
             text = <Assembler> self.texts[number]
-            text.measure(values, place, None, &desk.text, None)
+            text.measure(desk.values, place, None, &desk.text, None)
             if desk.used + desk.text.limit > ARENA:
                 return False
-            values[place].data = desk.arena + desk.used
-            values[place].size = text.write(&desk.text, desk.arena + desk.used)
-            desk.used += values[place].size
-            if self.rooms[number] != NO_ROOM:
-                if not stands_as_it_is(values[place].data, values[place].size, self.rooms[number]):
-                    return False
+            value = &desk.values[place]
+            value.data = desk.arena + desk.used
+            value.size = text.write(&desk.text, desk.arena + desk.used)
+            desk.used += value.size
+            if self.names[number] != NO_HEADER and not fit_for_header(value, self.names[number], desk):
+                return False
             place += 1
         return True
 

@@ -41,7 +41,7 @@ static const uint32_t sha256_start[8] = {
 };
 
 /* In how many lanes, of `most` or fewer, this CPU should hash so many messages: 16, 2 or, if it cannot, 0. */
-static int sha256_lanes(int most, size_t count) {
+static inline int sha256_lanes(int most, size_t count) {
     unsigned a, b = 0, c, d;
     const int wide = most >= SHA256_LANES && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
     const int narrow = most >= SHA256_PAIR && __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3") &&
@@ -234,7 +234,7 @@ static void sha256_end(sha256_bench *bench, int lane) {
 }
 
 /* The digests of all jobs, in as many lanes as `sha256_lanes` said. */
-static void sha256_many(const sha256_job *jobs, size_t count, int lanes) {
+static inline void sha256_many(const sha256_job *jobs, size_t count, int lanes) {
     sha256_bench bench;
     size_t next = 0, working = 0;
     memset(&bench, 0, sizeof bench);
@@ -274,7 +274,7 @@ static void sha256_many(const sha256_job *jobs, size_t count, int lanes) {
 
 #else
 
-static int sha256_lanes(int most, size_t count) { return (void)most, (void)count, 0; }
-static void sha256_many(const sha256_job *jobs, size_t count, int lanes) { (void)jobs, (void)count, (void)lanes; }
+static inline int sha256_lanes(int most, size_t count) { return (void)most, (void)count, 0; }
+static inline void sha256_many(const sha256_job *jobs, size_t count, int lanes) { (void)jobs, (void)count, (void)lanes; }
 
 #endif

@@ -5,55 +5,23 @@ one batch is one call without the GIL. Signatures that are not made here are put
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
+from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 
-from arena cimport BLOCKS_KEPT, Arena, give_back, take
+from arena cimport BLOCKS_KEPT, give_back, take
 from base64 cimport lines_size, put, put_base64, put_lines
 from bulkmail.native.lanes cimport (
-    LaneKey, MB_LANES, SHA256_BYTES, SHA256_LANES, hash_slowly, mb_key, mb_sign, sha256_job, sha256_lanes,
-    sha256_many_jobs,
+    LaneKey, MB_LANES, SHA256_BYTES, SHA256_LANES, hash_slowly, mb_sign, sha256_job, sha256_lanes, sha256_many_jobs,
 )
 from header cimport Line, Split, split_header
 from relaxed cimport count_left_out, ends_line, without_empty_end, write_reduced
 
-cdef enum Trouble:
-    NONE
-    NO_MEMORY
-    BAD_FIELD
-    NEW_LAYOUT
-
-cdef struct Piece:
-    const char *data
-    Py_ssize_t size
-
-cdef struct Template:
-    Piece folded[3]          # around the values of t= and bh=; the last ends with b=
-    Piece canonical[3]
-
-cdef struct Shape:           # what a Layout is to those who work without the interpreter
-    Py_ssize_t count, signed
-    Piece *names
-    Py_ssize_t *lines
-    Template *templates
-
-cdef struct Item:
-    const unsigned char *data
-    Py_ssize_t size
-    Split header
-    Py_ssize_t body_size
-    const Shape *shape
-    uint8_t *body_hash
-    char *text               # the signatures as header lines
-    Py_ssize_t text_size
 
 cdef class Layout:
     """What follows from the names of a header's lines: which are signed, in which order, and each key's template."""
-
-    cdef tuple kept
-    cdef Py_ssize_t keys
-    cdef Shape shape
 
     def __cinit__(self, tuple names not None, tuple lines not None, tuple templates not None):
         cdef Py_ssize_t number, part
@@ -101,54 +69,32 @@ cdef inline Piece piece_of(bytes text):
     return piece
 
 
-cdef struct Lot:              # one key's part of a batch
-    mb_key *native            # NULL: signed by others
-    size_t scratch
-    Py_ssize_t wanted, made   # signatures to make natively, and that are there
-    bint failed
-    Py_ssize_t width
-    uint8_t *digests
-    uint8_t *signatures
-
-
 cdef class Batch:
     """Memory for signing many messages, to be used over and over; by one thread at a time."""
 
-    cdef Arena arena
-    cdef object held                   # what the pointers point into
-    cdef Item *items
-    cdef Lot *lots
-    cdef const Shape **shapes
-    cdef Py_ssize_t size, lot_count, shape_count
-    cdef Piece now
-    cdef Py_ssize_t culprit            # the message that is in trouble
-    cdef bint written
-    cdef int most                      # lanes to hash in
-    cdef bint native
-
     def __cinit__(self, int lanes=SHA256_LANES):
         self.size = self.lot_count = 0
+        self.job.batch = <PyObject *> self
         self.most = lanes
         self.native = sha256_lanes(lanes, 1) > 0
 
     def __dealloc__(self):
         give_back(&self.arena, 0)
 
-    def run(self, tuple layouts not None, tuple keys not None, list messages not None, bytes now not None):
-        """None, or the names of a header that no layout fits: then nothing is done."""
-        cdef Trouble trouble
-        self.load(layouts, keys, messages, now)
+    def load(self, tuple layouts not None, tuple keys not None, list messages not None, bytes now not None):
+        self.take_in(layouts, keys, messages, now)
+
+    def work(self):
         with nogil:
-            trouble = self.look()
-            if trouble == NONE and self.native:
-                trouble = self.work()
-        if trouble == NONE and not self.native:
-            trouble = self.work()
-        if trouble == NO_MEMORY:
+            work_on(self)
+
+    def trouble(self):
+        """None, or the names of a header that no layout fits; raises what else went wrong."""
+        if self.state == NO_MEMORY:
             raise MemoryError
-        if trouble == BAD_FIELD:
+        if self.state == BAD_FIELD:
             raise ValueError(f"header field {self.bad_field()!r} does not begin with a name and a colon")
-        return self.names() if trouble == NEW_LAYOUT else None
+        return self.names() if self.state == NEW_LAYOUT else None
 
     def digests(self, Py_ssize_t key):
         """Those that still want a signature."""
@@ -203,7 +149,7 @@ cdef class Batch:
 
     def release(self):
         """Let go of the messages; what most batches need of the memory is kept."""
-        self.held = None
+        self.held = self.tag = self.error = None
         self.size = self.lot_count = 0
         give_back(&self.arena, BLOCKS_KEPT)
 
@@ -225,7 +171,7 @@ cdef class Batch:
             raise MemoryError
         return 0
 
-    cdef int load(self, tuple layouts, tuple keys, list messages, bytes now) except -1:
+    cdef int take_in(self, tuple layouts, tuple keys, list messages, bytes now) except -1:
         cdef Py_ssize_t number, spare
         cdef Layout layout
         cdef LaneKey key
@@ -237,6 +183,9 @@ cdef class Batch:
         self.now = piece_of(now)
         self.size, self.lot_count, self.shape_count = len(messages), len(keys), len(layouts)
         self.written = False
+        self.seconds = 0.0
+        self.state = NO_MEMORY
+        self.error = None
         self.items = <Item *> self.taken((self.size + 1) * sizeof(Item))
         self.lots = <Lot *> self.taken((self.lot_count + 1) * sizeof(Lot))
         self.shapes = <const Shape **> self.taken((self.shape_count + 1) * sizeof(void *))
@@ -291,8 +240,8 @@ cdef class Batch:
                 return trouble
         return NONE
 
-    cdef Trouble work(self) noexcept nogil:
-        """All that follows from the headers. Holds the GIL where `hash` needs it."""
+    cdef Trouble make(self) noexcept nogil:
+        """All that follows from the headers."""
         cdef sha256_job *jobs = <sha256_job *> take(&self.arena, (self.size * max(self.lot_count, 1) + 1) * sizeof(sha256_job))
         cdef size_t count = 0
         cdef Py_ssize_t number, other, done = 0
@@ -430,3 +379,19 @@ cdef class Batch:
         cdef Split *header = &self.items[self.culprit].header
         cdef Line *line = &header.lines[header.bad]
         return PyBytes_FromStringAndSize(<char *> line.raw, min(line.size, 60))
+
+
+cdef void work_on(Batch batch) noexcept nogil:
+    """All of it that can be done here, and the CPU time that it took."""
+    cdef double began = thread_seconds()
+    batch.state = batch.look()
+    if batch.state == NONE:
+        batch.state = batch.make()
+    batch.job.finished = batch.state == NONE and batch.written
+    batch.seconds += thread_seconds() - began
+
+
+cdef double thread_seconds() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
+    return now.tv_sec + now.tv_nsec * 1e-9

@@ -112,8 +112,7 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
             async with shown(campaign.campaign, sending.run.id, sending.snapshot) as display:
                 if sending.taken is Taken.RESUMED:
                     display.say(f"going on with run {sending.run.id} of {local_time(sending.run.created)}")
-                # What is loaded by now lives to the end: the collector need not look at it again.
-                gc.collect()
+                # What is loaded by now lives to the end: the collector need not look at it, nor once before.
                 gc.freeze()
                 # Going through all that lives holds up the loop, and what the engine lets go of has no cycles.
                 gc.set_threshold(*gc.get_threshold()[:2], RARE_COLLECTIONS)

@@ -3,8 +3,6 @@
 import base64
 import re
 from collections.abc import Iterator
-from email import policy
-from email.parser import BytesHeaderParser
 
 from bulkmail.content.errors import ContentError
 
@@ -74,14 +72,9 @@ def control_problem(text: str) -> str | None:
     return "a line break" if found[0] in "\r\n" else f"the control character U+{ord(found[0]):04X}"
 
 
-def first_line(name: str) -> int:
-    """Characters that the first line of a value can have."""
-    return LINE - len(name) - 2
-
-
 def unstructured(name: str, text: str) -> str:
     """The value of `name: value` for free text (RFC 5322 §2.2.1), folded, ASCII. Fails with ContentError."""
-    room = first_line(name)
+    room = LINE - len(name) - 2
     if len(text) <= room and text.isascii() and text.isprintable() and "=?" not in text and text == text.strip(" "):
         return text
     problem = control_problem(text)
@@ -186,9 +179,3 @@ def parameter(name: str, value: str) -> str:
     lines.append(line)
     lines[0] = f"utf-8''{lines[0]}"
     return "".join(f";\r\n {name}*{index}*={line}" for index, line in enumerate(lines))
-
-
-def readable(header: bytes) -> tuple[tuple[str, str], ...]:
-    """The names and values of a header block, unfolded and decoded, for people to look at."""
-    parsed = BytesHeaderParser(policy=policy.default).parsebytes(header + b"\r\n")
-    return tuple((name, str(value)) for name, value in parsed.items())

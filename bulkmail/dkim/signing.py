@@ -7,8 +7,7 @@ native call a batch, without the GIL.
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bulkmail.errors import CampaignError, InternalError
@@ -18,6 +17,7 @@ from bulkmail.native.signing import Batch, Layout
 
 if TYPE_CHECKING:
     from bulkmail.dkim.keys import SigningKey
+    from bulkmail.native.lanes import LaneKey
 
 # Named in h= once more than the message has them, even when it has none: nobody can add one unnoticed (RFC 6376 §8.15).
 _SEALED = (
@@ -63,39 +63,62 @@ class Signer:
         """
         if not self.keys:
             return b""
-        with self._batch([b"%b\r\n%b" % (header, body)], now) as batch:
-            return batch.lines()[0]
+        batch = self._worked([b"%b\r\n%b" % (header, body)], now)
+        lines = batch.lines()[0]
+        self._let_go(batch)
+        return lines
 
     def seal(self, messages: list[bytes], *, now: int) -> list[bytes]:
         """Each of these whole messages with its signatures in front; without keys as it is. Otherwise as `sign`."""
-        if not self.keys:
-            return messages
-        with self._batch(messages, now) as batch:
-            return batch.signed()
+        return self.collect(self._worked(messages, now)) if self.keys else messages
 
-    @contextmanager
-    def _batch(self, messages: list[bytes], now: int) -> Iterator[Batch]:
+    def prepare(self, messages: list[bytes], *, now: int) -> Batch:
+        """The first step of `seal`; what follows is `work` of the batch, `complete`, `collect`, on any threads.
+
+        `complete` may be left out where the batch is all done. Wants keys.
+        """
         try:
             batch = self._idle.pop()
         except IndexError:
             batch = Batch()
-        try:
-            self._run(batch, messages, b"%d" % now)
-            yield batch
-        finally:
-            batch.release()
-            self._idle.append(batch)
+        batch.load(self._layouts, self._lanes(), messages, b"%d" % now)
+        batch.tag = messages, now
+        return batch
 
-    def _run(self, batch: Batch, messages: list[bytes], now: bytes) -> None:
-        layouts, lanes = self._layouts, tuple([key.lanes for key in self.keys])
-        while (names := batch.run(layouts, lanes, messages, now)) is not None:
+    def complete(self, batch: Batch) -> None:
+        """Whatever of a batch that was worked on cannot be done natively."""
+        messages, now = batch.tag
+        layouts = self._layouts
+        while (names := batch.trouble()) is not None:
             layouts = (*layouts, self._layout(names))
             self._layouts = layouts if len(layouts) <= _LAYOUTS_KEPT else layouts[-1:]
+            batch.load(layouts, self._lanes(), messages, b"%d" % now)
+            batch.tag = messages, now
+            batch.work()
         for number, key in enumerate(self.keys):
             if batch.failed(number):
                 key.slow_down()
             if digests := batch.digests(number):
                 batch.put(number, key.sign_digests(digests))
+
+    def collect(self, batch: Batch) -> list[bytes]:
+        """The signed messages of a batch that is complete."""
+        signed = batch.signed()
+        self._let_go(batch)
+        return signed
+
+    def _worked(self, messages: list[bytes], now: int) -> Batch:
+        batch = self.prepare(messages, now=now)
+        batch.work()
+        self.complete(batch)
+        return batch
+
+    def _lanes(self) -> "tuple[LaneKey | None, ...]":
+        return tuple([key.lanes for key in self.keys])
+
+    def _let_go(self, batch: Batch) -> None:
+        batch.release()
+        self._idle.append(batch)
 
     @staticmethod
     def body_hash(body: bytes) -> bytes:

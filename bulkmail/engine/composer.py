@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import groupby
@@ -20,6 +19,7 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.meter import CpuMeter
+from bulkmail.engine.signatures import SigningThreads
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.native.message import Message
 
@@ -53,12 +53,15 @@ class Composer:
         self._clock = clock
         self._meter = meter
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bulkmail-signer")
+        self._signing = SigningThreads(signer, threads=threads, meter=meter)
         self._signs = bool(signer.keys)
+        # One batch waits for each thread, if it is a full one.
+        self._most = 2 * threads if self._signs else threads
         self._busy = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._hungry: deque[Exchange] = deque()
         self._queued: set[Exchange] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.on_ready: Callable[[Exchange], None] = lambda exchange: None
         self.on_failure: Callable[[Exchange, ComposeFailure], None] = lambda exchange, failure: None
         self.on_crash: Callable[[BaseException], None] = lambda error: None
@@ -68,25 +71,23 @@ class Composer:
         if exchange.composable > 0 and exchange not in self._queued:
             self._queued.add(exchange)
             self._hungry.append(exchange)
-        while self._hungry and self._busy < self._threads:
+        while self._hungry and (self._busy < self._threads or (self._busy < self._most and self._plenty)):
             batch = self._gather()
             if not batch:
                 return
             self._busy += 1
-            task = asyncio.get_running_loop().create_task(self._run(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._settled.clear()
+            asyncio.get_running_loop().call_soon(self._make, batch)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.on_crash(error)
+    @property
+    def _plenty(self) -> bool:
+        """Whether there is enough for a full batch, so that none would have been bigger later."""
+        return self._hungry[0].composable >= BATCH or len(self._hungry) >= BATCH
 
     async def close(self) -> None:
         """Wait for the batches under way; the messages they made stay in their rings."""
-        if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._pool.shutdown()
+        await self._settled.wait()
+        self._signing.close()
 
     def _gather(self) -> list[tuple[Exchange, Work]]:
         batch: list[tuple[Exchange, Work]] = []
@@ -101,15 +102,47 @@ class Composer:
                 self._hungry.append(exchange)
         return batch
 
-    async def _run(self, batch: list[tuple[Exchange, Work]]) -> None:
-        loop = asyncio.get_running_loop()
+    def _make(self, batch: list[tuple[Exchange, Work]]) -> None:
         try:
             composed = self._compose([work for _, work in batch])
-            if self._signs:
-                messages = [message for message in composed if isinstance(message, Message)]
-                await loop.run_in_executor(self._pool, self._sign, messages)
-        finally:
-            self._busy -= 1
+            if not self._signs:
+                self._hand_out(batch, composed)
+                return
+            messages = [message for message in composed if isinstance(message, Message)]
+            self._signing.sign(
+                [message.data for message in messages],
+                lambda whole: self._signed(batch, composed, messages, whole),
+                now=int(self._clock.time()),
+            )
+        except Exception as error:
+            self._crashed(error)
+
+    def _signed(
+        self,
+        batch: list[tuple[Exchange, Work]],
+        composed: list[Message | ComposeFailure],
+        messages: list[Message],
+        whole: list[bytes] | Exception,
+    ) -> None:
+        try:
+            if isinstance(whole, Exception):
+                raise whole
+            for message, data in zip(messages, whole, strict=True):
+                message.data = data
+            self._hand_out(batch, composed)
+        except Exception as error:
+            self._crashed(error)
+
+    def _crashed(self, error: Exception) -> None:
+        self._ended()
+        self.on_crash(error)
+
+    def _ended(self) -> None:
+        self._busy -= 1
+        if not self._busy:
+            self._settled.set()
+
+    def _hand_out(self, batch: list[tuple[Exchange, Work]], composed: list[Message | ComposeFailure]) -> None:
         touched: dict[Exchange, None] = {}
         for (exchange, _), result in zip(batch, composed, strict=True):
             if isinstance(result, Message):
@@ -118,6 +151,7 @@ class Composer:
             else:
                 exchange.composed(None)
                 self.on_failure(exchange, result)
+        self._ended()
         for exchange in touched:
             self.on_ready(exchange)
         for exchange in touched:
@@ -126,8 +160,12 @@ class Composer:
     def compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
         """Render and sign a batch, here and now."""
         composed = self._compose(batch)
-        if self._signs:
-            self._sign([message for message in composed if isinstance(message, Message)])
+        began = thread_time()
+        messages = [message for message in composed if isinstance(message, Message)]
+        whole = self._signer.seal([message.data for message in messages], now=int(self._clock.time()))
+        for message, data in zip(messages, whole, strict=True):
+            message.data = data
+        self._meter.signed(thread_time() - began)
         return composed
 
     def _compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
@@ -138,14 +176,6 @@ class Composer:
             composed += self._compose_chunk(active, [index for _, index in works], date)
         self._meter.composed(len(batch), thread_time() - began)
         return composed
-
-    def _sign(self, messages: list[Message]) -> None:
-        """On a signing thread: touches nothing but its messages."""
-        began = thread_time()
-        whole = [message.data for message in messages]
-        for message, data in zip(messages, self._signer.seal(whole, now=int(self._clock.time())), strict=True):
-            message.data = data
-        self._meter.signed(thread_time() - began)
 
     def _compose_chunk(self, active: ActiveChunk, indexes: list[int], date: str) -> list[Message | ComposeFailure]:
         chunk = active.chunk

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from bulkmail.clock import Clock
 from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.overdue import look_after
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.model.campaign import Dsn, TlsMode
 from bulkmail.model.delivery import Reason, Reply, Stage
@@ -95,8 +96,8 @@ class Dialer:
         self._encryption = encryption
         self._clock = clock
         self._dead_hosts: dict[tuple[str | None, str], float] = {}
-        # Since when each dial has been waiting for which host.
-        self._waits: dict[object, tuple[tuple[str | None, str], float]] = {}
+        # Since when each dial has been waiting for which host, the oldest first.
+        self._waits: dict[tuple[str | None, str], dict[object, float]] = {}
         self._without_tls: dict[str, float] = {}
         self._unproven: dict[str, float] = {}
         self._without_ehlo: dict[str, float] = {}
@@ -109,9 +110,10 @@ class Dialer:
         hosts = self._router.hosts(exchange.hosts)
         now = self._clock.monotonic()
         source = exchange.lane.source.address
-        slow = {where for where, since in self._waits.values() if now - since >= WAITING_SECONDS}
         alive = [
-            host for host in hosts if self._dead_hosts.get((source, host), 0.0) <= now and (source, host) not in slow
+            host
+            for host in hosts
+            if self._dead_hosts.get((source, host), 0.0) <= now and not self._is_slow((source, host), now)
         ]
         refusal = Refusal(stage=Stage.CONNECT, host=hosts[0], reason=Reason.UNSUPPORTED)
         tried = 0
@@ -143,17 +145,25 @@ class Dialer:
                 tried += 1
                 tried_of_host += 1
                 dial = object()
-                self._waits[dial] = (source, host), self._clock.monotonic()
+                waits = self._waits.setdefault((source, host), {})
+                waits[dial] = self._clock.monotonic()
                 try:
                     outcome = await self._try(owner, exchange, host, address, wanted, establishing)
                 finally:
-                    del self._waits[dial]
+                    del waits[dial]
+                    if not waits:
+                        self._waits.pop((source, host), None)
                 if isinstance(outcome, Connection):
                     self._dead_hosts.pop((source, host), None)
                     return outcome
                 refusal = _more_hopeful(refusal, outcome)
             _remember(self._dead_hosts, (source, host), self._clock.monotonic(), DEAD_SECONDS)
         return refusal
+
+    def _is_slow(self, where: tuple[str | None, str], now: float) -> bool:
+        """Whether a dial has been waiting for the host for long."""
+        waits = self._waits.get(where)
+        return waits is not None and now - next(iter(waits.values())) >= WAITING_SECONDS
 
     async def _try(
         self,
@@ -244,6 +254,7 @@ class Dialer:
             explanation = f"{where}: {error.strerror or error}"
             return Refusal(stage=Stage.CONNECT, host=host, reason=Reason.NETWORK, explanation=explanation)
         establishing[connection] = None
+        look_after(connection, self._clock)
         try:
             await connection.establish(context)
         except HandshakeError as error:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import Work
+from bulkmail.native.buckets import TokenBucket
 from bulkmail.native.message import Message
 from bulkmail.policy.encryption import Protection
-from bulkmail.policy.limits import TokenBucket
 from bulkmail.policy.route import MailHost
 
 # Messages composed ahead of need for each connection.

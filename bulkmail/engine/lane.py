@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from bulkmail.engine.line import Line
 from bulkmail.model.campaign import EgressSource
+from bulkmail.native.buckets import TokenBucket
 from bulkmail.policy.encryption import Protection
-from bulkmail.policy.limits import EffectiveLimits, TokenBucket
+from bulkmail.policy.limits import EffectiveLimits
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import MailHost, Site
 from bulkmail.policy.window import Window
@@ -117,9 +118,9 @@ class Lane:
         self.touched = now
 
     @property
-    def metered(self) -> bool:
-        """Whether messages cost tokens."""
-        return self._messages is not None
+    def bucket(self) -> TokenBucket | None:
+        """What a message takes its token from; None where there is no rate."""
+        return self._messages
 
     def on_accepted(self, now: float, messages: int) -> None:
         """The receiver took so many."""

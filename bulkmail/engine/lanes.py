@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
 from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
-from bulkmail.engine.lane import Lane, LaneStatistics
+from bulkmail.engine.lane import KEPT_SECONDS, LEARNED_SECONDS, Lane, LaneStatistics
 from bulkmail.engine.meter import CpuMeter
 from bulkmail.engine.pool import Budget, Pool, Rooms
 from bulkmail.engine.recorder import Recorder
@@ -78,6 +79,8 @@ class Lanes:
         self.budget = Budget(connections)
         self._lanes: dict[LaneKey, Lane] = {}
         self._pools: dict[Exchange, Pool] = {}
+        # When to look whether a lane is to be forgotten, and since when it is there.
+        self._looks: list[tuple[float, LaneKey, float]] = []
         self._domain_rates = {
             domain.lower(): float(limits.messages)
             for domain, limits in means.campaign.limits.domains.items()
@@ -126,6 +129,7 @@ class Lanes:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._make_lane(way, self._means.sources[position])
+            heappush(self._looks, (now + KEPT_SECONDS, key, now))
         exchange = lane.exchanges.get(kind)
         if exchange is None:
             bucket = lane.domain_bucket(domain, rate, now) if rate is not None else None
@@ -147,9 +151,7 @@ class Lanes:
         return self._lanes.items()
 
     def sweep(self, now: float) -> None:
-        """End what is overdue or idle; called a few times a second."""
-        for pool in list(self.budget.holders):
-            pool.sweep(now)
+        """Let the slow give way where others wait; called a few times a second."""
         self.budget.relieve(now)
 
     def go_on(self) -> None:
@@ -159,15 +161,18 @@ class Lanes:
         self._on_low()
 
     def drop_idle(self, now: float) -> list[LaneKey]:
-        """Forget the lanes that new ones would do as well for; which."""
-        dropped = [key for key, lane in self._lanes.items() if lane.is_forgettable(now)]
-        for key in dropped:
-            exchanges = self._lanes.pop(key).exchanges
-            for exchange in exchanges.values():
-                self._pools.pop(exchange).forget()
-                exchange.alternatives = ()
-            # A lane and its exchanges know each other: apart, they go without the collector's help.
-            exchanges.clear()
+        """Forget the lanes that new ones would do as well for; which.
+
+        A lane is looked at when it is KEPT_SECONDS old, and then each time that it is twice as old, or a minute older.
+        """
+        dropped = []
+        while self._looks and self._looks[0][0] <= now:
+            _, key, born = heappop(self._looks)
+            if self._lanes[key].is_forgettable(now):
+                self._drop(key)
+                dropped.append(key)
+            else:
+                heappush(self._looks, (now + min(now - born, LEARNED_SECONDS), key, born))
         return dropped
 
     def statistics(self, now: float) -> list[LaneStatistics]:
@@ -208,6 +213,14 @@ class Lanes:
             now=self._clock.monotonic(),
             window=self._windows.of(way.site, window),
         )
+
+    def _drop(self, key: LaneKey) -> None:
+        exchanges = self._lanes.pop(key).exchanges
+        for exchange in exchanges.values():
+            self._pools.pop(exchange).forget()
+            exchange.alternatives = ()
+        # A lane and its exchanges know each other: apart, they go without the collector's help.
+        exchanges.clear()
 
     def _changed(self, lane: Lane) -> None:
         for exchange in lane.exchanges.values():

@@ -56,8 +56,8 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
     `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
-    `sweep_seconds` is how often what is overdue or idle is looked for. `watch` the event loop: off on one whose time is
-    not that of the machine.
+    `sweep_seconds` is how often idle lanes, orders and a full disk are looked for. `watch` the event loop: off on one
+    whose time is not that of the machine.
     """
 
     wait: bool = True
@@ -171,6 +171,7 @@ class Node:
             store_thread=store_thread,
             clock=steady,
             rng=rng,
+            rated={domain.lower() for domain, limits in campaign.limits.domains.items() if limits.messages is not None},
         )
         self._recorder.on_progress = self._scheduler.progressed
         self._recorder.on_crash = self._crashed
@@ -312,7 +313,7 @@ class Node:
         return not (self._stopping or self._disk_full or self._paused)
 
     async def _sweep(self) -> None:
-        """Overdue replies, idle connections, idle lanes, a full disk and suppressions made elsewhere."""
+        """Slow hosts that others wait for, idle lanes, orders, a full disk and suppressions made elsewhere."""
         next_look = next_count = 0.0
         while True:
             await asyncio.sleep(self._options.sweep_seconds)
@@ -373,6 +374,7 @@ class Node:
             await self._in_store(self._store.release_held, self._run.number)
             self._recorder.run_event("canary", f"{self._canary.held:,} recipients follow")
             self._canary = None
+            self._scheduler.reload()
             self._lanes.go_on()
 
     async def _look_at_journal(self) -> None:

@@ -1,7 +1,7 @@
 """The connections to one set of mail exchangers: opened as limits allow, fed, watched, closed.
 
-Hosts that have answered for no message yet get one connection, and of all that a node may have, half at most are left
-to slow ones while others wait: a tarpit costs a connection, and nobody else's time.
+Hosts that have answered for no message yet get one connection, and what waits for one that is late takes no place from
+the others: a tarpit costs a connection, and nobody else's time.
 """
 
 import asyncio
@@ -29,38 +29,56 @@ from bulkmail.net.owner import Left, Result
 
 # How many waiting recipients justify one more connection.
 RECIPIENTS_PER_CONNECTION = 4
-# How long a host may keep us waiting before others may count it as slow: those that wait in turn, and its own site's
-# other hosts.
+# How long a host may keep us waiting before another of its site's is asked.
 SLOW_SECONDS = 10.0
+# A connection that has been kept waiting for so long takes no place from others that wait for one, as far as there is
+# room beside those; and how long the slowest of too many are kept at least.
+LATE_SECONDS = 0.5
+PATIENCE_SECONDS = 3.0
+# How long before its first message a connection is opened, at most: one that waits for longer would be closed as idle.
+EARLY_SECONDS = 2.0
 
 
 class Budget:
-    """The connections a node may have at once; `holders` are the pools that have one, `line` is where they wait."""
+    """The connections a node may have at once; `holders` are the pools that have one, `line` is where they wait.
+
+    Half as many more may be open, in place of those that late hosts keep waiting: however few there are, the others
+    have nearly all of them.
+    """
 
     def __init__(self, connections: int) -> None:
         self.connections = connections
+        self.most_late = connections // 2
         self.open = 0
+        self._late = 0
         self.holders: dict[Pool, None] = {}
         self.line = Line()
 
     def free_connections(self) -> int:
-        return self.connections - self.open
+        return self.connections + self._late - self.open
 
     def relieve(self, now: float) -> None:
-        """Where pools wait for a connection, end the slowest of those beyond half of all; none is in doubt by it."""
-        if not self.line or self.free_connections() > 0:
+        """Count the late ones; where pools wait, end the slowest of too many. Nobody is in doubt by it."""
+        self._late = 0
+        if self.free_connections() > 0:
             return
-        slow = [found for pool in self.holders for found in pool.slow(now) if found.seconds >= SLOW_SECONDS]
+        late = [found for pool in self.holders for found in pool.waits(now) if found.seconds >= LATE_SECONDS]
+        self._late = min(len(late), self.most_late)
+        if not self.line:
+            return
+        slow = [found for found in late if found.give_way is not None and found.seconds >= PATIENCE_SECONDS]
         slow.sort(key=lambda found: found.seconds, reverse=True)
-        for found in slow[: max(0, len(slow) - self.connections // 2)]:
-            found.give_way()
+        for found in slow[: max(0, len(late) - self.most_late)]:
+            if found.give_way is not None:
+                found.give_way(found.seconds)
+        self.line.serve(self.free_connections)
 
 
-class Slow(Struct, frozen=True):
-    """Something that has been waiting for a host for so long, and can be ended without a loss."""
+class Wait(Struct, frozen=True):
+    """Something that has been waiting for a host for so long; `give_way(seconds)` ends it where that loses nothing."""
 
     seconds: float
-    give_way: Callable[[], None]
+    give_way: Callable[[float], None] | None
 
 
 class Rooms(Struct, frozen=True):
@@ -93,7 +111,7 @@ class Pool:
         self._connections: dict[Connection, None] = {}
         self._establishing: dict[Connection, None] = {}
         self._openings: dict[asyncio.Task[None], float] = {}
-        self._giving_way: set[asyncio.Task[None]] = set()
+        self._giving_way: dict[asyncio.Task[None], float] = {}
         self._answered = False
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
@@ -103,7 +121,8 @@ class Pool:
             lane=exchange.lane,
             suppressions=rooms.courier.suppressions,
             deliveries=rooms.recorder.deliveries,
-            metered=exchange.lane.metered or exchange.bucket is not None,
+            bucket=exchange.lane.bucket,
+            held=exchange.bucket is not None,
             may_begin=rooms.may_begin,
             on_delivered=self._delivered,
         )
@@ -133,10 +152,11 @@ class Pool:
                 if not exchange.ring:
                     break
                 connection.pump()
-        self._open_more(now)
         wait = max(exchange.open_again_at - now, exchange.wait_seconds(now))
+        if wait <= EARLY_SECONDS:
+            self._open_more(now)
         if exchange.waiting and wait > 0:
-            self._schedule(wait)
+            self._schedule(wait - EARLY_SECONDS if wait > EARLY_SECONDS else wait)
 
     def give_up_idle(self) -> bool:
         """End one connection that has nothing to do; False where there is none."""
@@ -147,17 +167,12 @@ class Pool:
                     return True
         return False
 
-    def sweep(self, now: float) -> None:
-        """End what is overdue or idle; called a few times a second."""
-        for connection in [*self._connections, *self._establishing]:
-            connection.expire(now)
-
-    def slow(self, now: float) -> Iterator[Slow]:
-        """What waits for a host, with nothing on the way that may have been delivered."""
+    def waits(self, now: float) -> Iterator[Wait]:
+        """What waits for a host now."""
         for task, since in self._openings.items():
-            yield Slow(now - since, partial(self._give_up_opening, task))
+            yield Wait(now - since, partial(self._give_up_opening, task))
         for connection in self._connections:
-            yield Slow(connection.stalled_seconds(now), connection.give_way)
+            yield Wait(connection.stalled_seconds(now), None if connection.in_doubt else connection.give_way)
 
     def drain(self) -> None:
         """Let replies come in, then QUIT everywhere."""
@@ -343,12 +358,12 @@ class Pool:
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._openings.pop(task, None)
-        self._giving_way.discard(task)
+        self._giving_way.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._rooms.on_crash(error)
 
-    def _give_up_opening(self, task: asyncio.Task[None]) -> None:
-        self._giving_way.add(task)
+    def _give_up_opening(self, task: asyncio.Task[None], seconds: float) -> None:
+        self._giving_way[task] = seconds
         task.cancel()
 
     def _schedule(self, seconds: float) -> None:
@@ -385,7 +400,7 @@ class Pool:
                 raise
             task.uncancel()
             host = self.exchange.hosts[0][1]
-            why = f"gave way to others after {SLOW_SECONDS:g} s without an answer"
+            why = f"gave way to others after {self._giving_way[task]:.1f} s without an answer"
             self._refused(Refusal(stage=Stage.CONNECT, host=host, reason=Reason.TIMEOUT, explanation=why))
         finally:
             if connection is None:

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from bulkmail.native.buckets import TokenBucket
 from bulkmail.native.deliveries import Deliveries
 from bulkmail.native.reply import ReplyParser
 from bulkmail.native.session import Transactions
@@ -8,9 +9,10 @@ from bulkmail.native.session import Transactions
 class Outlet:
     """What the connections of one exchange may take from its `ring` without asking anybody.
 
-    Nothing of a `metered` lane (its messages cost tokens), and nothing while `may_begin()` is false or the lane's pacer
-    is paused. `suppressions` has `quick`, the set that is the whole truth or None, and `everywhere`, what stands there
-    before an address suppressed for all. `on_delivered` is called at the first delivery since `take_counts`.
+    Nothing where messages are `held` by a rate of their own, nothing while `may_begin()` is false or the lane's pacer
+    is paused, and nothing without a token of `bucket`, if there is one. `suppressions` has `quick`, the set that is the
+    whole truth or None, and `everywhere`, what stands there before an address suppressed for all. `on_delivered` is
+    called at the first delivery since `take_counts`.
     """
 
     def __init__(
@@ -20,7 +22,8 @@ class Outlet:
         lane: Any,
         suppressions: Any,
         deliveries: Deliveries,
-        metered: bool,
+        bucket: TokenBucket | None,
+        held: bool,
         may_begin: Callable[[], bool],
         on_delivered: Callable[[], None],
     ) -> None: ...

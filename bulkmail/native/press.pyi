@@ -11,8 +11,8 @@ class Press:
     """Whole messages of a chunk's recipients, from the rows as they are stored. May be shared among threads.
 
     Header and body are programs over these values: the row's, the address, the link's token, the date, the Message-ID,
-    the campaign, and then each of `texts`, a program over those before it. With a text stands the room of a header's
-    first line, where it is the value of one: None for others. Nothing may be repeated.
+    the campaign, and then each of `texts`, a program over those before it. With a text stands the name of the header
+    whose value it is, up to 50 characters, None for others. Nothing may be repeated.
     """
 
     def __init__(
@@ -21,7 +21,7 @@ class Press:
         header: Assembler,
         body: Assembler,
         *,
-        texts: Sequence[tuple[Assembler, int | None]],
+        texts: Sequence[tuple[Assembler, str | None]],
         width: int,
         campaign: str,
         message_domain: str,
@@ -40,7 +40,7 @@ class Press:
     ) -> tuple[list[Message | None], list[int]]:
         """The messages of `chunk`'s recipients `indexes`, who were `tried` so often before; and which are left out.
 
-        That is, with None in its place, whatever needs more than this: a row that is no list of plain strings, whole
-        numbers, true, false and null, an address that is not printable ASCII, a field that is missing, a header's value
-        that has to be folded or encoded.
+        That is, with None in its place, whatever needs more than this: a row that is no list of strings, whole numbers,
+        true, false and null, an address that is not printable ASCII, a field that is missing, a header's value with a
+        control character.
         """

@@ -3,6 +3,8 @@
 It takes the GIL only where SHA-256 has to be `hashlib`'s.
 """
 
+from typing import Any
+
 from bulkmail.native.lanes import LaneKey
 
 class Layout:
@@ -22,23 +24,32 @@ class Layout:
 class Batch:
     """Memory for signing many messages, to be used over and over; by one thread at a time.
 
-    After `run`, `digests` and `put` for each key whose signatures are not made natively; then `lines` or `signed`.
+    First `load` and `work`, on whatever thread; then `trouble`; then `digests` and `put` for each key whose signatures
+    are not made natively; then `lines` or `signed`.
     """
+
+    tag: Any
+    "Whatever belongs to it."
+    error: Exception | None
+    "What went wrong on another thread, outside."
+    seconds: float
+    "CPU time that `work` took since `load`."
 
     def __new__(cls, lanes: int = 16) -> Batch:
         """`lanes`: the most that SHA-256 may use."""
 
-    def run(
-        self,
-        layouts: tuple[Layout, ...],
-        keys: tuple[LaneKey | None, ...],
-        messages: list[bytes],
-        now: bytes,
-    ) -> tuple[bytes, ...] | None:
-        """Canonicalise, hash and, with the keys that are given, sign whole messages; `now` is what t= says.
+    def load(
+        self, layouts: tuple[Layout, ...], keys: tuple[LaneKey | None, ...], messages: list[bytes], now: bytes
+    ) -> None:
+        """Begin with these whole messages; `now` is what t= says."""
 
-        None; or the names of the first header that no layout fits, and nothing is done. ValueError for a header field
-        that does not begin with a name and a colon. Releases the GIL.
+    def work(self) -> None:
+        """Canonicalise, hash and, with the keys that are given, sign. Runs without the GIL, and fails in `trouble`."""
+
+    def trouble(self) -> tuple[bytes, ...] | None:
+        """None; or the names of the first header that no layout fits, and nothing is done.
+
+        ValueError for a header field that does not begin with a name and a colon.
         """
 
     def digests(self, key: int) -> list[bytes]:

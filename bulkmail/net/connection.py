@@ -315,17 +315,25 @@ class Connection(asyncio.Protocol):
             explanation = f"no reply to {stage.label} in {self._timeouts.of(stage):g} s"
             self._finish(Reason.NONE if quiet else Reason.TIMEOUT, "" if quiet else explanation)
 
-    def give_way(self) -> None:
-        """Others need what it occupies: end it as if the reply were overdue."""
-        explanation = f"too slow while others waited: no reply to {self._awaited_stage().label}"
+    def seconds_to_look(self, now: float) -> float:
+        """For how long `expire` would do nothing, and nothing that begins meanwhile could be overdue."""
+        due = self.deadline if self.idle_since is None else self.idle_since + self._timeouts.idle
+        return min(due - now, self._timeouts.shortest)
+
+    def give_way(self, seconds: float) -> None:
+        """Others need what it occupies: end it as if the reply, waited for so long, were overdue."""
+        explanation = f"too slow while others waited: no reply to {self._awaited_stage().label} in {seconds:.1f} s"
         self._finish(Reason.TIMEOUT, explanation)
 
     def stalled_seconds(self, now: float) -> float:
-        """How long a reply has been waited for; 0 where ending the connection now would leave something in doubt."""
+        """How long a reply has been waited for; 0 where none is."""
         transactions = self.transactions
-        if transactions is not None and (transactions.may_be_taken or not transactions.stage):
-            return 0.0
-        return now - self._waiting_since
+        return 0.0 if transactions is not None and not transactions.stage else now - self._waiting_since
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether ending the connection now would leave a message of which nobody knows if it was taken."""
+        return self.transactions is not None and self.transactions.may_be_taken
 
     def abort(self) -> None:
         """Close the socket at once; nothing is reported for messages in flight beyond `lost`."""

@@ -28,6 +28,11 @@ class Timeouts(Struct, frozen=True, kw_only=True):
     quit: float = 5.0
     idle: float = 5.0
 
+    @property
+    def shortest(self) -> float:
+        """What waits for one of these may be looked at so seldom; twice in the time of a block, to measure it."""
+        return min(self.block / 2, self.transaction, self.idle, *(float(getattr(self, name)) for name in _AWAITED))
+
     def of(self, stage: int) -> float:
         return float(getattr(self, _FIELDS.get(stage, "ehlo")))
 
@@ -70,3 +75,4 @@ _FIELDS: dict[int, str] = {
     Stage.RSET: "rset",
     Stage.QUIT: "quit",
 }
+_AWAITED = tuple(name for stage, name in _FIELDS.items() if stage != Stage.CONNECT)

@@ -20,7 +20,7 @@ from msgspec import Struct, field
 from bulkmail.clock import Clock
 from bulkmail.engine.incoming import Box, Mail, Taken, read_mail
 from bulkmail.errors import DiskFull, StateError
-from bulkmail.policy.limits import TokenBucket
+from bulkmail.native.buckets import TokenBucket
 from bulkmail.serve.recipients import Mailboxes
 from bulkmail.serve.worker import Busy, Worker
 

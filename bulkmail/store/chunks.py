@@ -8,14 +8,18 @@ from bulkmail.errors import StateError
 from bulkmail.model.delivery import Disposition
 from bulkmail.store import codec
 from bulkmail.store.database import Database
-from bulkmail.store.outcomes import COUNTED, OutcomeColumn
+from bulkmail.store.outcomes import COUNTED, OutcomeColumn, encode_all
 
 MAX_RECIPIENTS = 0x10000  # an index has 16 bits in journal and token
 MAX_CHUNKS = 0xFFFFFFFF
 # Added to the due time of recipients that wait for others: far beyond any real one.
 HELD_SECONDS = 1e11
 COUNT_COLUMNS = ", ".join(disposition.label for disposition in COUNTED)
-_SET_COUNTS = ", ".join(f"{disposition.label} = ?" for disposition in COUNTED)
+# Of what `PackedOutcomes` has, with the number before it.
+_COLUMNS = (*(disposition.label for disposition in COUNTED), "remaining", "due")
+_SET_COUNTS = ", ".join(f"{name} = new.column{place}" for place, name in enumerate(_COLUMNS, 2))
+# Chunks whose outcomes one statement stores.
+MOST_TOGETHER = 64
 
 
 class NewChunk(Struct, frozen=True):
@@ -41,6 +45,18 @@ class Backlog(Struct, frozen=True):
     chunks_ready: int
     recipients_open: int
     next_due: float | None
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """All that waits in the store for a run, without the chunks that are open.
+
+    `ready` are destinations with their chunks that are due and the recipients in these; `later` the due time (Unix
+    seconds) and the destination of each chunk that is not; `held` the recipients that wait to be released.
+    """
+
+    ready: list[tuple[str, int, int]]
+    later: list[tuple[float, str]]
+    held: int
 
 
 class OpenChunk:
@@ -92,16 +108,19 @@ class PackedChunk(Struct, frozen=True):
 
 def pack_chunks(chunks: Iterable[NewChunk]) -> list[PackedChunk]:
     """Takes its time, so it is no part of a transaction: others wait for the end of those."""
-    packed = []
+    chunks = list(chunks)
+    columns: list[tuple[bytes, int]] = []
     for chunk in chunks:
         size = len(chunk.addresses)
         if size != len(chunk.rows) or size > MAX_RECIPIENTS:
             raise ValueError(f"a chunk of {size} addresses and {len(chunk.rows)} rows")
-        addresses = codec.pack_lines([address.encode() for address in chunk.addresses])
-        packed.append(
-            PackedChunk(chunk.destination, chunk.list_name, chunk.due, size, addresses, codec.pack_lines(chunk.rows))
-        )
-    return packed
+        columns.append((codec.joined([address.encode() for address in chunk.addresses]), size))
+        columns.append((codec.joined(chunk.rows), size))
+    packed = codec.pack_all(columns)
+    return [
+        PackedChunk(chunk.destination, chunk.list_name, chunk.due, len(chunk.addresses), addresses, rows)
+        for chunk, addresses, rows in zip(chunks, packed[::2], packed[1::2], strict=True)
+    ]
 
 
 def insert_chunks(database: Database, run: int, chunks: Sequence[PackedChunk]) -> list[int]:
@@ -134,6 +153,18 @@ def backlog(database: Database, run: int, now: float) -> list[Backlog]:
     ]
 
 
+def waiting(database: Database, run: int, now: float) -> Waiting:
+    """`temp.open_chunk` names the chunks to leave out. Looks at every chunk that is not done."""
+    which = " FROM chunk WHERE run = ? AND due IS NOT NULL AND number NOT IN (SELECT number FROM temp.open_chunk)"
+    return Waiting(
+        ready=database.rows(
+            f"SELECT destination, count(*), sum(remaining) {which} AND due <= ? GROUP BY destination", (run, now)
+        ),
+        later=database.rows(f"SELECT due, destination {which} AND due > ? AND due < ?", (run, now, HELD_SECONDS)),
+        held=held(database, run),
+    )
+
+
 def held(database: Database, run: int) -> int:
     """How many recipients are held."""
     query = "SELECT coalesce(sum(remaining), 0) FROM chunk WHERE run = ? AND due >= ?"
@@ -146,32 +177,40 @@ def release_held(database: Database, run: int) -> None:
         connection.execute("UPDATE chunk SET due = due - ?1 WHERE run = ?2 AND due >= ?1", (HELD_SECONDS, run))
 
 
-def next_chunk(database: Database, run: int, destination: str, now: float) -> OpenChunk | None:
-    """The chunk that has been due longest, of those not in `temp.open_chunk`."""
-    row = database.row(
+def next_chunks(database: Database, run: int, destination: str, now: float, most: int) -> list[OpenChunk]:
+    """Those that have been due longest, of those not in `temp.open_chunk`; up to so many."""
+    found = database.rows(
         "SELECT chunk.number, chunk.list, size, addresses, rows, records, texts FROM chunk"
         " JOIN payload ON payload.chunk = chunk.number LEFT JOIN outcome ON outcome.chunk = chunk.number"
-        " WHERE chunk.number = (SELECT number FROM chunk WHERE run = ? AND destination = ? AND due <= ?"
-        " AND number NOT IN (SELECT number FROM temp.open_chunk) ORDER BY due, number LIMIT 1)",
-        (run, destination, now),
+        " WHERE chunk.number IN (SELECT number FROM chunk WHERE run = ? AND destination = ? AND due <= ?"
+        " AND number NOT IN (SELECT number FROM temp.open_chunk) ORDER BY due, number LIMIT ?)"
+        " ORDER BY chunk.due, chunk.number",
+        (run, destination, now, most),
     )
-    if row is None:
-        return None
-    number, list_name, size, addresses, rows, records, texts = row
-    what = chunk_name(database, number)
-    return OpenChunk(
-        number=number,
-        run=run,
-        destination=destination,
-        list_name=list_name,
-        addresses=decode_addresses(addresses, size, what),
-        rows=codec.unpack_lines(rows, size, what),
-        outcomes=OutcomeColumn.decode(size, records, texts, what),
-    )
+    packed = []
+    for number, _, size, addresses, rows, _, _ in found:
+        what = chunk_name(database, number)
+        packed += [codec.Packed(addresses, size, what), codec.Packed(rows, size, what)]
+    columns = iter(codec.unpack_all(packed))
+    opened = []
+    for number, list_name, size, _, _, records, texts in found:
+        what = chunk_name(database, number)
+        opened.append(
+            OpenChunk(
+                number=number,
+                run=run,
+                destination=destination,
+                list_name=list_name,
+                addresses=_addresses(next(columns), size, what),
+                rows=codec.split(next(columns), size, what),
+                outcomes=OutcomeColumn.decode(size, records, texts, what),
+            )
+        )
+    return opened
 
 
 class PackedOutcomes(Struct, frozen=True):
-    """A chunk's outcomes as they are stored: counts, remaining recipients, due time and the encoded column."""
+    """A chunk's outcomes as they are stored: counts, remaining recipients and due time, and the encoded column."""
 
     number: int
     counts: tuple[object, ...]
@@ -180,26 +219,39 @@ class PackedOutcomes(Struct, frozen=True):
 
 def pack_outcomes(columns: Iterable[tuple[int, OutcomeColumn]]) -> list[PackedOutcomes]:
     """Of each numbered chunk; takes its time, so it is no part of a transaction."""
-    packed = []
+    numbers, told, copies = [], [], []
     for number, column in columns:
         # One copy is counted and stored, whatever is set meanwhile.
         copy = column.copy()
         counts = copy.counts()
         remaining = counts[Disposition.OPEN] + counts[Disposition.DEFERRED]
-        told = (*(counts[disposition] for disposition in COUNTED), remaining, copy.next_due())
-        packed.append(PackedOutcomes(number, told, copy.encode()))
-    return packed
+        numbers.append(number)
+        told.append(
+            (*(counts[disposition] for disposition in COUNTED), remaining, copy.next_due() if remaining else None)
+        )
+        copies.append(copy)
+    return list(map(PackedOutcomes, numbers, told, encode_all(copies)))
 
 
-def write_outcomes(database: Database, packed: Iterable[PackedOutcomes]) -> None:
+def write_outcomes(database: Database, packed: Sequence[PackedOutcomes]) -> None:
     """Store the outcomes, counts and due time of each. Part of the caller's transaction."""
-    for one in packed:
+    for start in range(0, len(packed), MOST_TOGETHER):
+        together = packed[start : start + MOST_TOGETHER]
+        # Each statement gives the interpreter away and has to wait for it: so few as can be.
         database.connection.execute(
-            f"UPDATE chunk SET {_SET_COUNTS}, remaining = ?, due = ? WHERE number = ?", (*one.counts, one.number)
+            f"UPDATE chunk SET {_SET_COUNTS} FROM (VALUES {_places(len(COUNTED) + 3, len(together))}) AS new"
+            " WHERE number = new.column1",
+            [value for one in together for value in (one.number, *one.counts)],
         )
         database.connection.execute(
-            "INSERT OR REPLACE INTO outcome (chunk, records, texts) VALUES (?, ?, ?)", (one.number, *one.encoded)
+            f"INSERT OR REPLACE INTO outcome (chunk, records, texts) VALUES {_places(3, len(together))}",
+            [value for one in together for value in (one.number, *one.encoded)],
         )
+
+
+def _places(width: int, rows: int) -> str:
+    """The placeholders of so many rows."""
+    return ", ".join([f"({', '.join('?' * width)})"] * rows)
 
 
 def read_column(database: Database, number: int) -> OutcomeColumn | None:
@@ -222,7 +274,11 @@ def read_addresses(database: Database, number: int) -> list[str]:
 
 
 def decode_addresses(blob: bytes, size: int, what: str) -> list[str]:
-    addresses = codec.unpack(blob, size, what).decode().split("\n")
+    return _addresses(codec.unpack(blob, size, what), size, what)
+
+
+def _addresses(content: bytes, size: int, what: str) -> list[str]:
+    addresses = content.decode().split("\n")
     if len(addresses) != size:
         raise codec.damaged(what, f"{len(addresses)} addresses where {size} are expected")
     return addresses

@@ -1,7 +1,7 @@
 """What became of each recipient of a chunk, in 32 bytes each."""
 
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -79,8 +79,7 @@ class OutcomeColumn:
 
     def encode(self) -> tuple[bytes, bytes | None]:
         """Records and texts as they are stored."""
-        texts = codec.pack(msgspec.msgpack.encode(self.texts), self.size) if self.texts else None
-        return codec.pack(bytes(self.records), self.size), texts
+        return encode_all([self])[0]
 
     def copy(self) -> "OutcomeColumn":
         copy = OutcomeColumn(0)
@@ -149,6 +148,8 @@ class OutcomeColumn:
 
     def ready(self, now: float) -> list[int]:
         """Indexes of the recipients that may be tried at `now`: not final, and due."""
+        if now >= 0 and self.records.count(0) == len(self.records):
+            return list(range(self.size))
         return [
             index
             for index, (disposition, due) in enumerate(_DUE_COLUMN.iter_unpack(self.records))
@@ -170,6 +171,18 @@ class OutcomeColumn:
         if not 0 <= index < self.size:
             raise IndexError(f"recipient {index} of a chunk of {self.size}")
         return index * RECORD_BYTES
+
+
+def encode_all(columns: Sequence[OutcomeColumn]) -> list[tuple[bytes, bytes | None]]:
+    """`encode` of each; whatever their number, the interpreter is given away once."""
+    contents = [(bytes(column.records), column.size) for column in columns]
+    contents += [(msgspec.msgpack.encode(column.texts), column.size) for column in columns if column.texts]
+    packed = codec.pack_all(contents)
+    texts = iter(packed[len(columns) :])
+    return [
+        (records, next(texts) if column.texts else None)
+        for column, records in zip(columns, packed[: len(columns)], strict=True)
+    ]
 
 
 def outcome_of(

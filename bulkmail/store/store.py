@@ -147,17 +147,27 @@ class Store(StoreView):
             runs.set_progress(self._database, run, progress)
             return chunks.insert_chunks(self._database, run, packed)
 
+    def waiting(self, run: int, now: float) -> chunks.Waiting:
+        """All that waits for the run, at `now` (Unix seconds); takes its time where that is much."""
+        return chunks.waiting(self._database, run, now)
+
     def claim(self, run: int, destination: str, now: float) -> OpenChunk | None:
-        """Open the chunk of `destination` that has been due longest; None if there is none.
+        """`claim_many` of one; None if there is none."""
+        return next(iter(self.claim_many(run, destination, now, 1)), None)
+
+    def claim_many(self, run: int, destination: str, now: float, most: int) -> list[OpenChunk]:
+        """Open the chunks of `destination` that have been due longest, up to so many.
 
         Nothing is written: a claim that is never folded was never made.
         """
-        chunk = chunks.next_chunk(self._database, run, destination, now)
-        if chunk is not None:
-            self._database.rows("INSERT INTO temp.open_chunk VALUES (?)", (chunk.number,))
+        opened = chunks.next_chunks(self._database, run, destination, now, most)
+        if opened:
+            places = ", ".join(["(?)"] * len(opened))
+            self._database.rows(f"INSERT INTO temp.open_chunk VALUES {places}", [chunk.number for chunk in opened])
+        for chunk in opened:
             self._open[chunk.number] = chunk
             self._live[chunk.number] = chunk.outcomes
-        return chunk
+        return opened
 
     def fold(self, opened: Sequence[OpenChunk], *, release: Iterable[int] = ()) -> None:
         """Store the outcomes of these chunks durably, in one transaction; then close those in `release` (numbers).
@@ -185,8 +195,10 @@ class Store(StoreView):
         for number in changed:
             self._open[number].folded_changes = changes[number]
         self.journal.folded(changes, position)
+        if released:
+            places = ", ".join("?" * len(released))
+            self._database.rows(f"DELETE FROM temp.open_chunk WHERE number IN ({places})", released)
         for number in released:
-            self._database.rows("DELETE FROM temp.open_chunk WHERE number = ?", (number,))
             del self._open[number], self._live[number]
 
     def settle_doubts(self, run: int, disposition: Disposition, *, time: float, due: float = 0.0) -> int:

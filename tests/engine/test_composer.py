@@ -149,7 +149,7 @@ def test_plain_content_needs_the_general_way_for_nothing_but_odd_rows(tmp_path: 
     assert press is not None
     rows = [b'[null,"Ann"]', b'["Graz","Zo\xc3\xab"]', b"[null,null]", b'[1.5,"Ann"]', b'["x",7]']
     made, left = press.messages(None, 1, ["ann@example.com"] * 5, rows, [0, 1, 2, 3, 4], [0] * 5, DATE.encode())
-    assert left == [1, 2, 3]
-    assert [message is None for message in made] == [False, True, True, True, False]
+    assert left == [2, 3]
+    assert [message is None for message in made] == [False, False, True, True, False]
     for way in ("condition", "loop", "filter in the subject", "split"):
         assert program_of(tmp_path, way).press(ISSUER) is None

@@ -1,6 +1,5 @@
 """Limits as the receiver counts them, and lanes that do not wait for each other."""
 
-from itertools import pairwise
 from pathlib import Path
 
 from bulkmail import Engine
@@ -49,7 +48,9 @@ def test_a_domain_with_a_limit_of_its_own_is_kept_to_it(tmp_path: Path) -> None:
             summary, _ = await send(campaign, tmp_path / "state")
         assert summary.delivered == 40
         brand = [message.time for message in mx.accepted if message.recipient.endswith("@brand.example")]
-        assert all(later - earlier >= 0.03 for earlier, later in pairwise(brand[2:]))
+        # The rate, the burst of a tenth of a second, and what the loop's own jitter shifts; however late it is.
+        assert most_in(brand, 0.5) <= 10 + 2 + 1
+        assert max(brand) - min(brand) >= 0.8
 
     run(scene())
 

@@ -17,6 +17,7 @@ from bulkmail.policy.window import Window
 from bulkmail.smtp.handshake import Handshake
 from bulkmail.smtp.sasl import Credentials
 from tests.dialogues.player import Journal
+from tests.dialogues.shortway import ShortWay
 from tests.fuzz.corpus import replies, server_sides
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.streams import plausible
@@ -194,9 +195,11 @@ def connection(mutator: Mutator, compare: bool) -> None:
 
 async def _connection(mutator: Mutator) -> None:
     chance = mutator.chance
+    count = 1 + mutator.below(5)
+    way = ShortWay(count) if chance() < 0.5 else None
     messages = [
         Message(
-            chunk=None,
+            chunk=way and way.active,
             index=number,
             attempt=1,
             address=f"r{number}@b.example",
@@ -206,9 +209,9 @@ async def _connection(mutator: Mutator) -> None:
             message_id=f"r{number}",
             utf8=chance() < 0.1,
         )
-        for number in range(1 + mutator.below(5))
+        for number in range(count)
     ]
-    journal, clock, wire = Journal(messages), Clock(), Wire()
+    journal, clock, wire = Journal(messages, way), Clock(), Wire()
     login = mutator.one(LOGINS) if chance() < 0.2 else None
     limit = 1 + mutator.below(6)
     client = Connection(
@@ -287,7 +290,7 @@ def _disturb(mutator: Mutator, client: Connection, clock: Clock) -> None:
     elif chance < 0.04:
         client.drain()
     elif chance < 0.05:
-        client.give_way()
+        client.give_way(1.0)
     elif chance < 0.06:
         client.expire(clock.now)
     assert client.stalled_seconds(clock.now) >= 0

@@ -236,7 +236,8 @@ STORED = [
     b'["Ann","Graz",7]',
     '["Zo\u00eb","\u6f22\u5b57\U0001f600",-12]'.encode(),
     b"[null,true,false]",
-    b'["=?x","a\\b",1.5]',
+    b'["=?x","a\\\\b\\n\\u0041\\"",1]',
+    b'["a long, long line, and another one, and many more, and more than eighty of them",1.5,2]',
     b"[0,-0,00]",
     b'["a"]',
     b"[1,2,3,4]",
@@ -247,7 +248,7 @@ STORED = [
 def pressed(mutator: Mutator, compare: bool) -> None:
     """Whole messages of rows, addresses and texts of any kind."""
     slots = [(mutator.below(9), mutator.one([None, b"default", "\u00e9".encode()])) for _ in range(4)]
-    room = mutator.one([None, 5, 60])
+    name = mutator.one([None, "Subject", "X" * 50])
     presses: list[Any] = []
     for press, assembler, sealer in (
         (Press, Assembler, Sealer),
@@ -264,7 +265,7 @@ def pressed(mutator: Mutator, compare: bool) -> None:
             body.slot(index, escape=default is None, default=default)
         body.end()
         names = {"campaign": "c", "message_domain": "d.example", "return_local": "r", "return_domain": "e.example"}
-        presses.append(press(sealer(b"k", b""), header, body, texts=[(text, room)], width=3, **names))
+        presses.append(press(sealer(b"k", b""), header, body, texts=[(text, name)], width=3, **names))
     count = 1 + mutator.below(3)
     rows = [mutator.mutated(STORED) for _ in range(count)]
     addresses = [mutator.text(mutator.mutated([b"ann@example.com", b"a"])) for _ in range(count)]

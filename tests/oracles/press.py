@@ -1,17 +1,20 @@
 """Whole messages from stored rows, told plainly: the same values, one step after the other."""
 
+import json
 import re
 from typing import Any
 
+from bulkmail.content import headers
+from bulkmail.content.errors import ContentError
 from bulkmail.native.message import Message
 from tests.oracles.assembly import Assembler
 from tests.oracles.tokens import Sealer
 
+STRING = rb'"(?:[^"\\]|\\["\\/bfnrt]|\\u00[0-7][0-9a-fA-F])*"'
 ROW = re.compile(
-    rb"\[(?:VALUE(?:,VALUE)*)?\]".replace(b"VALUE", rb'(?:"[^"\\]*"|null|true|false|0|-?[1-9][0-9]{0,17})')
+    rb"\[(?:VALUE(?:,VALUE)*)?\]".replace(b"VALUE", rb"(?:%b|null|true|false|0|-?[1-9][0-9]{0,17})" % STRING)
 )
-VALUE = re.compile(rb'"([^"\\]*)"|(null|true|false|-?[0-9]+)')
-WORDS: dict[bytes, object] = {b"null": None, b"true": True, b"false": False}
+VALUE = re.compile(rb"(%b)|null|true|false|-?[0-9]+" % STRING)
 
 
 class Press:
@@ -23,7 +26,7 @@ class Press:
         header: Assembler,
         body: Assembler,
         *,
-        texts: list[tuple[Assembler, int | None]],
+        texts: list[tuple[Assembler, str | None]],
         width: int,
         campaign: str,
         message_domain: str,
@@ -60,15 +63,11 @@ class Press:
         message_id = f"<{returning}@{self.message_domain}>"
         values += [address, link, date.decode(), message_id, self.campaign]
         try:
-            for program, room in self.texts:
+            for program, name in self.texts:
                 text = program.assemble(values).decode()
-                if room is not None and (
-                    len(text) > room or not re.fullmatch("[ -~]*", text) or text != text.strip() or "=?" in text
-                ):
-                    return None
-                values.append(text)
+                values.append(text if name is None else headers.unstructured(name, text))
             data = self.header.assemble(values) + b"\r\n" + self.body.assemble(values)
-        except KeyError:
+        except (KeyError, ContentError):
             return None
         return Message(
             chunk=chunk,
@@ -83,6 +82,9 @@ class Press:
 
 
 def read_row(row: bytes) -> list[Any] | None:
+    """Its values, numbers as texts; None where it is something else."""
     if not ROW.fullmatch(row):
         return None
-    return [WORDS[word] if word in WORDS else (word or text).decode() for text, word in VALUE.findall(row)]
+    # Control characters as they are, which JSON does not allow, do no harm.
+    values = [json.loads(found[0].decode(), strict=False) for found in VALUE.finditer(row)]
+    return [value if value is None or isinstance(value, bool) else str(value) for value in values]

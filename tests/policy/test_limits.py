@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from bulkmail.model.campaign import Limits, SiteLimits
 from bulkmail.model.units import PerSecond
-from bulkmail.policy.limits import EffectiveLimits, TokenBucket, effective_limits, provider_limits
+from bulkmail.native.buckets import TokenBucket
+from bulkmail.policy.limits import EffectiveLimits, effective_limits, provider_limits
 from bulkmail.policy.route import roll_ups, site_of
 
 GOOGLE = site_of([(5, "gmail-smtp-in.l.google.com")])
