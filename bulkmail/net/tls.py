@@ -16,8 +16,8 @@ from functools import cache
 SESSIONS_PER_CONTEXT = 2000
 # Until CPython 3.12.8 and 3.13.1, each look at `SSLObject.session` leaves 5 KB behind (python/cpython issue 116810).
 LOOKS_LEAK = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
-# So many are taken there by a process: of names that came back, of any, and of one name by a context. Then what has been
-# kept must do.
+# So many are taken there by a process: of names that came back, of any, and of one name by a context. Then what has
+# been kept must do.
 LEAKING_LOOKS = 2000
 LEAKING_FIRST_LOOKS = 500
 LEAKING_LOOKS_PER_NAME = 20
