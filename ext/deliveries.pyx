@@ -7,6 +7,12 @@ from libc.math cimport floor
 
 from bulkmail.native.records cimport mark_delivered
 
+cdef extern from "Python.h":
+    str PyUnicode_FromFormat(const char *format, ...)
+
+cdef enum:
+    BEHIND_SECONDS = 5   # .123Z
+
 
 cdef class Deliveries:
     def __init__(
@@ -70,8 +76,11 @@ cdef class Deliveries:
         return before
 
     cdef str text_of(self, double time):
-        """The stamp of a time, which is the same for a millisecond."""
+        """The stamp of a time: put into words once a second, and once a millisecond what is behind the point."""
         cdef long long milliseconds = <long long>floor(time * 1000)
         if milliseconds != self.milliseconds:
-            self.milliseconds, self.time_text = milliseconds, self.stamp(time)
+            if milliseconds // 1000 != self.milliseconds // 1000:
+                self.seconds_text = self.stamp(milliseconds // 1000)[:-BEHIND_SECONDS]
+            self.milliseconds = milliseconds
+            self.time_text = PyUnicode_FromFormat("%U.%03dZ", <void *>self.seconds_text, <int>(milliseconds % 1000))
         return self.time_text

@@ -12,8 +12,7 @@ from bulkmail.cli.hints import near
 from bulkmail.cli.output import err, out, safe
 from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
-from bulkmail.content.headers import readable
-from bulkmail.content.program import body_text
+from bulkmail.content.reading import body_text, readable
 from bulkmail.errors import CampaignError
 from bulkmail.preflight.rows import find_recipient
 from bulkmail.preflight.specimen import make_specimen, signer_at_hand

@@ -52,6 +52,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     wait: bool = True
     signers: int | None = None
     turbo: bool = True
+    nodes: int = 1
 
 
 class Sent(Struct, frozen=True, kw_only=True):
@@ -95,7 +96,12 @@ def send(file: str, wishes: Wishes) -> int:
 
 async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | None:
     options = SendOptions(
-        new_run=wishes.new_run, limit=wishes.limit, wait=wishes.wait, signers=wishes.signers, turbo=wishes.turbo
+        new_run=wishes.new_run,
+        limit=wishes.limit,
+        wait=wishes.wait,
+        signers=wishes.signers,
+        turbo=wishes.turbo,
+        nodes=wishes.nodes,
     )
     stopper = Stopper(asyncio.current_task())
     try:
@@ -112,8 +118,7 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
             async with shown(campaign.campaign, sending.run.id, sending.snapshot) as display:
                 if sending.taken is Taken.RESUMED:
                     display.say(f"going on with run {sending.run.id} of {local_time(sending.run.created)}")
-                # What is loaded by now lives to the end: the collector need not look at it again.
-                gc.collect()
+                # What is loaded by now lives to the end: the collector need not look at it, nor once before.
                 gc.freeze()
                 # Going through all that lives holds up the loop, and what the engine lets go of has no cycles.
                 gc.set_threshold(*gc.get_threshold()[:2], RARE_COLLECTIONS)

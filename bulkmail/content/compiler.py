@@ -12,7 +12,7 @@ from bulkmail.content.errors import ContentError
 from bulkmail.content.identity import return_address
 from bulkmail.content.lawful import lacking
 from bulkmail.content.layout import Layout
-from bulkmail.content.locales import DEFAULT_LOCALE, parsed_locale
+from bulkmail.content.locales import DEFAULT_LOCALE
 from bulkmail.content.mime import Skeleton
 from bulkmail.content.page import Page
 from bulkmail.content.plain import PIECE
@@ -128,6 +128,11 @@ class Compiler:
         return f"{self.places.get(head, head)}{bracket}{rest}"
 
     def checked_locale(self, name: str, variation: Variation) -> str:
+        if name == DEFAULT_LOCALE:
+            return name
+        # Loads Babel, which mail without a locale of its own does not need.
+        from bulkmail.content.cldr import parsed_locale
+
         try:
             parsed_locale(name)
         except ContentError as error:

@@ -3,8 +3,6 @@
 import base64
 import re
 from collections.abc import Iterator
-from email import policy
-from email.parser import BytesHeaderParser
 
 from bulkmail.content.errors import ContentError
 
@@ -181,9 +179,3 @@ def parameter(name: str, value: str) -> str:
     lines.append(line)
     lines[0] = f"utf-8''{lines[0]}"
     return "".join(f";\r\n {name}*{index}*={line}" for index, line in enumerate(lines))
-
-
-def readable(header: bytes) -> tuple[tuple[str, str], ...]:
-    """The names and values of a header block, unfolded and decoded, for people to look at."""
-    parsed = BytesHeaderParser(policy=policy.default).parsebytes(header + b"\r\n")
-    return tuple((name, str(value)) for name, value in parsed.items())

@@ -6,6 +6,7 @@ Each boundary is `=_TOKEN_N`: "=_" occurs in no quoted-printable or base64 text,
 import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from hashlib import blake2b
 from mimetypes import MimeTypes
 from pathlib import Path
@@ -19,8 +20,6 @@ from bulkmail.content.template import Source, Template
 from bulkmail.errors import CampaignError
 from bulkmail.native.assembly import Assembler
 
-# Python's own table, not the machine's /etc/mime.types: the same campaign gives the same bytes everywhere.
-TYPES = MimeTypes()
 ENCODINGS = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 REFERENCE = re.compile(
@@ -92,13 +91,19 @@ def read_file(path: str, *, key: str, content_domain: str | None = None) -> File
 
 
 def guess_type(name: str) -> str:
-    kind, encoding = TYPES.guess_type(name, strict=False)
+    kind, encoding = _types().guess_type(name, strict=False)
     if encoding is not None:
         return ENCODINGS.get(encoding, "application/octet-stream")
     # RFC 2046 §5.2.1 and §5.1 allow no base64 on these.
     if kind is None or kind.startswith(("message/", "multipart/")):
         return "application/octet-stream"
     return kind
+
+
+@cache
+def _types() -> MimeTypes:
+    """Python's own table, not the machine's /etc/mime.types: the same campaign gives the same bytes everywhere."""
+    return MimeTypes()
 
 
 def refer_to_inline(html: Source, images: Sequence[File]) -> Source:

@@ -1,17 +1,14 @@
 """A compiled campaign: one recipient's message from the row that was stored, the token and the date."""
 
 from collections.abc import Mapping, Sequence
-from email import policy
-from email.message import EmailMessage
-from email.parser import BytesParser
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from msgspec import Struct
 
 from bulkmail.address import Address
 from bulkmail.content.errors import ContentError, MissingField
-from bulkmail.content.headers import control_problem, readable
+from bulkmail.content.headers import control_problem
 from bulkmail.content.identity import Issuer
 from bulkmail.content.layout import Step, Text
 from bulkmail.content.locales import moment_of
@@ -20,6 +17,9 @@ from bulkmail.content.variants import Chooser
 from bulkmail.model.recipient import PlainRules
 from bulkmail.native.assembly import Assembler
 from bulkmail.native.press import MAX_TEXTS, Press
+
+if TYPE_CHECKING:
+    from bulkmail.content.reading import Preview
 
 # The longest that a message of somebody unknown yet may have in their place.
 SAMPLE_ADDRESS = f"{'x' * 64}@{'x' * 63}.invalid"
@@ -39,16 +39,6 @@ class RenderedMessage(Struct, frozen=True, gc=False):
     def data(self) -> bytes:
         """The whole message, unsigned."""
         return b"%b\r\n%b" % (self.header, self.body)
-
-
-class Preview(Struct, frozen=True, kw_only=True):
-    """A message as its reader sees it, and its bytes."""
-
-    subject: str
-    headers: tuple[tuple[str, str], ...]
-    html: str | None
-    text: str | None
-    message: bytes
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -253,17 +243,13 @@ class Program:
 
     def preview(
         self, recipient: str, row: bytes | Sequence[Any], token: str = SAMPLE_TOKEN, date: str = SAMPLE_DATE
-    ) -> Preview:
+    ) -> "Preview":
         """The message as a mail program shows it."""
+        # A send looks into none of its messages, and what reads them takes its time to load.
+        from bulkmail.content.reading import read_message
+
         message = self.render(recipient, row, token, date)
-        parsed = BytesParser(policy=policy.default).parsebytes(message.data)
-        return Preview(
-            subject=str(parsed["Subject"]),
-            headers=readable(message.header),
-            html=body_text(parsed, "html"),
-            text=body_text(parsed, "plain"),
-            message=message.data,
-        )
+        return read_message(message.data, message.header)
 
     def _values(self, recipient: str, row: bytes | Sequence[Any], token: str, date: str, link: str) -> list[Any]:
         values: list[Any] = orjson.loads(row) if isinstance(row, bytes) else list(row)
@@ -282,10 +268,3 @@ def storable(value: Any) -> bool:
     except orjson.JSONEncodeError:
         return False
     return True
-
-
-def body_text(message: EmailMessage, subtype: str) -> str | None:
-    for part in message.walk():
-        if part.get_content_type() == f"text/{subtype}" and not part.is_attachment():
-            return cast(str, part.get_content())
-    return None

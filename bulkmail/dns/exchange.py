@@ -8,14 +8,14 @@ import asyncio
 import os
 import re
 import socket
+import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import dns.exception
 import dns.flags
-import dns.message
-import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
@@ -25,41 +25,62 @@ from bulkmail.dns.ports import Ports
 from bulkmail.dns.servers import Server
 from bulkmail.errors import RemoteError
 
+if TYPE_CHECKING:
+    from dns.message import Message, QueryMessage
+
+    from bulkmail.dns.general import Chain
+
 _LEAST_TRIES = 3
 _UDP_PAYLOAD_BYTES = 1232  # fits every path unfragmented
-_HEADER_BYTES, _ROOT_QUESTION_BYTES = 12, 5
+_HEADER = struct.Struct("!HHHHH")  # RFC 1035 §4.1.1, without the id
+_OPT = struct.Struct("!BHHIH")  # RFC 6891 §6.1.2, without options
 _PARSED_AT_ONCE_BYTES = 4096  # thousands of records would hold up the loop for 100 ms
 _WITHOUT_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 _PLAIN_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_PLAIN_NAME_LENGTH = 253
+LOOP = "its CNAMEs form a loop or are too many"
 
 
 class NoAnswer(RemoteError):
     """No server gave a usable answer; the text says which server did what."""
 
 
+class Contradiction(RemoteError):
+    """An answer that cannot be; the text says why."""
+
+
+class Truncated(Exception):
+    """There is more of the answer over TCP."""
+
+
 class Question:
     """One name and kind of record; `read` reads its records from plain answers, where they are to be read so.
 
-    `text` is the name in lower case without a final dot.
+    `text` is the name in lower case without a final dot. Raises DNSException for what is no name.
     """
 
-    __slots__ = ("_plain", "name", "rdtype", "read", "section", "text")
+    __slots__ = ("_plain", "rdtype", "read", "section", "text")
 
-    def __init__(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, read: ReadRecord | None = None) -> None:
-        self.name = name
-        self.text = name.to_text(omit_final_dot=True).lower()
+    def __init__(self, name: str, rdtype: dns.rdatatype.RdataType, read: ReadRecord | None = None) -> None:
+        self.text = name.lower().removesuffix(".")
         self.rdtype = rdtype
         self.read = read
-        self.section = (name.to_wire() or b"") + rdtype.to_bytes(2, "big") + dns.rdataclass.IN.to_bytes(2, "big")
-        self._plain = _PLAIN_NAME.fullmatch(self.text) is not None
+        self._plain = _PLAIN_NAME.fullmatch(self.text) is not None and len(self.text) <= _PLAIN_NAME_LENGTH
+        if self._plain:
+            labels = self.text.encode().split(b".")
+            wire = b"".join([bytes((len(label),)) + label for label in labels]) + b"\0"
+        else:
+            self.text, wire = _general().name_of(name)
+        self.section = wire + rdtype.to_bytes(2, "big") + dns.rdataclass.IN.to_bytes(2, "big")
 
     def plain_answer(self, data: bytes) -> PlainAnswer | None:
         """What an answer with the right id says, where it is plain."""
         return read_plain(data, self.text, self.section, self.rdtype, self.read) if self._plain else None
 
-    def is_answered(self, answer: dns.message.Message) -> bool:
+    def is_answered(self, answer: "Message") -> bool:
         """Whether an answer with the right id is one to this question."""
-        return dns.message.make_query(self.name, self.rdtype, id=answer.id).is_response(answer)
+        answered: bool = _general().is_answered(self, answer)
+        return answered
 
 
 class Exchange:
@@ -81,7 +102,7 @@ class Exchange:
         self._with_edns = _around(validating, edns=True)
         self._without_edns = _around(validating, edns=False)
 
-    async def ask(self, question: Question) -> dns.message.QueryMessage | PlainAnswer:
+    async def ask(self, question: Question) -> "QueryMessage | PlainAnswer":
         """The answer (NOERROR or NXDOMAIN) of the first server to give one. Raises `NoAnswer`."""
         asked = deque(self._servers)
         asked.rotate(-self._first)
@@ -106,11 +127,11 @@ class Exchange:
             else:
                 self._first = self._servers.index(server)
                 return answer
-        what = f"{dns.rdatatype.to_text(question.rdtype)} of {question.name.to_text(omit_final_dot=True)}"
+        what = f"{dns.rdatatype.to_text(question.rdtype)} of {question.text}"
         reasons = "; ".join(f"DNS server {server} {failure}" for server, failure in failures.items())
         raise NoAnswer(f"no answer for {what}: {reasons}")
 
-    async def _ask_server(self, server: Server, question: Question) -> dns.message.QueryMessage | PlainAnswer:
+    async def _ask_server(self, server: Server, question: Question) -> "QueryMessage | PlainAnswer":
         answer = await self._ask_udp_then_tcp(server, question, self._with_edns)
         if isinstance(answer, PlainAnswer):
             return answer
@@ -119,37 +140,36 @@ class Exchange:
             answer = await self._ask_udp_then_tcp(server, question, self._without_edns)
             if isinstance(answer, PlainAnswer):
                 return answer
-        rcode = answer.rcode()
-        if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            raise NoAnswer(f"answered {dns.rcode.to_text(rcode)}")
-        if _is_referral(answer):
-            raise NoAnswer("refers to other servers instead of answering; it is not a recursive resolver")
+        _general().check_usable(answer)
         return answer
 
-    def proves(self, answer: dns.message.QueryMessage | PlainAnswer) -> bool:
+    def proves(self, answer: "QueryMessage | PlainAnswer") -> bool:
         """Whether a server that is trusted says that DNSSEC proves the answer."""
         if not self._validating:
             return False
         return answer.authentic if isinstance(answer, PlainAnswer) else bool(answer.flags & dns.flags.AD)
 
+    def follow(self, answer: "QueryMessage", read: Callable[[Any], Any]) -> "Chain":
+        """Follow the CNAMEs in an answer that is not plain. Raises Contradiction."""
+        chain: Chain = _general().follow(answer, read)
+        return chain
+
     async def _ask_udp_then_tcp(
         self, server: Server, question: Question, around: tuple[bytes, bytes]
-    ) -> dns.message.QueryMessage | PlainAnswer:
+    ) -> "QueryMessage | PlainAnswer":
         wire = around[0] + question.section + around[1]
         answer = await self._ask_udp(server, question, wire)
         return answer if answer is not None else await self._ask_tcp(server, question, wire)
 
-    async def _ask_udp(
-        self, server: Server, question: Question, wire: bytes
-    ) -> dns.message.QueryMessage | PlainAnswer | None:
+    async def _ask_udp(self, server: Server, question: Question, wire: bytes) -> "QueryMessage | PlainAnswer | None":
         """The answer, or None when it was truncated; `wire` is the question behind its id."""
         self.queries += 1
         try:
             return await self._ports[server].ask(wire, partial(_accepted, question))
-        except dns.message.Truncated:
+        except Truncated:
             return None
 
-    async def _ask_tcp(self, server: Server, question: Question, wire: bytes) -> dns.message.QueryMessage:
+    async def _ask_tcp(self, server: Server, question: Question, wire: bytes) -> "QueryMessage":
         loop = asyncio.get_running_loop()
         wire = os.urandom(2) + wire
         with socket.socket(server.family, socket.SOCK_STREAM) as sock:
@@ -160,10 +180,11 @@ class Exchange:
             await loop.sock_sendall(sock, len(wire).to_bytes(2, "big") + wire)
             length = int.from_bytes(await _receive(sock, 2), "big")
             data = await _receive(sock, length)
+            answer: QueryMessage
             if length > _PARSED_AT_ONCE_BYTES:
-                answer = await asyncio.to_thread(_parse, data, raise_on_truncation=False)
+                answer = await asyncio.to_thread(_general().parse, data, whole=False)
             else:
-                answer = _parse(data, raise_on_truncation=False)
+                answer = _general().parse(data, whole=False)
             if data[:2] != wire[:2] or not question.is_answered(answer):
                 raise NoAnswer("answered another question over TCP")
             return answer
@@ -182,39 +203,22 @@ async def _receive(sock: socket.socket, count: int) -> bytes:
 
 def _around(validating: bool, *, edns: bool) -> tuple[bytes, bytes]:
     """What stands before and behind the question, apart from the id, in every query."""
-    query = dns.message.make_query(
-        dns.name.root, dns.rdatatype.A, use_edns=0 if edns else False, payload=_UDP_PAYLOAD_BYTES
-    )
-    if validating:
-        query.flags |= dns.flags.AD
-    wire = query.to_wire() or b""
-    return wire[2:_HEADER_BYTES], wire[_HEADER_BYTES + _ROOT_QUESTION_BYTES :]
+    flags = dns.flags.RD | (dns.flags.AD if validating else 0)
+    opt = _OPT.pack(0, dns.rdatatype.OPT, _UDP_PAYLOAD_BYTES, 0, 0) if edns else b""
+    return _HEADER.pack(flags, 1, 0, 0, 1 if edns else 0), opt
 
 
-def _accepted(question: Question, data: bytes) -> dns.message.QueryMessage | PlainAnswer | None:
+def _accepted(question: Question, data: bytes) -> "QueryMessage | PlainAnswer | None":
     """What a datagram with the right id says; None where it answers something else. Raises NoAnswer, Truncated."""
     plain = question.plain_answer(data)
     if plain is not None:
         return plain
-    answer = _parse(data, raise_on_truncation=True)
+    answer = _general().parse(data, whole=True)
     return answer if question.is_answered(answer) else None
 
 
-def _parse(data: bytes, *, raise_on_truncation: bool) -> dns.message.QueryMessage:
-    try:
-        answer = dns.message.from_wire(data, raise_on_truncation=raise_on_truncation)
-    except dns.message.Truncated:
-        raise
-    except Exception as error:  # whatever a parser of hostile bytes may raise
-        raise NoAnswer(f"sent a malformed answer ({error or type(error).__name__})") from None
-    if not isinstance(answer, dns.message.QueryMessage):
-        raise NoAnswer("sent something other than an answer")
-    return answer
+def _general() -> ModuleType:
+    # What reads every kind of answer takes a tenth of the time that a send needs to start, and most need it for none.
+    from bulkmail.dns import general
 
-
-def _is_referral(answer: dns.message.QueryMessage) -> bool:
-    """True for NOERROR without data from a server that has no say: taking it for "no such record" would bounce mail."""
-    if answer.rcode() != dns.rcode.NOERROR or answer.answer or answer.flags & (dns.flags.AA | dns.flags.RA):
-        return False
-    kinds = {rrset.rdtype for rrset in answer.authority}
-    return dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
+    return general

@@ -5,17 +5,11 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.name
-import dns.rcode
 import dns.rdatatype
-import dns.rrset
 from msgspec import Struct
 
 from bulkmail.dns.answers import MxHost
-from bulkmail.dns.exchange import Exchange, NoAnswer, Question
+from bulkmail.dns.exchange import LOOP, Contradiction, Exchange, NoAnswer, Question
 from bulkmail.dns.plain import PlainAnswer, ReadRecord, read_a, read_aaaa, read_mx, read_txt
 from bulkmail.smtp.tlsa import TlsaRecord
 
@@ -82,8 +76,8 @@ TLSA = Kind(dns.rdatatype.TLSA, _read_tlsa)
 
 async def look_up(exchange: Exchange, name: str, kind: Kind[T]) -> Lookup[T]:
     """The records of `kind` that `name` has, itself or behind CNAMEs. Raises nothing for what the DNS does."""
-    question = Question(dns.name.from_text(name), kind.rdtype, kind.read_plain)
-    seen = {question.name}
+    question = Question(name, kind.rdtype, kind.read_plain)
+    seen = {question.text}
     hops = 0
     ttl = float("inf")
     secure = True
@@ -92,36 +86,27 @@ async def look_up(exchange: Exchange, name: str, kind: Kind[T]) -> Lookup[T]:
             answer = await exchange.ask(question)
             if isinstance(answer, PlainAnswer):
                 return _plain(answer, name, question, ttl, secure=secure and exchange.proves(answer))
-            chain = answer.resolve_chaining()
+            chain = exchange.follow(answer, kind.read)
         except NoAnswer as failure:
             return Lookup(status=Status.FAILED, explanation=str(failure))
-        except dns.message.ChainTooLong:
-            return _contradiction(name, kind, "its CNAMEs form a loop or are too many")
-        except dns.exception.DNSException:
-            return _contradiction(name, kind, "the DNS server's answer contradicts itself")
-        hops += len(chain.cnames)
-        ttl = min(ttl, chain.minimum_ttl)
+        except Contradiction as problem:
+            return _contradiction(name, kind, str(problem))
+        hops += chain.hops
+        ttl = min(ttl, chain.ttl_seconds)
         secure = secure and exchange.proves(answer)
-        target = chain.canonical_name.to_text(omit_final_dot=True).lower()
-        if chain.answer is not None:
-            return Lookup(
-                status=Status.FOUND,
-                records=tuple(map(kind.read, chain.answer)),
-                ttl_seconds=ttl,
-                secure=secure,
-                canonical=target,
-            )
-        has_soa = any(rrset.rdtype == dns.rdatatype.SOA for rrset in answer.authority)
-        if not has_soa:
+        target = chain.target
+        if chain.records is not None:
+            return Lookup(status=Status.FOUND, records=chain.records, ttl_seconds=ttl, secure=secure, canonical=target)
+        if not chain.has_soa:
             ttl = min(ttl, _NEGATIVE_TTL_WITHOUT_SOA)
-        if answer.rcode() == dns.rcode.NXDOMAIN:
+        if not chain.exists:
             return _nothing(Status.NO_NAME, name, target, kind.rdtype, ttl, secure=secure)
-        if not chain.cnames or has_soa:
+        if not chain.hops or chain.has_soa:
             return _nothing(Status.NO_DATA, name, target, kind.rdtype, ttl, secure=secure)
-        if chain.canonical_name in seen or hops > _MAXIMUM_CNAMES:
-            return _contradiction(name, kind, "its CNAMEs form a loop or are too many")
-        question = Question(chain.canonical_name, kind.rdtype, kind.read_plain)
-        seen.add(question.name)
+        if target in seen or hops > _MAXIMUM_CNAMES:
+            return _contradiction(name, kind, LOOP)
+        question = Question(target, kind.rdtype, kind.read_plain)
+        seen.add(question.text)
 
 
 def _contradiction(name: str, kind: Kind[Any], problem: str) -> Lookup[Any]:

@@ -1,34 +1,39 @@
 """Keep every lane supplied: claim chunks whose time has come, spread their recipients over lanes, fold them when done.
 
-    round:  backlog of the store -> for each destination whose lane is open and hungry: claim, route, hand out
+    round:  for each destination that is awake and whose lane is open and hungry: claim, route, hand out
     then    sleep until a chunk is done, a lane has drained or opened, or the next retry is due
 
-Nothing here depends on the number of recipients: rounds go over destinations, a claim is up to 1,000 recipients.
+Nothing here depends on the number of recipients or destinations: `agenda` knows who is awake, and a claim is up to
+1,000 recipients.
 """
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from bulkmail.clock import Clock
+from bulkmail.engine.agenda import Agenda
 from bulkmail.engine.courier import Courier
-from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.exchange import Outlet
 from bulkmail.engine.intake import CHUNK_RECIPIENTS
 from bulkmail.engine.lane import LOW_WATER
+from bulkmail.engine.lookups import Lookups
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.ways import Way
 from bulkmail.engine.work import FEW, ActiveChunk, Work
 from bulkmail.errors import DiskFull
 from bulkmail.policy.spread import spread
-from bulkmail.store.chunks import Backlog, OpenChunk
+from bulkmail.store.chunks import OpenChunk
 from bulkmail.store.store import Store
 
 T = TypeVar("T")
+Place = TypeVar("Place", bound=Outlet)
 
 # Recipients in memory, and chunks.
 MAX_RECIPIENTS = 256_000
@@ -41,10 +46,13 @@ TAIL_SECONDS = 0.25
 # store's thread costs the loop some 2 ms, because a thread that waits for the interpreter is woken at each release.
 QUICK_SECONDS = 0.25
 MOST_TOGETHER = 8
-# How long a destination's site is taken for granted.
-SITE_SECONDS = 60.0
-# Destinations remembered before those whose time is over are dropped.
-MOST_SITES = 10_000
+# Chunks that are claimed with one call of the store's thread.
+CLAIMED_TOGETHER = 16
+# How long a destination whose lanes are closed sleeps before it is looked at again, and one that has others, too.
+LONGEST_SLEEP_SECONDS = 300.0
+SLEEP_SECONDS = 1.0
+# Destinations whose last claim is remembered.
+MOST_CLAIMED = 10_000
 # Chunks that are done are folded so many together, or so long after the first: a transaction costs two syncs, and a
 # thread that waits for the interpreter, whether it has one chunk or ten.
 FOLD_TOGETHER = 16
@@ -57,27 +65,24 @@ ROUTED_TOGETHER = 32
 MAX_NAP_SECONDS = 30.0
 
 
-# How long the answer to a domain that has no way in counts, and at most until one that is asked for is looked at.
-DNS_NAP_SECONDS = 1.0
+# The sites of a destination's ways, and the destination where it has a rate of its own.
+LaneName = tuple[tuple[str, ...], str]
 
 
-class Supply(Struct, frozen=True, kw_only=True):
-    """One round: whether anything was handed out, may be `soon`, and the seconds until there may be more.
+class Order(Struct, frozen=True):
+    """So many chunks of a destination are to be claimed, and go these ways; "" is the tail, which goes many."""
 
-    `again`: another round may find something at once.
-    """
-
-    supplied: bool
-    again: bool
-    soon: bool
-    nap_seconds: float
+    destination: str
+    most: int
+    ways: Sequence[Way] | Unroutable = ()
 
 
-class Scheduler:
+class Scheduler(Generic[Place]):
     """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
 
     `exchanges_of(ways, domain)` are the exchanges of a domain's ways, one for each egress source; `put` hands them
-    recipients. While `disk_full`, nothing is claimed.
+    recipients. While `disk_full`, nothing is claimed. `on_fold` is called before chunks are folded, and what it returns
+    with their numbers when they are.
     """
 
     def __init__(
@@ -87,13 +92,15 @@ class Scheduler:
         *,
         router: Router,
         courier: Courier,
-        exchanges_of: Callable[[Sequence[Way], str], Sequence[Exchange]],
-        put: Callable[[Exchange, Iterable[Work]], None],
+        exchanges_of: Callable[[Sequence[Way], str], Sequence[Place]],
+        put: Callable[[Place, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
         rng: random.Random,
+        rated: Collection[str] = (),
     ) -> None:
         self._rng = rng
+        self._rated = rated
         self._store = store
         self._run_number = run_number
         self._router = router
@@ -108,17 +115,29 @@ class Scheduler:
         self._idle_since = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
-        self._asked: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._routing = asyncio.Lock()
         self._failure: BaseException | None = None
         self.disk_full = False
-        self._sites: dict[str, tuple[float, Sequence[Way] | Unroutable]] = {}
+        self.on_fold: Callable[[], Callable[[Collection[int]], None]] = lambda: _nothing
         self._claimed: dict[str, tuple[float, int]] = {}
+        self._tails: deque[ActiveChunk] = deque()
+        self._agenda = Agenda()
+        self._lookups = Lookups(router, clock=clock, begin=self._begin, found=self._agenda.wake)
+        self._stale = True
 
     def wake(self) -> None:
         """Something changed: look again soon."""
         self._wake.set()
+
+    def reload(self) -> None:
+        """What waits in the store was changed by somebody else: read it anew."""
+        self._stale = True
+        self._wake.set()
+
+    def recipients_waiting(self, destination: str) -> int:
+        """About how many recipients of a destination wait in the store to be claimed."""
+        return self._agenda.recipients(destination)
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns."""
@@ -152,14 +171,18 @@ class Scheduler:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def checkpoint(self, numbers: Collection[int]) -> None:
-        """Fold these chunks where they are in memory; they stay there."""
+    async def checkpoint(self, numbers: Collection[int]) -> bool:
+        """Fold these chunks where they are in memory; they stay there. False where the disk has no room for that."""
         chunks = [active.chunk for number, active in self._active.items() if number in numbers]
         if chunks:
+            folded = self.on_fold()
             try:
                 await self._in_store(self._store.fold, chunks)
             except DiskFull:
                 self.disk_full = True
+                return False
+            folded([chunk.number for chunk in chunks])
+        return True
 
     async def release_all(self) -> None:
         """Fold every chunk in memory, its untried recipients open again; for a stop."""
@@ -173,18 +196,39 @@ class Scheduler:
             if not await self._fold_idle():
                 await self._nap(FULL_SECONDS)
                 continue
-            backlog = await self._in_store(self._store.backlog, self._run_number, self._clock.time())
-            supply = await self._supply(backlog)
+            if self._stale:
+                self._stale = False
+                self._agenda.load(await self._in_store(self._store.waiting, self._run_number, self._clock.time()))
+            self._agenda.advance(self._clock.time(), self._clock.monotonic())
+            supplied = await self._supply()
             if self._failure is not None:
                 raise self._failure
-            if not self._active and not supply.supplied and not self._idle:
-                if not backlog:
+            if not self._active and not supplied and not self._idle:
+                if self._agenda.is_empty:
                     return True
-                if not wait and not supply.soon:
+                if not wait and not self._soon:
                     return False
-            if not supply.again or self._saturated:
-                await self._nap(min(supply.nap_seconds, FOLD_SECONDS) if self._idle else supply.nap_seconds)
+            if self._few_idle or not self._idle:
+                await self._nap(self._nap_seconds)
         return False
+
+    @property
+    def _soon(self) -> bool:
+        """Whether something may be claimed before long."""
+        return bool(
+            self._lookups
+            or self._agenda.ready("")
+            or self._agenda.any_asleep_for_lanes
+            or self._agenda.sleep_seconds(self._clock.monotonic()) <= self._courier.park_seconds
+        )
+
+    @property
+    def _nap_seconds(self) -> float:
+        """How long there will be nothing to do, if nobody says so."""
+        seconds = self._agenda.next_seconds(self._clock.time(), self._clock.monotonic())
+        if self._agenda.ready("") and not self._saturated:
+            seconds = min(seconds, TAIL_SECONDS)
+        return min(seconds, FOLD_SECONDS) if self._idle else seconds
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that may wait for the DNS, while the others go on."""
@@ -215,97 +259,125 @@ class Scheduler:
         except TimeoutError:
             pass
 
-    async def _supply(self, backlog: Sequence[Backlog]) -> Supply:
-        """One round over the destinations."""
-        supplied = again = soon = False
-        nap_seconds = MAX_NAP_SECONDS
-        for entry in backlog:
-            if self._stopping or self._saturated:
+    async def _supply(self) -> bool:
+        """Claim for all that are awake and hungry, until there is no room or enough to fold; whether anything was."""
+        supplied = False
+        for lane, destination in self._agenda.sleepers():
+            if not self._has_enough(destination):
+                self._agenda.wake_one(lane)
+        while not self._stopping and not self._saturated and (self._few_idle or not self._idle):
+            orders: list[Order] = []
+            if self._agenda.ready("") and self._open_tails < MAX_TAILS:
+                orders.append(Order("", 1))
+            orders += self._hungry(self._room - len(orders))
+            if not orders:
                 break
-            if not entry.chunks_ready:
-                if entry.next_due is not None:
-                    nap_seconds = min(nap_seconds, max(0.0, entry.next_due - self._clock.time()))
-                continue
-            left = entry.chunks_ready
-            if entry.destination:
-                wait_seconds = self._wait_of(entry.destination)
-                if wait_seconds > 0:
-                    nap_seconds = min(nap_seconds, wait_seconds)
-                    soon = soon or wait_seconds <= self._courier.park_seconds
-                    continue
-            elif self._open_tails >= MAX_TAILS:
-                nap_seconds = min(nap_seconds, TAIL_SECONDS)
-                soon = True
-                continue
-            for chunk in await self._in_store(self._claim, entry.destination, self._at_once(entry)):
-                self._hand_out(chunk)
-                supplied = True
-                left -= 1
-            # Of what is left a lane that has enough will say when it wants more; what is due later, the backlog says.
-            again = again or left <= 0 or not entry.destination or self._wait_of(entry.destination) <= 0
-        return Supply(supplied=supplied, again=again and supplied, soon=soon, nap_seconds=nap_seconds)
+            for order, chunks in zip(orders, await self._in_store(self._claim, orders), strict=True):
+                recipients = sum(len(chunk.addresses) for chunk in chunks)
+                self._agenda.claimed(order.destination, wanted=order.most, chunks=len(chunks), recipients=recipients)
+                for chunk in chunks:
+                    self._hand_out(chunk, order.ways)
+                    supplied = True
+                self._look_after(order)
+        return supplied
 
-    def _at_once(self, entry: Backlog) -> int:
+    def _hungry(self, most: int) -> list[Order]:
+        """For whom to claim now: one destination a lane, and no more chunks than `most`."""
+        orders: list[Order] = []
+        lanes: set[LaneName] = set()
+        left = min(most, CLAIMED_TOGETHER)
+        while left > 0 and not self._lookups.full and (destination := self._agenda.take()) is not None:
+            ways = self._lookups.ways_of(destination)
+            if ways is None:
+                continue
+            if not isinstance(ways, Unroutable):
+                lane = self._lane_name(ways, destination)
+                # What is claimed for one may be enough for its lane: the next is looked at after that.
+                if lane in lanes:
+                    self._agenda.sleep_for(destination, lane)
+                    continue
+                if not self._is_hungry(ways, destination):
+                    continue
+                lanes.add(lane)
+            orders.append(Order(destination, min(self._at_once(destination), left), ways))
+            left -= orders[-1].most
+        return orders
+
+    def _is_hungry(self, ways: Sequence[Way], destination: str) -> bool:
+        """Whether to claim for it now; else it is put to sleep."""
+        now = self._clock.monotonic()
+        exchanges = self._exchanges_of(ways, destination)
+        fit = self._fit_ones(exchanges) or exchanges
+        hungry = [one for one in fit if one.supply < LOW_WATER]
+        if not hungry:
+            self._agenda.sleep_for(destination, self._lane_name(ways, destination))
+            return False
+        opens = min(one.open_again_at for one in hungry)
+        if opens <= now:
+            return True
+        # Others that are open may have little left before that.
+        longest = LONGEST_SLEEP_SECONDS if len(hungry) == len(fit) else SLEEP_SECONDS
+        self._agenda.sleep_until(destination, min(opens, now + longest))
+        return False
+
+    def _has_enough(self, destination: str) -> bool:
+        """Whether every lane for it that could take more has enough."""
+        ways = self._lookups.ways_of(destination)
+        if ways is None or isinstance(ways, Unroutable):
+            return False
+        exchanges = self._exchanges_of(ways, destination)
+        return all(one.supply >= LOW_WATER for one in self._fit_ones(exchanges) or exchanges)
+
+    def _look_after(self, order: Order) -> None:
+        """After a claim: look at the destination once more, or at the next one that sleeps for its lane."""
+        if not order.destination:
+            return
+        if self._agenda.ready(order.destination):
+            self._agenda.wake(order.destination)
+        elif not isinstance(order.ways, Unroutable):
+            self._agenda.wake_one(self._lane_name(order.ways, order.destination))
+
+    def _lane_name(self, ways: Sequence[Way], destination: str) -> LaneName:
+        """What destinations have in common that are supplied together: a domain with a rate of its own is alone."""
+        return tuple(way.site.name for way in ways), destination if destination in self._rated else ""
+
+    def _at_once(self, destination: str) -> int:
         """How many chunks to claim together: more where those claimed last were gone in no time."""
-        if not entry.destination or entry.chunks_ready < 2:
+        if self._agenda.ready(destination) < 2:
             return 1
         now = self._clock.monotonic()
-        then, count = self._claimed.get(entry.destination, (0.0, 1))
-        count = min(2 * count, MOST_TOGETHER, self._room) if now - then < QUICK_SECONDS else 1
-        if len(self._claimed) >= MOST_SITES:
+        then, count = self._claimed.get(destination, (0.0, 1))
+        count = min(2 * count, MOST_TOGETHER) if now - then < QUICK_SECONDS else 1
+        if len(self._claimed) >= MOST_CLAIMED:
             self._claimed.clear()
-        self._claimed[entry.destination] = (now, count)
+        self._claimed[destination] = (now, count)
         return count
 
-    def _claim(self, destination: str, count: int) -> list[OpenChunk]:
-        """Up to so many chunks of a destination; on the store's thread."""
-        return self._store.claim_many(self._run_number, destination, self._clock.time(), count)
+    def _claim(self, orders: Sequence[Order]) -> list[list[OpenChunk]]:
+        """The chunks of each order; on the store's thread."""
+        now = self._clock.time()
+        return [self._store.claim_many(self._run_number, order.destination, now, order.most) for order in orders]
 
     @property
     def _open_tails(self) -> int:
+        """How many of those opened within the last moment are still well under way."""
         since = self._clock.monotonic() - TAIL_SECONDS
-        return sum(
-            not active.chunk.destination and active.outstanding > FEW and active.since > since
-            for active in self._active.values()
-        )
+        while self._tails and self._tails[0].since <= since:
+            self._tails.popleft()
+        return sum(active.outstanding > FEW for active in self._tails)
 
-    def _wait_of(self, domain: str) -> float:
-        """Seconds until a lane for the domain may take another chunk; 0 where one may now, or there is no way in."""
-        now = self._clock.monotonic()
-        known = self._sites.get(domain)
-        if known is None or known[0] <= now:
-            if domain not in self._asked:
-                self._asked.add(domain)
-                self._begin(self._ask(domain))
-            return DNS_NAP_SECONDS
-        ways = known[1]
-        if isinstance(ways, Unroutable):
-            return 0.0
-        exchanges = self._exchanges_of(ways, domain)
-        return min(
-            max(0.0, exchange.open_again_at - now) if exchange.supply < LOW_WATER else MAX_NAP_SECONDS
-            for exchange in self._fit_ones(exchanges) or exchanges
-        )
-
-    async def _ask(self, domain: str) -> None:
-        ways = await self._router.ways(domain)
-        seconds = DNS_NAP_SECONDS if isinstance(ways, Unroutable) else SITE_SECONDS
-        now = self._clock.monotonic()
-        if len(self._sites) >= MOST_SITES:
-            self._sites = {name: known for name, known in self._sites.items() if known[0] > now}
-        self._sites[domain] = (now + seconds, ways)
-        self._asked.discard(domain)
-
-    def _hand_out(self, chunk: OpenChunk) -> None:
-        """Spread a chunk's ready recipients over the lanes of their domains."""
+    def _hand_out(self, chunk: OpenChunk, ways: Sequence[Way] | Unroutable) -> None:
+        """Spread a chunk's ready recipients over the lanes of their domains; `ways` are those of its destination."""
         active = ActiveChunk(chunk, jitter=self._rng.random(), since=self._clock.monotonic())
         self._active[chunk.number] = active
+        if not chunk.destination:
+            self._tails.append(active)
         self._recipients += len(chunk.addresses)
         ready = chunk.ready(self._clock.time())
         # One more, so that the chunk is not taken for idle before all of it is handed out.
         active.outstanding = len(ready) + 1
         if chunk.destination:
-            self._put_all(active, chunk.destination, ready, self._sites[chunk.destination][1])
+            self._put_all(active, chunk.destination, ready, ways)
             self._handed_out(active)
             return
         by_domain: dict[str, list[int]] = {}
@@ -352,14 +424,14 @@ class Scheduler:
             else:
                 self._put(exchange, work)
 
-    def _open_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+    def _open_ones(self, exchanges: Sequence[Place]) -> Sequence[Place]:
         """Those that can take more now; where none can, those that open first."""
         fit = self._fit_ones(exchanges)
         if not fit:
             return [min(exchanges, key=lambda one: one.open_again_at)]
         return [one for one in fit if one.supply < LOW_WATER] or fit
 
-    def _fit_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+    def _fit_ones(self, exchanges: Sequence[Place]) -> Sequence[Place]:
         """Of the best priority that works: the open ones, else those that soon are; none where all stay closed."""
         now = self._clock.monotonic()
         soon = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
@@ -396,7 +468,17 @@ class Scheduler:
             if self._active.pop(active.chunk.number, None) is not None:
                 self._recipients -= len(active.chunk.addresses)
         opened = [active.chunk for active in chunks]
-        await self._in_store(partial(self._store.fold, opened, release=[chunk.number for chunk in opened]))
+        numbers = [chunk.number for chunk in opened]
+        folded = self.on_fold()
+        await self._in_store(partial(self._store.fold, opened, release=numbers))
+        folded(numbers)
+        for chunk in opened:
+            if chunk.open_count and (due := chunk.outcomes.next_due()) is not None:
+                self._agenda.returned(chunk.destination, due, self._clock.time())
 
     async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)
+
+
+def _nothing(chunks: Collection[int]) -> None:
+    """Nobody has to know."""

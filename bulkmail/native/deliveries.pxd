@@ -14,6 +14,7 @@ cdef class Deliveries:
     cdef int few
     cdef public bint intents_wanted
     cdef long long milliseconds
+    cdef str seconds_text
     cdef str time_text
 
     cdef bint intend(self, Message message) except -1

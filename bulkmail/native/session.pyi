@@ -1,9 +1,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-def command_line(text: bytes, utf8: bool = False) -> bytes:
-    """`text` and its CRLF; ValueError where a control character is in it, or 8-bit text without `utf8`."""
-
 class Transactions:
     """The transactions of one greeted SMTP connection: parsed replies in, bytes out.
 

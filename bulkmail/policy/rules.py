@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -188,7 +188,7 @@ def plain_words(text: str) -> str:
 
 def packaged_entries(name: str, key: str, entry: type[_Entry]) -> tuple[_Entry, ...]:
     """The `[[key]]` tables of a data file of this package, checked against `entry`."""
-    tables: dict[str, Any] = tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    tables: dict[str, Any] = tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
     return msgspec.convert(tables[key], tuple[entry, ...])  # type: ignore[valid-type]
 
 

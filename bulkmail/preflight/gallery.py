@@ -8,8 +8,7 @@ from html import escape
 
 from msgspec import Struct
 
-from bulkmail.content.headers import readable
-from bulkmail.content.program import body_text
+from bulkmail.content.reading import body_text, readable
 
 
 class Shown(Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from bulkmail.address import parse_address, wire_address
 from bulkmail.content.errors import ContentError
-from bulkmail.content.headers import readable
-from bulkmail.content.program import SAMPLE_TOKEN, Program, RenderedMessage, body_text
+from bulkmail.content.program import SAMPLE_TOKEN, Program, RenderedMessage
+from bulkmail.content.reading import body_text, readable
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.recipient import Recipient
 from bulkmail.preflight import links, sender, sizes, wording

@@ -1,6 +1,6 @@
 """Make the command lines of the handshake; those of transactions are made where they are paired, by the same rule."""
 
-from bulkmail.native.session import command_line as write_line
+from bulkmail.native.commands import command_line as write_line
 
 
 def command_line(verb: str, argument: str = "") -> bytes:

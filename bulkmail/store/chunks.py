@@ -47,6 +47,18 @@ class Backlog(Struct, frozen=True):
     next_due: float | None
 
 
+class Waiting(Struct, frozen=True, kw_only=True):
+    """All that waits in the store for a run, without the chunks that are open.
+
+    `ready` are destinations with their chunks that are due and the recipients in these; `later` the due time (Unix
+    seconds) and the destination of each chunk that is not; `held` the recipients that wait to be released.
+    """
+
+    ready: list[tuple[str, int, int]]
+    later: list[tuple[float, str]]
+    held: int
+
+
 class OpenChunk:
     """A claimed chunk: its recipients, and their outcomes so far, which its owner sets."""
 
@@ -139,6 +151,18 @@ def backlog(database: Database, run: int, now: float) -> list[Backlog]:
             (now, run),
         )
     ]
+
+
+def waiting(database: Database, run: int, now: float) -> Waiting:
+    """`temp.open_chunk` names the chunks to leave out. Looks at every chunk that is not done."""
+    which = " FROM chunk WHERE run = ? AND due IS NOT NULL AND number NOT IN (SELECT number FROM temp.open_chunk)"
+    return Waiting(
+        ready=database.rows(
+            f"SELECT destination, count(*), sum(remaining) {which} AND due <= ? GROUP BY destination", (run, now)
+        ),
+        later=database.rows(f"SELECT due, destination {which} AND due > ? AND due < ?", (run, now, HELD_SECONDS)),
+        held=held(database, run),
+    )
 
 
 def held(database: Database, run: int) -> int:

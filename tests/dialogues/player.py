@@ -146,6 +146,9 @@ class Journal:
         for message in messages:
             if message.message_id in self._intents:
                 self._intents.remove(message.message_id)
+            else:
+                assert self._short is not None
+                self._short.answered(message.index)
         self._waiting.extendleft(reversed(messages))
 
     def lost(self, connection: Connection, left: Sequence[Left], reason: Reason, explanation: str) -> None:

@@ -57,6 +57,7 @@ class ShortWay:
             on_delivered=lambda: None,
         )
         self._text = b""
+        self._answered: list[int] = []
 
     def conveyor(self, connection: Connection, parser: ReplyParser, *, plain: bool) -> Conveyor:
         assert connection.transactions is not None
@@ -75,8 +76,15 @@ class ShortWay:
 
     @property
     def intents(self) -> list[int]:
-        """The indexes of the intents in the journal, in order."""
-        return [body[2] for body in self._records() if body[0] == INTENT]
+        """The indexes of the intents in the journal, in order, without those that were answered."""
+        indexes = [body[2] for body in self._records() if body[0] == INTENT]
+        for index in self._answered:
+            indexes.remove(index)
+        return indexes
+
+    def answered(self, index: int) -> None:
+        """The general way withdraws an intent, as the engine does."""
+        self._answered.append(index)
 
     @property
     def delivered(self) -> list[str]:

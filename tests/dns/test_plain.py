@@ -5,9 +5,9 @@ import random
 import string
 from typing import Any
 
+import dns.exception
 import dns.flags
 import dns.message
-import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from bulkmail.dns.exchange import Exchange, NoAnswer, Question
+from bulkmail.dns.exchange import Exchange, NoAnswer, Question, _around
 from bulkmail.dns.lookup import AAAA, MX, TXT, A, Kind, Lookup, Status, look_up
 from bulkmail.dns.plain import PlainAnswer
 from bulkmail.dns.servers import parse_server
@@ -197,10 +197,30 @@ def test_any_byte_of_a_usual_answer_may_be_wrong() -> None:
         for place in range(len(data)):
             for value in {0, 1, 0x3F, 0x40, 0xC0, 0xFF, dice.randrange(256)}:
                 changed = data[:place] + bytes([value]) + data[place + 1 :]
-                question = Question(dns.name.from_text("garden.example"), KINDS[kind].rdtype, KINDS[kind].read_plain)
+                question = Question("garden.example", KINDS[kind].rdtype, KINDS[kind].read_plain)
                 if question.plain_answer(changed) is None:
                     continue
                 read += 1
                 theirs, ours, plain = both(changed, "garden.example", KINDS[kind])
                 assert plain and ours == theirs, (kind, place, value)
     assert read > 500
+
+
+@pytest.mark.parametrize(
+    "name", ["garden.example", "Garden.Example.", "_25._tcp.mx.garden.example", "b\\195cher.example"]
+)
+@pytest.mark.parametrize("validating", [True, False])
+@pytest.mark.parametrize("edns", [True, False])
+def test_a_question_goes_out_as_dnspython_would_write_it(name: str, validating: bool, edns: bool) -> None:
+    question = Question(name, dns.rdatatype.MX)
+    before, behind = _around(validating, edns=edns)
+    theirs = dns.message.make_query(name.lower(), "MX", use_edns=0 if edns else False, payload=1232)
+    if validating:
+        theirs.flags |= dns.flags.AD
+    assert before + question.section + behind == theirs.to_wire()[2:]
+
+
+@pytest.mark.parametrize("name", ["a..example", f"{'a' * 64}.example", ".".join(["abcdefg"] * 32)])
+def test_what_can_be_no_name_is_no_question(name: str) -> None:
+    with pytest.raises(dns.exception.DNSException):
+        Question(name, dns.rdatatype.MX)

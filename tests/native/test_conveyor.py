@@ -1,10 +1,15 @@
 """What the short way takes from a ring, and what it leaves to be asked; for its results there are the dialogues."""
 
+import json
 from collections import deque
+from itertools import accumulate
+from math import floor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulkmail.clock import rfc3339
 from bulkmail.model.delivery import Disposition
@@ -37,11 +42,12 @@ class Scene:
         self.writer.enter(bytearray(room), {}, 0, room, kept)
         self.lines = DeliveredLines("trial-1")
         self.open = True
+        self.time = 1.7e9
         self.full = self.few = self.first = self.noted = 0
         self.deliveries = Deliveries(
             journal=self,
             lines=self.lines,
-            time=lambda: 1.7e9,
+            time=lambda: self.time,
             stamp=rfc3339,
             few=8,
             on_first=lambda: self.count("first"),
@@ -248,3 +254,14 @@ def test_a_journal_that_fails_leaves_no_event_behind() -> None:
     with pytest.raises(OSError, match="broken"):
         scene.send_one()
     assert not scene.lines and scene.active.outstanding == 10
+
+
+@given(times=st.lists(st.floats(0, 4e9), min_size=1, max_size=20), steps=st.lists(st.floats(0, 2), max_size=20))
+def test_the_time_of_an_event_is_what_its_stamp_says(times: list[float], steps: list[float]) -> None:
+    scene = Scene(room=1 << 16)
+    for time in (*times, *accumulate(steps, initial=times[0])):
+        scene.time = time
+        scene.ring.appendleft(scene.message(0))
+        assert scene.send_one() == []
+        # Cut, not rounded, as all events' times are.
+        assert json.loads(scene.lines.take())["time"] == rfc3339(floor(time * 1000) / 1000 + 0.0001)

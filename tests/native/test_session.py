@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkmail.native.session import Transactions, command_line
+from bulkmail.native.commands import command_line
+from bulkmail.native.session import Transactions
 from bulkmail.smtp import commands
 from tests.oracles import session as oracle
 

@@ -3,11 +3,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from bulkmail.errors import InternalError, StateError
 from bulkmail.model.delivery import Disposition, Reason, Stage
 from bulkmail.store import chunks, database
-from bulkmail.store.chunks import Backlog, NewChunk, OpenChunk
+from bulkmail.store.chunks import HELD_SECONDS, Backlog, NewChunk, OpenChunk
 from bulkmail.store.database import Database
 from bulkmail.store.outcomes import Outcome
 from bulkmail.store.runs import IntakeProgress, Run, RunState
@@ -121,6 +122,17 @@ def test_the_backlog_leaves_out_what_is_open(store: Store, new_chunk, run_of) ->
     }
     claim(store, run)
     assert {one.destination: one.chunks_ready for one in store.backlog(run.number, NOW)} == {"": 1, "example.org": 1}
+
+
+def test_all_that_waits_is_told_at_once_without_what_is_open(store: Store, new_chunk, run_of) -> None:
+    waiting = [structs.replace(new_chunk(1), due=NOW + 5), structs.replace(new_chunk(6), due=NOW + HELD_SECONDS)]
+    run = run_of(store, new_chunk(3), new_chunk(2, first=3), new_chunk(4, destination=""), *waiting)
+    later = [(NOW + 5, "example.org")]
+    found = store.waiting(run.number, NOW)
+    assert (sorted(found.ready), found.later, found.held) == ([("", 1, 4), ("example.org", 2, 5)], later, 6)
+    claim(store, run)
+    found = store.waiting(run.number, NOW)
+    assert (sorted(found.ready), found.later, found.held) == ([("", 1, 4), ("example.org", 1, 2)], later, 6)
 
 
 def test_a_released_chunk_is_claimed_again_when_its_earliest_recipient_is_due(store: Store, new_chunk, run_of) -> None:
