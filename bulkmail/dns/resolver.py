@@ -33,7 +33,7 @@ class CacheLimits(Struct, frozen=True, kw_only=True):
     failure_seconds: float = 5.0
 
 
-class _Cached(Struct, frozen=True):
+class _Cached(Struct, frozen=True, gc=False):
     lookup: Lookup[Any]
     expires: float
 

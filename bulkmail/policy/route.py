@@ -36,7 +36,7 @@ __all__ = [
 MailHost = tuple[int, str]
 
 
-class Site(Struct, frozen=True):
+class Site(Struct, frozen=True, gc=False):
     """The destinations that share one set of limits.
 
     `name` is a provider's (`google`, never with a dot) where `pattern`, the one that its hosts fit, is given; else the
