@@ -1,6 +1,7 @@
 # make send   builds bulkmail in .venv and sends campaigns/spring.yaml in the sandbox
 # make test   the whole test suite          make lint   ruff and mypy
 # make bench  the micro-benchmarks          make dist   wheel and sdist in dist/
+# make lock   pin what CI installs          make audit  what is known against the pinned packages
 # make test-peers   tests against Postfix, Exim, OpenSMTPD and Dovecot, which it installs (as root, Debian)
 # make fuzz [FUZZ=inputs] [SEED=n]   random and mutated input, natives with sanitizers (docs/fuzzing.md)
 # make bench-compare   bulkmail beside its rivals (make bench-peers installs those, as root)
@@ -8,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h bulkmail/native/*.pxd)
+
+LOCK := .ci/requirements.txt
 
 FUZZ ?= 200000
 
@@ -73,6 +76,16 @@ bench-peers:
 bench-compare: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.compare
 
+# lock: pin anew what pyproject.toml asks for, by hash. audit: is anything known against what is pinned?
+.PHONY: lock audit
+lock: $(VENV)/.dev
+	$(BIN)/python -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --quiet \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file $(LOCK)
+
+audit: | toolchain $(BIN)/python
+	.ci/audit $(BIN)/python
+
 dist: $(VENV)/.dev
 	$(BIN)/python -m build
 
@@ -84,8 +97,8 @@ $(VENV)/.run: $(SOURCES) | toolchain $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.dev: $(SOURCES) | toolchain $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.dev: $(SOURCES) $(LOCK) | toolchain $(BIN)/python
+	.ci/install $(BIN)/python
 	@touch $@ $(VENV)/.run
 
 $(BIN)/python:

@@ -41,6 +41,12 @@ def fingerprints(campaign: Campaign) -> dict[str, str]:
     return {key: fingerprint(path) for key, path in named_files(campaign).items()}
 
 
+def content_digests(campaign: Campaign, program: Program) -> dict[str, str]:
+    """Digests of the files of the content alone, by key."""
+    files = {key: path for key, path in named_files(campaign).items() if not key.startswith("recipients[")}
+    return {key: fingerprint(path) for key, path in files.items()} | dict(program.included)
+
+
 def sealing_key(keys: Sequence[TokenKey], began: float) -> TokenKey:
     """The newest key of the time when a run began, so that what is sent again later is the same."""
     known = sorted(keys, key=lambda key: key.number)

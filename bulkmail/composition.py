@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from bulkmail.clock import Clock, SystemClock
-from bulkmail.compilation import compile_for, fingerprints, refuse_unlawful, sealing_key
+from bulkmail.compilation import compile_for, content_digests, fingerprints, refuse_unlawful, sealing_key
 from bulkmail.config.load import placing_errors
 from bulkmail.config.rules import read_rules, state_rules
 from bulkmail.config.secrets import Target, webhook_targets
@@ -34,12 +34,13 @@ from bulkmail.engine.statistics import Snapshot
 from bulkmail.engine.timing import Timing
 from bulkmail.engine.ways import Ways
 from bulkmail.engine.webhooks import WebhookThread
+from bulkmail.errors import CampaignError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.recipient import PlainRules
 from bulkmail.outbound import egress_sources, most_connections, pacing_of, transport_of, transports_of
-from bulkmail.policy.rules import RuleBook, rule_book
+from bulkmail.policy.rules import Rule, RuleBook, rule_book
 from bulkmail.resumption import Found, Taken, find_run, finished_summary, make_run
 from bulkmail.safeguards import open_encryption
 from bulkmail.sandbox.keys import with_demo_keys
@@ -49,6 +50,9 @@ from bulkmail.store.runs import Run, RunState
 from bulkmail.store.settings import FeedbackSettings
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
+
+if TYPE_CHECKING:
+    from bulkmail.engine.nodes.deal import NodeStarter
 
 # What receivers of events have not taken so long after the end is left for `events push`.
 WEBHOOK_GRACE_SECONDS = 5.0
@@ -60,7 +64,8 @@ class SendOptions(Struct, frozen=True, kw_only=True):
     """What a caller may choose for one send.
 
     `signers` None means the cores less one, at least one; with `turbo`, eight signatures at once where possible.
-    `attach` makes attachments in Python.
+    `nodes` are sending processes: of more than one each has `signers` of its own, None then means a share of the cores.
+    `attach` makes attachments in Python, which only one process can do.
     """
 
     new_run: bool = False
@@ -68,6 +73,7 @@ class SendOptions(Struct, frozen=True, kw_only=True):
     wait: bool = True
     signers: int | None = None
     turbo: bool = True
+    nodes: int = 1
     attach: Attach | None = None
 
 
@@ -103,6 +109,7 @@ class Send:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-store")
         self._node: Node | None = None
         self._rules: RuleBook | None = None
+        self._own_rules: tuple[Rule, ...] = ()
         self._targets: tuple[Target, ...] = ()
         self.webhooks: WebhookThread | None = None
 
@@ -174,6 +181,12 @@ class Send:
 
     async def _open(self) -> None:
         campaign = self.campaign
+        if self.options.nodes > 1 and self.options.attach is not None:
+            raise CampaignError(
+                "attachments that are made in Python are made in one process",
+                file=campaign.file,
+                hint="leave out either `attach` or `nodes`",
+            )
         program = self._program = compile_for(campaign, self._recipients, self.options.attach)
         files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
         pins = pin(campaign, files, limit=self.options.limit)
@@ -198,7 +211,7 @@ class Send:
         transports = transports_of(campaign, ways)
         self._targets = webhook_targets(campaign)
         rules = () if campaign.feedback.rules is None else read_rules(Path(campaign.feedback.rules))
-        own_rules = (*rules, *state_rules(self.directory))
+        own_rules = self._own_rules = (*rules, *state_rules(self.directory))
         # Without rules of one's own there is nothing to compile before a server says anything but yes.
         self._rules = rule_book().after(own_rules) if own_rules else None
         settings = FeedbackSettings(campaign.feedback, rules)
@@ -248,6 +261,7 @@ class Send:
         )
         sources = egress_sources(campaign)
         transport = transport_of(campaign)
+        options = self._node_options(campaign)
         return Node(
             campaign,
             self.run,
@@ -262,11 +276,42 @@ class Send:
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
             encryption=encryption,
             sources=sources,
-            options=self._node_options(campaign),
+            options=options,
             store_thread=self._thread,
             clock=self._clock,
             rng=self._rng,
+            starter=self._starter(campaign, program, options) if options.nodes > 1 else None,
         )
+
+    def _starter(self, campaign: Campaign, program: Program, options: NodeOptions) -> "NodeStarter":
+        # Most sends are of one process.
+        from bulkmail.nodeprocess import NodePlan, ProcessStarter, SandboxPlace
+
+        store, sandbox = self.store, self.sandbox
+        plan = NodePlan(
+            campaign=campaign,
+            directory=self.directory,
+            run=self.run,
+            first_segment=store.first_segment,
+            token_keys=tuple(store.token_keys),
+            seal=None if campaign.tracking is None else sealing_key(store.token_keys, self.run.created).secret,
+            digests=content_digests(campaign, program),
+            fields=program.fields,
+            from_files=self._recipients is None,
+            anomalies=store.anomalies(),
+            own_rules=self._own_rules,
+            turbo=self.options.turbo,
+            signers=options.signers,
+            pacing=options.pacing,
+            sandbox=None
+            if sandbox is None
+            else SandboxPlace(
+                dns_server=sandbox.dns_server,
+                smtp_port=sandbox.smtp_port,
+                authorities=str(sandbox.folder / "authority.pem"),
+            ),
+        )
+        return ProcessStarter(plan, store.lock_descriptor)
 
     # What touches the world; a simulation has others.
 
@@ -291,7 +336,8 @@ class Send:
             wait=options.wait,
             limit=options.limit,
             connections=most_connections(),
-            signers=options.signers or max(1, (os.cpu_count() or 2) - 1),
+            signers=options.signers or max(1, ((os.cpu_count() or 2) - 1) // options.nodes),
+            nodes=options.nodes,
             pacing=pacing_of(campaign),
             rules=self._rules,
         )

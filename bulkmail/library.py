@@ -33,13 +33,17 @@ class Engine:
 
     `state` is the state directory; left out, each campaign's own is used, as the command line does (beside the
     campaign file or above it). `signers` is the number of composing and signing threads;
-    `turbo` lets them sign eight messages at once where the extra of that name is installed and the CPU can.
+    `turbo` lets them sign eight messages at once where the extra of that name is installed and the CPU can. With
+    `nodes` above 1 so many processes of their own send, each with `signers`, and this one keeps the state directory.
     """
 
-    def __init__(self, state: str | Path | None = None, *, signers: int | None = None, turbo: bool = True) -> None:
+    def __init__(
+        self, state: str | Path | None = None, *, signers: int | None = None, turbo: bool = True, nodes: int = 1
+    ) -> None:
         self._state = Path(state) if state is not None else None
         self._signers = signers
         self._turbo = turbo
+        self._nodes = nodes
         self._send: Send | None = None
         self._stream: weakref.ref[AsyncGenerator[Event, None]] | None = None
         self._ended = asyncio.Event()
@@ -80,7 +84,13 @@ class Engine:
         Raises CampaignError for bad input, StateError where the state directory cannot be used.
         """
         options = SendOptions(
-            new_run=new_run, limit=limit, wait=wait, signers=self._signers, turbo=self._turbo, attach=attach
+            new_run=new_run,
+            limit=limit,
+            wait=wait,
+            signers=self._signers,
+            turbo=self._turbo,
+            nodes=self._nodes,
+            attach=attach,
         )
         stream = self._events(campaign, recipients, options)
         self._stream = weakref.ref(stream)
@@ -138,6 +148,7 @@ def send(
     wait: bool = True,
     signers: int | None = None,
     turbo: bool = True,
+    nodes: int = 1,
     attach: Attach | None = None,
 ) -> Summary:
     """Send a campaign and wait for its end; for scripts without an event loop. See `Engine` and its `send`.
@@ -149,7 +160,9 @@ def send(
             "bulkmail.send() cannot wait inside a running event loop; use `async with bulkmail.Engine()`"
         )
     loaded = _loaded(campaign, recipients)
-    options = SendOptions(new_run=new_run, limit=limit, wait=wait, signers=signers, turbo=turbo, attach=attach)
+    options = SendOptions(
+        new_run=new_run, limit=limit, wait=wait, signers=signers, turbo=turbo, nodes=nodes, attach=attach
+    )
     directory = state_for_campaign(loaded.file, Path(state) if state is not None else None)
 
     async def run() -> Summary:

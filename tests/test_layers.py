@@ -33,6 +33,7 @@ LAYERS = {
     "compilation": 5,
     "resumption": 5,
     "safeguards": 5,
+    "nodeprocess": 5,
     "outbound": 5,
     "doctor": 5,
     "bench": 5,

@@ -52,6 +52,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     wait: bool = True
     signers: int | None = None
     turbo: bool = True
+    nodes: int = 1
 
 
 class Sent(Struct, frozen=True, kw_only=True):
@@ -95,7 +96,12 @@ def send(file: str, wishes: Wishes) -> int:
 
 async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | None:
     options = SendOptions(
-        new_run=wishes.new_run, limit=wishes.limit, wait=wishes.wait, signers=wishes.signers, turbo=wishes.turbo
+        new_run=wishes.new_run,
+        limit=wishes.limit,
+        wait=wishes.wait,
+        signers=wishes.signers,
+        turbo=wishes.turbo,
+        nodes=wishes.nodes,
     )
     stopper = Stopper(asyncio.current_task())
     try:

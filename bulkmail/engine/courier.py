@@ -10,9 +10,9 @@ from bulkmail.address import comparison_key_of_wire
 from bulkmail.clock import Clock
 from bulkmail.engine.composer import ComposeFailure
 from bulkmail.engine.dialer import Refusal
-from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.exchange import Exchange, Outlet
 from bulkmail.engine.lane import Lane
-from bulkmail.engine.recorder import Recorder, Transmission
+from bulkmail.engine.recorder import NOTHING_SENT, Recorder, Transmission
 from bulkmail.engine.router import Unroutable
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.campaign import Campaign
@@ -27,6 +27,7 @@ from bulkmail.policy.route import Site
 from bulkmail.policy.rules import RuleBook
 from bulkmail.policy.verdict import Verdict
 from bulkmail.smtp.replies import parse_text
+from bulkmail.store.outcomes import Outcome
 from bulkmail.store.suppressions import Suppression, Suppressions
 
 # A lane that pauses for longer gives its recipients back to the store, so that chunks can close.
@@ -199,7 +200,7 @@ class Courier:
         """Give everything that waits on a closed exchange back to the store until it, or another way, is open."""
         self._park_until(exchange.clear(), min(one.open_again_at for one in exchange.alternatives))
 
-    def park_work(self, exchange: Exchange, work: Sequence[Work]) -> None:
+    def park_work(self, exchange: Outlet, work: Sequence[Work]) -> None:
         """The same for recipients that were about to be handed to it."""
         self._park_until(work, exchange.open_again_at)
 
@@ -243,6 +244,74 @@ class Courier:
             site=site.name,
         )
         return True
+
+    def doubt(
+        self,
+        active: ActiveChunk,
+        index: int,
+        attempt: int,
+        explanation: str,
+        *,
+        site: str,
+        sent: Transmission = NOTHING_SENT,
+    ) -> None:
+        """The message was written whole and no reply came (RFC 1047): the campaign says what that counts as."""
+        due = 0.0
+        if self._in_doubt == "hold":
+            disposition = Disposition.IN_DOUBT
+        elif self._in_doubt == "assume_delivered":
+            disposition = Disposition.DELIVERED
+        else:
+            verdict = judge(Stage.MESSAGE, None, Reason.CONNECTION_LOST)
+            disposition, due = self._disposition(active, index, attempt, verdict)
+        self._recorder.conclude(
+            active,
+            index,
+            disposition,
+            attempt=attempt,
+            stage=Stage.MESSAGE,
+            reason=Reason.CONNECTION_LOST,
+            explanation=explanation,
+            due=due,
+            event="in_doubt",
+            site=site,
+            sent=sent,
+        )
+
+    # Nodes.
+
+    def adopt(self, active: ActiveChunk, index: int, outcome: Outcome, site: str) -> None:
+        """Conclude a recipient as a node had it when it died, before it could say so."""
+        reply = None
+        if outcome.code:
+            text = outcome.text.removeprefix(f"{outcome.code} ")
+            reply = parse_text(outcome.code, text.encode("utf-8", "surrogateescape"))
+        self._recorder.conclude(
+            active,
+            index,
+            outcome.disposition,
+            attempt=outcome.attempt,
+            stage=outcome.stage,
+            reason=outcome.reason,
+            reply=reply,
+            explanation=outcome.text,
+            due=outcome.due,
+            event="in_doubt" if outcome.stage is Stage.MESSAGE and reply is None else "attempt",
+            site=site,
+        )
+        if outcome.disposition in _FAILED:
+            verdict = judge(outcome.stage, reply, Reason.NONE if reply else outcome.reason, self._rules)
+            self._note_for_list(active, index, outcome.disposition, verdict, reply, outcome.text)
+
+    def complained(self, site: str, what: str) -> None:
+        """What a node was told at a site, for those who expire without an attempt."""
+        if site not in self._complaints and len(self._complaints) >= MOST_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[site] = what
+
+    def complaint(self, site: str) -> str:
+        """The last that was told at a site."""
+        return self._complaints.get(site, "")
 
     # Beneath.
 
@@ -321,26 +390,11 @@ class Courier:
         self._note_for_list(message.chunk, message.index, disposition, verdict, reply, explanation)
 
     def _doubt(self, lane: Lane, connection: Connection, message: Message, explanation: str) -> None:
-        """The message was written whole and no reply came (RFC 1047): the campaign says what that counts as."""
-        active, index = message.chunk, message.index
-        due = 0.0
-        if self._in_doubt == "hold":
-            disposition = Disposition.IN_DOUBT
-        elif self._in_doubt == "assume_delivered":
-            disposition = Disposition.DELIVERED
-        else:
-            verdict = judge(Stage.MESSAGE, None, Reason.CONNECTION_LOST)
-            disposition, due = self._disposition(active, index, message.attempt, verdict)
-        self._recorder.conclude(
-            active,
-            index,
-            disposition,
-            attempt=message.attempt,
-            stage=Stage.MESSAGE,
-            reason=Reason.CONNECTION_LOST,
-            explanation=f"in doubt: {explanation}",
-            due=due,
-            event="in_doubt",
+        self.doubt(
+            message.chunk,
+            message.index,
+            message.attempt,
+            f"in doubt: {explanation}",
             site=lane.site.name,
             sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
@@ -386,9 +440,7 @@ class Courier:
 
     def _lane_event(self, lane: Lane, reason: Reason, refusal: Refusal, what: str) -> None:
         lane.state = f"{what}: {refusal.reply or refusal.explanation}"
-        if lane.site.name not in self._complaints and len(self._complaints) >= MOST_COMPLAINTS:
-            self._complaints.clear()
-        self._complaints[lane.site.name] = f"{refusal.host}: {refusal.reply}" if refusal.reply else refusal.explanation
+        self.complained(lane.site.name, f"{refusal.host}: {refusal.reply}" if refusal.reply else refusal.explanation)
         self._recorder.lane_event(
             reason=reason,
             stage=refusal.stage,

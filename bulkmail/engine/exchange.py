@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.work import Work
@@ -14,6 +15,32 @@ from bulkmail.policy.route import MailHost
 AHEAD_PER_CONNECTION = 8
 # Domains that a session is counted for.
 MOST_DOMAINS = 200
+
+
+class Alternative(Protocol):
+    """Another way for the same mail: an exchange here, or what is known of one at another node."""
+
+    priority: int
+
+    @property
+    def site_name(self) -> str: ...
+
+    @property
+    def open_again_at(self) -> float: ...
+
+
+class Outlet(Protocol):
+    """What the scheduler hands recipients to: an exchange, or what stands for one that is at a node."""
+
+    weight: int
+    priority: int
+    closed_until: float
+
+    @property
+    def supply(self) -> int: ...
+
+    @property
+    def open_again_at(self) -> float: ...
 
 
 class Exchange:
@@ -42,7 +69,7 @@ class Exchange:
         self.domains: set[str] = set()
         self.weight = 1
         self.priority = 0
-        self.alternatives: Sequence[Exchange] = (self,)
+        self.alternatives: Sequence[Alternative] = (self,)
         self.backlog: deque[Work] = deque()
         self.ring: deque[Message] = deque()
         self.composing = 0
@@ -51,6 +78,10 @@ class Exchange:
         self.failed_connects = 0
         # Whether the scheduler was told, since it last handed something out, that there is little left.
         self.told_low = False
+
+    @property
+    def site_name(self) -> str:
+        return self.lane.site.name
 
     @property
     def waiting(self) -> int:
@@ -90,9 +121,7 @@ class Exchange:
         With `spare`, which is for one that has failed, also one of a higher priority number counts.
         """
         return any(
-            one.lane.site.name != self.lane.site.name
-            and (spare or one.priority <= self.priority)
-            and one.open_again_at <= now
+            one.site_name != self.site_name and (spare or one.priority <= self.priority) and one.open_again_at <= now
             for one in self.alternatives
         )
 

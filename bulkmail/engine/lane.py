@@ -14,7 +14,7 @@ from bulkmail.model.campaign import EgressSource
 from bulkmail.native.buckets import TokenBucket
 from bulkmail.policy.encryption import Protection
 from bulkmail.policy.limits import EffectiveLimits
-from bulkmail.policy.pacing import Pacer
+from bulkmail.policy.pacing import Pacer, PacerStatistics
 from bulkmail.policy.route import MailHost, Site
 from bulkmail.policy.window import Window
 
@@ -48,9 +48,10 @@ class LaneStatistics(Struct, frozen=True, kw_only=True):
 class Lane:
     """Limits, pace and counts of one (source, site).
 
-    `line` is where its pools wait for one of its connections; `exchanges` are by hosts and what TLS has to prove there,
-    and by domain where that has a rate of its own. `window` is that of the site, of all its lanes. `waiting` counts
-    their recipients, `held` those of them that wait for such a rate.
+    `position` is that of the source in the campaign. `line` is where its pools wait for one of its connections;
+    `exchanges` are by hosts and what TLS has to prove there, and by domain where that has a rate of its own. `window`
+    is that of the site, of all its lanes. `waiting` counts their recipients, `held` those of them that wait for such a
+    rate.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Lane:
         *,
         now: float,
         window: Window | None = None,
+        position: int = 0,
     ) -> None:
         self.site = site
+        self.position = position
         self.source = source
         self.limits = limits
         self.pacer = pacer
@@ -147,6 +150,11 @@ class Lane:
         if rate != self._rate:
             self._rate = rate
             self._messages.set_rate(rate, now)
+
+    def take_over(self, learned: PacerStatistics | None, rest_seconds: float, now: float) -> None:
+        """Go on from where another process of this run has left the lane, after a rest."""
+        self.pacer.take_over(learned, now + rest_seconds)
+        self.follow_pace(now)
 
     def limited_by(self, now: float) -> str:
         """What keeps more from being sent now; "" where nothing waits, or only for replies and new connections.

@@ -1,7 +1,7 @@
 """The lanes of one process: made on first use, fed, swept, forgotten; with the rooms that every pool works in."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ from bulkmail.engine.ways import Way
 from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import Work
 from bulkmail.model.campaign import Campaign, EgressSource
+from bulkmail.model.cpu import CpuSpent
 from bulkmail.policy.limits import effective_limits, narrowed
 from bulkmail.policy.pacing import Pacer, PacingSettings
 
@@ -128,7 +129,7 @@ class Lanes:
         key = (site.name, position)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = self._make_lane(way, self._means.sources[position])
+            lane = self._lanes[key] = self._make_lane(way, position)
             heappush(self._looks, (now + KEPT_SECONDS, key, now))
         exchange = lane.exchanges.get(kind)
         if exchange is None:
@@ -143,6 +144,22 @@ class Lanes:
         self._pools[exchange].kick()
 
     # What whoever runs them asks.
+
+    full = False
+    cpu = CpuSpent()
+
+    async def start(self) -> None:
+        """They are ready as they are."""
+
+    def stop(self) -> None:
+        """`may_begin` says it."""
+
+    def about_to_fold(self) -> Callable[[Collection[int]], None]:
+        """Nobody else keeps a journal."""
+        return _nothing
+
+    async def leave(self, *, folded: bool) -> None:
+        """Nobody is to be let go."""
 
     def __contains__(self, key: LaneKey) -> bool:
         return key in self._lanes
@@ -199,8 +216,8 @@ class Lanes:
 
     # Beneath.
 
-    def _make_lane(self, way: Way, source: EgressSource) -> Lane:
-        campaign = self._means.campaign
+    def _make_lane(self, way: Way, position: int) -> Lane:
+        campaign, source = self._means.campaign, self._means.sources[position]
         limits = narrowed(effective_limits(way.site, campaign.limits), way.limits, source.limits)
         window = limits.window or campaign.delivery.window
         if source.limits is not None and source.limits.window is not None:
@@ -212,6 +229,7 @@ class Lanes:
             Pacer(campaign.delivery.retry, self._means.pacing),
             now=self._clock.monotonic(),
             window=self._windows.of(way.site, window),
+            position=position,
         )
 
     def _drop(self, key: LaneKey) -> None:
@@ -233,3 +251,7 @@ class Lanes:
         deadline = self._clock.monotonic() + seconds
         while not condition() and self._clock.monotonic() < deadline:  # noqa: ASYNC110 - the conditions have no event
             await asyncio.sleep(0.02)
+
+
+def _nothing(chunks: Collection[int]) -> None:
+    """Nobody has to know."""

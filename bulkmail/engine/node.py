@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
@@ -44,6 +44,9 @@ from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
+if TYPE_CHECKING:
+    from bulkmail.engine.nodes.deal import Deal, NodeStarter
+
 T = TypeVar("T")
 
 SWEEP_SECONDS = 0.25
@@ -55,15 +58,16 @@ LOOK_SECONDS = 0.5
 class NodeOptions(Struct, frozen=True, kw_only=True):
     """`signers` are composing and signing threads; `limit` stops intake after so many rows.
 
-    `connections` is the most that may be open at once, to all receivers together. `rules` judge replies; None: ours.
-    `sweep_seconds` is how often idle lanes, orders and a full disk are looked for. `watch` the event loop: off on one
-    whose time is not that of the machine.
+    `connections` is the most that may be open at once, to all receivers together. `nodes` are sending processes: of
+    more than one, none is this. `rules` judge replies; None: ours. `sweep_seconds` is how often idle lanes, orders and
+    a full disk are looked for. `watch` the event loop: off on one whose time is not that of the machine.
     """
 
     wait: bool = True
     limit: int | None = None
     signers: int = 1
     connections: int = 1000
+    nodes: int = 1
     sweep_seconds: float = SWEEP_SECONDS
     watch: bool = True
     pacing: PacingSettings = PacingSettings()
@@ -93,7 +97,9 @@ class Node:
         store_thread: Executor,
         clock: Clock,
         rng: random.Random,
+        starter: "NodeStarter | None" = None,
     ) -> None:
+        """`starter` starts the processes where there are to be several."""
         self._campaign = campaign
         self._run = run
         self._store = store
@@ -136,32 +142,36 @@ class Node:
         )
         self._meter = CpuMeter(store_thread, self._sync_thread)
         self._watch = LoopWatch(self._loop_blocked)
-        means = Means(
-            campaign=campaign,
-            program=program,
-            signer=signer,
-            issuer=Identity(store.token_keys).issuer(run.number, run.created),
-            router=router,
-            encryption=encryption,
-            transport=transport,
-            transports=transports,
-            sources=sources,
-            pacing=options.pacing,
-            signers=options.signers,
-        )
-        self._lanes = Lanes(
-            means,
-            recorder=self._recorder,
-            courier=courier,
-            windows=Windows(store, self._recorder, store_thread, on_crash=self._crashed),
-            meter=self._meter,
-            connections=options.connections,
-            clock=clock,
-            may_begin=self._may_begin,
-            on_low=lambda: self._scheduler.wake(),
-            on_crash=self._crashed,
-        )
-        self._scheduler = Scheduler(
+        self._lanes: Lanes | Deal
+        if starter is None:
+            means = Means(
+                campaign=campaign,
+                program=program,
+                signer=signer,
+                issuer=Identity(store.token_keys).issuer(run.number, run.created),
+                router=router,
+                encryption=encryption,
+                transport=transport,
+                transports=transports,
+                sources=sources,
+                pacing=options.pacing,
+                signers=options.signers,
+            )
+            self._lanes = Lanes(
+                means,
+                recorder=self._recorder,
+                courier=courier,
+                windows=Windows(store.anomalies(), self._recorder, keep=self._keep_anomaly),
+                meter=self._meter,
+                connections=options.connections,
+                clock=clock,
+                may_begin=self._may_begin,
+                on_low=lambda: self._scheduler.wake(),
+                on_crash=self._crashed,
+            )
+        else:
+            self._lanes = self._deal(sources, starter, courier=courier, encryption=encryption, clock=steady)
+        self._scheduler: Scheduler[Any] = Scheduler(
             store,
             run.number,
             router=router,
@@ -173,6 +183,7 @@ class Node:
             rng=rng,
             rated={domain.lower() for domain, limits in campaign.limits.domains.items() if limits.messages is not None},
         )
+        self._scheduler.on_fold = self._lanes.about_to_fold
         self._recorder.on_progress = self._scheduler.progressed
         self._recorder.on_crash = self._crashed
 
@@ -216,13 +227,18 @@ class Node:
                 await self._end_of(sweeps)
                 self._recorder.run_event(self._ending(finished))
                 self._recorder.close()
+                folded = False
                 try:
                     await syncs
                     await self._scheduler.release_all()
                     self._event_log.sync()
+                    folded = True
                     await self._keep_cpu()
                 finally:
-                    self._sync_thread.shutdown()
+                    try:
+                        await self._lanes.leave(folded=folded)
+                    finally:
+                        self._sync_thread.shutdown()
         if finished:
             await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
         elif self._cancelled:
@@ -240,6 +256,7 @@ class Node:
             self._stopping = True
             self.statistics.phase = "stopping"
             self._scheduler.stop()
+            self._lanes.stop()
 
     def snapshot(self) -> Snapshot:
         """How things stand, for a display."""
@@ -258,26 +275,53 @@ class Node:
 
     # Beneath.
 
+    def _deal(
+        self,
+        sources: Sequence[EgressSource],
+        starter: "NodeStarter",
+        *,
+        courier: Courier,
+        encryption: Encryption,
+        clock: Clock,
+    ) -> "Deal":
+        """The lanes at nodes of their own."""
+        # Most sends are of one process.
+        from bulkmail.engine.nodes.deal import Deal, Desk
+
+        desk = Desk(
+            store=self._store,
+            recorder=self._recorder,
+            courier=courier,
+            tally=encryption.tally,
+            in_store=self._in_store,
+            waiting=lambda destination: self._scheduler.recipients_waiting(destination),
+            checkpoint=lambda chunks: self._scheduler.checkpoint(chunks),
+            keep_anomaly=self._keep_anomaly,
+            may_begin=self._may_begin,
+            events_offset=lambda: self._event_log.offset,
+            on_low=lambda: self._scheduler.wake(),
+            on_crash=self._crashed,
+        )
+        options = self._options
+        return Deal(
+            self._campaign,
+            sources,
+            desk,
+            starter=starter,
+            nodes=options.nodes,
+            connections=options.connections,
+            clock=clock,
+        )
+
     async def _work(self, batches: AsyncIterator[Batch] | None) -> bool:
         """Intake, then sending; True when the run is finished."""
-        if self._run.state is RunState.INTAKE:
-            if batches is None:
-                raise StateError("this run's intake is not done and no recipients were given")
-            intake = Intake(
-                self._store,
-                self._run,
-                self._program,
-                self._suppressions,
-                self._event_log,
-                self.statistics,
-                timing=Timing(self._campaign, began=self._run.created),
-                clock=self._clock,
-                publish=self._recorder.publish,
-            )
-            done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
-            if not done:
+        starting = asyncio.get_running_loop().create_task(self._lanes.start())
+        try:
+            if not await self._take_in(batches):
                 return False
-            await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
+            await starting
+        finally:
+            await self._end_of(starting)
         await self._meter.sending()
         if self._campaign.canary is not None:
             held = await self._in_store(self._store.held, self._run.number)
@@ -288,6 +332,28 @@ class Node:
         if self._stopping:
             await self._lanes.drain()
         return finished
+
+    async def _take_in(self, batches: AsyncIterator[Batch] | None) -> bool:
+        """Read and store the rows, unless that is done already; False where it was stopped."""
+        if self._run.state is not RunState.INTAKE:
+            return True
+        if batches is None:
+            raise StateError("this run's intake is not done and no recipients were given")
+        intake = Intake(
+            self._store,
+            self._run,
+            self._program,
+            self._suppressions,
+            self._event_log,
+            self.statistics,
+            timing=Timing(self._campaign, began=self._run.created),
+            clock=self._clock,
+            publish=self._recorder.publish,
+        )
+        done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
+        if done:
+            await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
+        return done
 
     @staticmethod
     async def _end_of(task: asyncio.Task[Any]) -> None:
@@ -318,9 +384,9 @@ class Node:
         while True:
             await asyncio.sleep(self._options.sweep_seconds)
             now = self._clock.monotonic()
-            self._lanes.sweep(now)
             self._look_at_orders()
             await self._look_at_canary(now)
+            self._lanes.sweep(now)
             if now >= next_look:
                 next_look = now + LOOK_SECONDS
                 await self._in_store(self._look)
@@ -335,11 +401,21 @@ class Node:
         self._store.check_in_place()
         self._suppressions.refresh()
 
+    def _keep_anomaly(self, site: str, what: str) -> None:
+        kept = asyncio.get_running_loop().run_in_executor(self._store_thread, self._store.keep_anomaly, site, what)
+        kept.add_done_callback(self._kept)
+
+    def _kept(self, done: asyncio.Future[None]) -> None:
+        # On a full disk it is learned again by the next run.
+        if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, DiskFull):
+            self._crashed(error)
+
     async def _keep_cpu(self) -> None:
         # No reason to stop: a full disk is dealt with where mail depends on it.
         with suppress(DiskFull):
             blocks = CpuSpent(blocks=self._watch.blocks, blocked_seconds=self._watch.blocked_seconds)
-            await self._in_store(self._store.keep_cpu, self._run.number, await self._meter.spent() + blocks)
+            spent = await self._meter.spent() + self._lanes.cpu + blocks
+            await self._in_store(self._store.keep_cpu, self._run.number, spent)
 
     def _look_at_orders(self) -> None:
         """What somebody has ordered from elsewhere, in force at once."""
@@ -385,6 +461,7 @@ class Node:
         full = self._recorder.full or self._scheduler.disk_full
         if full:
             full = not await self._in_store(self._recorder.make_room) or self._scheduler.disk_full
+        full = full or self._lanes.full
         if full != self._disk_full:
             self._disk_full = full
             self.statistics.problem = "paused: disk full" if full else ""

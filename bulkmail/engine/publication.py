@@ -11,6 +11,8 @@ from bulkmail.model.delivery import Disposition, Event, Stage
 from bulkmail.native.lines import DeliveredLines
 from bulkmail.smtp.replies import parse_text
 
+_DECODER = msgspec.json.Decoder(Event)
+
 
 class Delivery(Struct, frozen=True, gc=False):
     """A message that a receiver took: what its event says, before that is put into words.
@@ -39,9 +41,10 @@ _DECODER = msgspec.json.Decoder(Event)
 
 
 class Publication:
-    """One run's event log, written in order. `write` may be called from any thread, by one at a time."""
+    """One run's event log, written in order. `write` and `lines` may be called from any thread, by one at a time."""
 
-    def __init__(self, run: str, event_log: EventLog) -> None:
+    def __init__(self, run: str, event_log: EventLog | None) -> None:
+        """Without a log, `lines` are all there is to be had."""
         self._run = run
         self._event_log = event_log
         self._lines = DeliveredLines(run)
@@ -49,6 +52,13 @@ class Publication:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Append all of them in one go, and make them durable. Raises what `EventLog` raises."""
+        assert self._event_log is not None
+        if lines := self.lines(entries):
+            self._event_log.append_lines(lines)
+        self._event_log.sync()
+
+    def lines(self, entries: Sequence[Entry]) -> bytes:
+        """All of them as lines of the log."""
         lines, add, time_of = self._lines, self._lines.add, self._stamps.text
         pieces: list[bytes] = []
         for entry in entries:
@@ -72,9 +82,7 @@ class Publication:
             pieces.append(entry if isinstance(entry, bytes) else EventLog.lines((self._event_of(entry),)))
         if lines:
             pieces.append(lines.take())
-        if pieces:
-            self._event_log.append_lines(b"".join(pieces))
-        self._event_log.sync()
+        return b"".join(pieces)
 
     def events(self, entries: Sequence[Entry]) -> list[Event]:
         """The same as events."""

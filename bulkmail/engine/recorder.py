@@ -61,8 +61,8 @@ class Recorder:
         *,
         run: Run,
         journal: Journal,
-        event_log: EventLog,
-        suppressions: Suppressions,
+        event_log: EventLog | None,
+        suppressions: Suppressions | None,
         statistics: Statistics,
         clock: Clock,
         sync_thread: Executor,
@@ -89,6 +89,7 @@ class Recorder:
         self._lines = DeliveredLines(run.id)
         self._suppress: list[Suppression] = []
         self._soft: list[SoftBounce] = []
+        self._passed: list[Callable[[int], None]] = []
         self._dirty = asyncio.Event()
         self._stamps = Stamps()
         self.deliveries = Deliveries(
@@ -262,6 +263,29 @@ class Recorder:
         outcomes.set_first_tried(index, now)
         self._resolved(active)
 
+    def heard(self, active: ActiveChunk, index: int, outcome: Outcome, site: str) -> None:
+        """A node has concluded a recipient: its journal has the outcome already, and the event is passed on by it."""
+        outcomes = active.chunk.outcomes
+        before = outcomes.disposition(index)
+        outcomes.set(index, outcome)
+        self._statistics.moved(before, outcome.disposition, site if outcome.stage is not Stage.DNS else "")
+        self._resolved(active)
+
+    def pass_on(
+        self,
+        lines: bytes,
+        suppressions: Sequence[Suppression] = (),
+        soft_bounces: Sequence[SoftBounce] = (),
+        *,
+        published: Callable[[int], None],
+    ) -> None:
+        """What follows from outcomes that a node has recorded; `published(offset in the event log)` when it is done."""
+        self._suppress += suppressions
+        self._soft += soft_bounces
+        self._events.append(lines)
+        self._passed.append(published)
+        self._dirty.set()
+
     def note(self, event: Event) -> None:
         """An event that is no recipient's outcome."""
         self._note(event)
@@ -347,10 +371,14 @@ class Recorder:
         entries: list[Entry] = []
         try:
             self._journal.flush()
-            position = self._journal.position
+            position, passed = self._journal.position, len(self._passed)
             entries = await self._log_events()
             await self._suppress_all()
+            assert self._event_log is not None
             self._journal.mark(self._run_number, self._event_log.offset, position)
+            for published in self._passed[:passed]:
+                published(self._event_log.offset)
+            del self._passed[:passed]
             self._refused = False
         except DiskFull:
             if closing:
@@ -384,6 +412,7 @@ class Recorder:
             raise
 
     def _change_list(self, entries: list[Suppression], soft: list[SoftBounce]) -> None:
+        assert self._suppressions is not None
         self._suppressions.add_many(entries)
         if soft and self._soft_bounces is not None:
             count_soft_bounces(self._suppressions, soft, self._soft_bounces)

@@ -45,11 +45,13 @@ def publish_recovered(store: Store, suppressions: Suppressions) -> Recovered:
                 for event in read_events(store.events_path(run), start)
             }
             sites = _recent_sites(store.events_path(run), log.offset)
-            missing = [
-                event
-                for found in outcomes
-                if _key(event := _event(run, found, sites.get(found.destination))) not in known
-            ]
+            missing = []
+            for found in outcomes:
+                event = _event(run, found, sites.get(found.destination))
+                # What a node recorded, and its owner again when that had died, is one event.
+                if _key(event) not in known:
+                    known.add(_key(event))
+                    missing.append(event)
             log.append(missing)
             log.sync()
             suppressions.add_many(entry for found in outcomes if (entry := _suppression(run, found)) is not None)

@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.engine.agenda import Agenda
 from bulkmail.engine.courier import Courier
-from bulkmail.engine.exchange import Exchange
+from bulkmail.engine.exchange import Outlet
 from bulkmail.engine.intake import CHUNK_RECIPIENTS
 from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.lookups import Lookups
@@ -33,6 +33,7 @@ from bulkmail.store.chunks import OpenChunk
 from bulkmail.store.store import Store
 
 T = TypeVar("T")
+Place = TypeVar("Place", bound=Outlet)
 
 # Recipients in memory, and chunks.
 MAX_RECIPIENTS = 256_000
@@ -76,11 +77,12 @@ class Order(Struct, frozen=True):
     ways: Sequence[Way] | Unroutable = ()
 
 
-class Scheduler:
+class Scheduler(Generic[Place]):
     """Supplies the lanes of one run until every recipient is final, or nothing is due and `wait` is False.
 
     `exchanges_of(ways, domain)` are the exchanges of a domain's ways, one for each egress source; `put` hands them
-    recipients. While `disk_full`, nothing is claimed.
+    recipients. While `disk_full`, nothing is claimed. `on_fold` is called before chunks are folded, and what it returns
+    with their numbers when they are.
     """
 
     def __init__(
@@ -90,8 +92,8 @@ class Scheduler:
         *,
         router: Router,
         courier: Courier,
-        exchanges_of: Callable[[Sequence[Way], str], Sequence[Exchange]],
-        put: Callable[[Exchange, Iterable[Work]], None],
+        exchanges_of: Callable[[Sequence[Way], str], Sequence[Place]],
+        put: Callable[[Place, Iterable[Work]], None],
         store_thread: Executor,
         clock: Clock,
         rng: random.Random,
@@ -117,6 +119,7 @@ class Scheduler:
         self._routing = asyncio.Lock()
         self._failure: BaseException | None = None
         self.disk_full = False
+        self.on_fold: Callable[[], Callable[[Collection[int]], None]] = lambda: _nothing
         self._claimed: dict[str, tuple[float, int]] = {}
         self._tails: deque[ActiveChunk] = deque()
         self._agenda = Agenda()
@@ -168,14 +171,18 @@ class Scheduler:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def checkpoint(self, numbers: Collection[int]) -> None:
-        """Fold these chunks where they are in memory; they stay there."""
+    async def checkpoint(self, numbers: Collection[int]) -> bool:
+        """Fold these chunks where they are in memory; they stay there. False where the disk has no room for that."""
         chunks = [active.chunk for number, active in self._active.items() if number in numbers]
         if chunks:
+            folded = self.on_fold()
             try:
                 await self._in_store(self._store.fold, chunks)
             except DiskFull:
                 self.disk_full = True
+                return False
+            folded([chunk.number for chunk in chunks])
+        return True
 
     async def release_all(self) -> None:
         """Fold every chunk in memory, its untried recipients open again; for a stop."""
@@ -417,14 +424,14 @@ class Scheduler:
             else:
                 self._put(exchange, work)
 
-    def _open_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+    def _open_ones(self, exchanges: Sequence[Place]) -> Sequence[Place]:
         """Those that can take more now; where none can, those that open first."""
         fit = self._fit_ones(exchanges)
         if not fit:
             return [min(exchanges, key=lambda one: one.open_again_at)]
         return [one for one in fit if one.supply < LOW_WATER] or fit
 
-    def _fit_ones(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+    def _fit_ones(self, exchanges: Sequence[Place]) -> Sequence[Place]:
         """Of the best priority that works: the open ones, else those that soon are; none where all stay closed."""
         now = self._clock.monotonic()
         soon = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
@@ -461,10 +468,17 @@ class Scheduler:
             if self._active.pop(active.chunk.number, None) is not None:
                 self._recipients -= len(active.chunk.addresses)
         opened = [active.chunk for active in chunks]
-        await self._in_store(partial(self._store.fold, opened, release=[chunk.number for chunk in opened]))
+        numbers = [chunk.number for chunk in opened]
+        folded = self.on_fold()
+        await self._in_store(partial(self._store.fold, opened, release=numbers))
+        folded(numbers)
         for chunk in opened:
             if chunk.open_count and (due := chunk.outcomes.next_due()) is not None:
                 self._agenda.returned(chunk.destination, due, self._clock.time())
 
     async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)
+
+
+def _nothing(chunks: Collection[int]) -> None:
+    """Nobody has to know."""

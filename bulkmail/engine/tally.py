@@ -57,6 +57,16 @@ class Tally:
                         reason=reason[:REASON_LENGTH],
                     )
 
+    def add(self, sessions: Iterable[TlsSessions]) -> None:
+        """Those that a node has counted."""
+        with self._lock:
+            for one in sessions:
+                key = (one.day, one.domain, one.policy_type, one.policy, one.result, one.host, one.source)
+                known = self._counts.get(key)
+                self._counts[key] = (
+                    one if known is None else structs.replace(known, sessions=known.sessions + one.sessions)
+                )
+
     def flush(self) -> None:
         """Write what was counted since the last time. Called on the thread that `write` belongs to."""
         with self._lock:

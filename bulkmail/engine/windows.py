@@ -1,28 +1,23 @@
 """The windows of a run's sites: grown in memory, lost for good in the state directory."""
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping
 
 from bulkmail.engine.recorder import Recorder
-from bulkmail.errors import DiskFull
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.policy.route import Site
 from bulkmail.policy.window import Window
-from bulkmail.store.store import Store
 
 
 class Windows:
-    """One `Window` a site, shared by its lanes. `on_crash` is told where the state directory failed."""
+    """One `Window` a site, shared by its lanes of this process.
 
-    def __init__(
-        self, store: Store, recorder: Recorder, store_thread: Executor, *, on_crash: Callable[[BaseException], None]
-    ) -> None:
-        self._store = store
+    `anomalies` are those known of, by site; `keep(site, what)` is told of another, to be remembered across runs.
+    """
+
+    def __init__(self, anomalies: Mapping[str, str], recorder: Recorder, *, keep: Callable[[str, str], None]) -> None:
         self._recorder = recorder
-        self._store_thread = store_thread
-        self._on_crash = on_crash
-        self._anomalies = store.anomalies()
+        self._keep = keep
+        self._anomalies = dict(anomalies)
         self._windows: dict[str, Window] = {}
 
     def of(self, site: Site, most: int) -> Window:
@@ -41,10 +36,12 @@ class Windows:
             reason=Reason.PROTOCOL, stage=Stage.NONE, reply=None, explanation=explanation, site=site
         )
         self._anomalies[site] = what
-        kept = asyncio.get_running_loop().run_in_executor(self._store_thread, self._store.keep_anomaly, site, what)
-        kept.add_done_callback(self._kept)
+        self._keep(site, what)
 
-    def _kept(self, done: asyncio.Future[None]) -> None:
-        # On a full disk it is learned again by the next run.
-        if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, DiskFull):
-            self._on_crash(error)
+    def lost_elsewhere(self, site: str, what: str) -> None:
+        """Another process of the run has met the anomaly, and said so."""
+        self._anomalies[site] = what
+        window = self._windows.get(site)
+        if window is not None:
+            window.on_anomaly = lambda what: None
+            window.distrust(what)

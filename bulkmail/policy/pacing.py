@@ -151,6 +151,19 @@ class Pacer:
 
     # -- inputs
 
+    def take_over(self, learned: PacerStatistics | None, paused_until: float) -> None:
+        """Go on from what another pacer of the same lane has learned, from `paused_until` on."""
+        self.paused_until = paused_until
+        if learned is None:
+            return
+        self.paused_until = max(paused_until, learned.paused_until)
+        self.pause_reason = learned.pause_reason
+        self._rate_factor = learned.rate_factor
+        self._connection_cap = None if learned.connection_cap is None else float(learned.connection_cap)
+        self._messages_cap = learned.messages_per_connection
+        self._pauses, self._slow_downs = learned.pauses, learned.slow_downs
+        self._connect_failures = learned.connect_failures
+
     def on_verdict(self, now: float, verdict: Verdict, *, open_connections: int, sent_on_connection: int = 0) -> None:
         """Do what a verdict asks of the lane; of one about a `CONNECTION`, only when no other host is left to try.
 

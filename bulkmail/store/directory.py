@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from bulkmail.errors import StateError, StateInUse
@@ -10,6 +11,8 @@ LOCK = "lock"
 DATABASE = "queue.db"
 JOURNAL = "journal"
 EVENTS = "events"
+# How long the nodes of an owner that has died may take to notice.
+ORPHAN_SECONDS = 5.0
 
 
 def make_directory(path: Path) -> None:
@@ -45,7 +48,9 @@ def _removed(path: Path) -> StateError:
 class DirectoryLock:
     """The one owner's claim on a directory: an flock on `lock`, with the owner's pid inside.
 
-    The kernel drops the flock with the process, however it ends; a pid left in the file means nothing by itself.
+    The kernel drops the flock with the last process that has its `descriptor`, however that ends: an owner hands it to
+    its nodes, so that nobody takes over while one of them may still write. A pid left in the file means nothing by
+    itself.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -56,7 +61,7 @@ class DirectoryLock:
         except OSError as error:
             raise StateError(f"{path}: {error.strerror}", hint="choose another directory with --state") from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor, directory)
         except BlockingIOError:
             pid = _written_pid(descriptor)
             os.close(descriptor)
@@ -70,6 +75,11 @@ class DirectoryLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._descriptor = descriptor
+
+    @property
+    def descriptor(self) -> int:
+        assert self._descriptor is not None
+        return self._descriptor
 
     def check_in_place(self) -> None:
         """StateError where the directory was removed or replaced under us: what is written now, nobody will find."""
@@ -86,6 +96,20 @@ class DirectoryLock:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _take(descriptor: int, directory: Path) -> None:
+    """BlockingIOError where another has it; the nodes of an owner that has died are given the moment that they need."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            orphaned = _written_pid(descriptor) not in (None, os.getpid()) and owner_of(directory) is None
+            if not orphaned or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def owner_of(directory: Path) -> int | None:

@@ -159,6 +159,15 @@ class Journal:
         if self._spare is None:
             self.prepare()
 
+    def recorded(self, start: int, end: int) -> list[bytes]:
+        """What was recorded between two positions, by segment; a tail of zeros is room that was left behind."""
+        pieces = []
+        for segment in self._segments:
+            first, last = max(start, segment.base), min(end, segment.base + segment.size)
+            if first < last:
+                pieces.append(segment.buffer[first - segment.base : last - segment.base])
+        return pieces
+
     @property
     def mapped(self) -> bool:
         """Whether a record outlives the process as soon as it is written, so that `flush` has nothing to do."""

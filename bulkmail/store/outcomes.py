@@ -156,6 +156,22 @@ class OutcomeColumn:
             if disposition in _UNFINISHED and due <= now
         ]
 
+    def records_of(self, indexes: Sequence[int]) -> bytes:
+        """Where these recipients stand, 32 bytes each, without texts; empty where nothing became of any yet."""
+        if len(indexes) == self.size:
+            packed = bytes(self.records)
+        else:
+            records = self.records
+            packed = b"".join([records[index * RECORD_BYTES : (index + 1) * RECORD_BYTES] for index in indexes])
+        return packed if any(packed) else b""
+
+    def take_records(self, indexes: Sequence[int], packed: bytes) -> None:
+        """Let these recipients stand as in the column that `records_of` was asked of."""
+        packed = packed or bytes(len(indexes) * RECORD_BYTES)
+        for place, index in enumerate(indexes):
+            start = self._offset(index)
+            self.records[start : start + RECORD_BYTES] = packed[place * RECORD_BYTES : (place + 1) * RECORD_BYTES]
+
     def next_due(self) -> float | None:
         """The earliest due of those not final, None when all are."""
         return min(

@@ -1,6 +1,6 @@
 """Bring what the journal has into the tables after a crash, once, and list what is in doubt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,9 +9,9 @@ from msgspec import Struct
 from bulkmail.store import chunks
 from bulkmail.store.database import Database
 from bulkmail.store.directory import fsync_directory
-from bulkmail.store.outcomes import Outcome
+from bulkmail.store.outcomes import Outcome, OutcomeColumn
 from bulkmail.store.replay import JournalEntry, Replay
-from bulkmail.store.segments import SegmentReader, segment_paths
+from bulkmail.store.segments import SegmentReader, journal_folders, segment_paths
 from bulkmail.store.view import Doubt, RecipientOutcome, recipient_outcomes
 
 
@@ -33,43 +33,66 @@ class RecoveryReport(Struct, frozen=True, kw_only=True):
 
 
 def recover(database: Database, folder: Path) -> tuple[RecoveryReport, int]:
-    """The report, and the number the next segment takes.
+    """The report, and the number the next segment takes, in whatever journal: the owner's, or one of a node's.
 
     The outcomes, and the fact that these segments are done with, are one transaction: killed anywhere, a recovery
     happens once. Only then are the segments deleted.
     """
     done = database.value("SELECT value FROM meta WHERE name = 'journal'")
-    segments = segment_paths(folder)
-    replay = Replay(lambda number: chunks.read_column(database, number), _unpublished(database))
-    for number, path in segments:
-        if number > done:
-            replay.read(SegmentReader(path))
-    doubts = replay.doubt()
-    if segments:
-        done = max(done, segments[-1][0])
+    columns: dict[int, OutcomeColumn] = {}
+    replays, found = [], []
+    for place in journal_folders(folder):
+        # What was recovered before is nobody's but the owner's.
+        earlier = _unpublished(database) if place == folder else ()
+        replay = Replay(lambda number: chunks.read_column(database, number), earlier, columns)
+        for number, path in segment_paths(place):
+            if number > done:
+                replay.read(SegmentReader(path))
+            found.append((number, path))
+        replays.append(replay)
+    doubts = [entry for replay in replays for entry in replay.doubt()]
+    unpublished = [entry for replay in replays for entry in replay.unpublished]
+    if found:
+        done = max(done, *(number for number, _ in found))
         with database.transaction() as connection:
-            chunks.write_outcomes(database, chunks.pack_outcomes(replay.columns.items()))
+            chunks.write_outcomes(database, chunks.pack_outcomes(columns.items()))
             connection.execute("DELETE FROM unpublished")
             connection.executemany(
                 "INSERT INTO unpublished (chunk, position, outcome) VALUES (?, ?, ?)",
-                ((entry.chunk, entry.index, msgspec.msgpack.encode(entry.outcome)) for entry in replay.unpublished),
+                ((entry.chunk, entry.index, msgspec.msgpack.encode(entry.outcome)) for entry in unpublished),
             )
             connection.execute("UPDATE meta SET value = ? WHERE name = 'journal'", (done,))
-        for _, path in segments:
-            path.unlink()
-        fsync_directory(folder)
+    for place in reversed(journal_folders(folder)):
+        remove_journal(place, keep=place == folder)
     report = RecoveryReport(
         doubts=[
             Doubt(found.run, found.chunk, found.index, found.address, found.attempts)
             for found in recipient_outcomes(database, doubts)
         ],
-        outcomes_replayed=replay.outcomes,
-        torn_bytes=replay.torn_bytes,
-        orphans=replay.orphans,
-        events_to_publish=recipient_outcomes(database, replay.unpublished),
-        events_offsets=replay.marks,
+        outcomes_replayed=sum(replay.outcomes for replay in replays),
+        torn_bytes=sum(replay.torn_bytes for replay in replays),
+        orphans=sum(replay.orphans for replay in replays),
+        events_to_publish=recipient_outcomes(database, unpublished),
+        events_offsets=_offsets(replays),
     )
     return report, done + 1
+
+
+def remove_journal(folder: Path, *, keep: bool = False) -> None:
+    """Delete the segments of one journal, durably; and unless it is to be kept, its folder."""
+    for _, path in segment_paths(folder):
+        path.unlink()
+    if keep:
+        fsync_directory(folder)
+    else:
+        folder.rmdir()
+        fsync_directory(folder.parent)
+
+
+def _offsets(replays: Sequence[Replay]) -> dict[int, int]:
+    """Up to where each run's log has what every journal has marked."""
+    marks = [replay.marks for replay in replays if replay.unpublished]
+    return {run: min(one.get(run, 0) for one in marks) for run in {run for one in marks for run in one}}
 
 
 def _unpublished(database: Database) -> list[JournalEntry]:

@@ -18,6 +18,8 @@ from bulkmail.store.journal import (
 from bulkmail.store.outcomes import Outcome, OutcomeColumn, outcome_of
 from bulkmail.store.segments import SegmentReader
 
+FINAL = frozenset((Disposition.DELIVERED, Disposition.BOUNCED, Disposition.EXPIRED, Disposition.SUPPRESSED))
+
 
 class JournalEntry(Struct, frozen=True, gc=False):
     """An outcome and whose it is."""
@@ -34,11 +36,18 @@ class Replay:
     cover and the event log may lack, `marks` the last good offset of each run's log. `orphans` counts records of no
     known chunk.
 
-    Records apply in order, except that no attempt undoes a later one: the columns may have been folded since.
+    Records apply in order, except that no attempt undoes a later one: the columns may have been folded since, or have
+    what another process knows. Journals that were written side by side share their `columns`; each has a replay of its
+    own, and `doubt` is for when all of them were read.
     """
 
-    def __init__(self, load: Callable[[int], OutcomeColumn | None], unpublished: Iterable[JournalEntry] = ()) -> None:
-        self.columns: dict[int, OutcomeColumn] = {}
+    def __init__(
+        self,
+        load: Callable[[int], OutcomeColumn | None],
+        unpublished: Iterable[JournalEntry] = (),
+        columns: dict[int, OutcomeColumn] | None = None,
+    ) -> None:
+        self.columns = {} if columns is None else columns
         self.unpublished = list(unpublished)
         self.marks: dict[int, int] = {}
         self.outcomes = self.orphans = self.torn_bytes = 0
@@ -54,10 +63,9 @@ class Replay:
                 _, attempt, index, chunk, time = INTENT_BODY.unpack(body)
                 self._unanswered[chunk << 16 | index] = attempt, time
             elif kind == OUTCOME:
-                _, attempt, index, chunk, time, disposition, stage, reason, code, due = OUTCOME_BODY.unpack_from(body)
-                self._unanswered.pop(chunk << 16 | index, None)
-                text = str(body[OUTCOME_BODY.size :], "utf-8") if len(body) > OUTCOME_BODY.size else ""
-                self._apply(chunk, index, outcome_of(disposition, attempt, reason, stage, code, time, due, text))
+                entry = outcome_entry(body)
+                self._unanswered.pop(entry.chunk << 16 | entry.index, None)
+                self._apply(entry.chunk, entry.index, entry.outcome)
             elif kind == MARK:
                 _, run, offset, left = MARK_BODY.unpack(body)
                 self.marks[run] = offset
@@ -103,7 +111,9 @@ class Replay:
         if column is None:
             return
         self.outcomes += 1
-        if outcome.attempt >= column.attempt(index):
+        if is_news(column, index, outcome) or (
+            outcome.attempt == column.attempt(index) and not is_final(column, index)
+        ):
             column.set(index, outcome)
         self.unpublished.append(JournalEntry(chunk, index, outcome))
 
@@ -119,3 +129,27 @@ class Replay:
             self.orphans += 1
             return None
         return column
+
+
+def outcome_entry(body: bytes) -> JournalEntry:
+    """What a record of an outcome says."""
+    _, attempt, index, chunk, time, disposition, stage, reason, code, due = OUTCOME_BODY.unpack_from(body)
+    text = str(body[OUTCOME_BODY.size :], "utf-8") if len(body) > OUTCOME_BODY.size else ""
+    return JournalEntry(chunk, index, outcome_of(disposition, attempt, reason, stage, code, time, due, text))
+
+
+def is_final(column: OutcomeColumn, index: int) -> bool:
+    """Whether nothing more can come of the recipient but by hand."""
+    return column.disposition(index) in FINAL
+
+
+def is_news(column: OutcomeColumn, index: int, outcome: Outcome) -> bool:
+    """Whether the column does not have this outcome, or a later one, already.
+
+    An end may come without another attempt (suppressed, expired), so that of two outcomes of one attempt the end is
+    the later one, in whichever journal either stands.
+    """
+    known = column.attempt(index)
+    if outcome.attempt != known:
+        return outcome.attempt > known
+    return outcome.disposition in FINAL and not is_final(column, index)

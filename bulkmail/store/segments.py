@@ -23,6 +23,8 @@ IN_PLACE = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 HEAD = struct.Struct("<II")
+# What stands before a node's number in the name of its folder.
+NODE = "node-"
 _BLOCK = 1 << 20
 
 
@@ -102,6 +104,16 @@ def segment_paths(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem), path) for path in folder.glob("*.j") if path.stem.isdigit())
 
 
+def journal_folders(folder: Path) -> list[Path]:
+    """The owner's own journal, then those of its nodes: each in a folder of its own inside."""
+    return [folder, *sorted(path for path in folder.glob(f"{NODE}*") if path.is_dir())]
+
+
+def node_folder(folder: Path, number: int) -> Path:
+    """Where the node of that number keeps its journal."""
+    return folder / f"{NODE}{number:04d}"
+
+
 def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.j"
 
@@ -132,20 +144,28 @@ class SegmentReader:
 
     def __iter__(self) -> Iterator[bytes]:
         content = self._content
-        start, size, head, crc32 = 0, len(content), HEAD.size, zlib.crc32
-        unpack = HEAD.unpack_from
-        while start + head <= size:
-            length, crc = unpack(content, start)
-            end = start + head + length
-            if not length or end > size:
-                break
-            body = content[start + head : end]
-            if crc32(body) != crc:
-                break
+        start, size = 0, len(content)
+        for start, body in records_in(content):
             yield body
-            start = end
+            start += len(body)
         for block in range(start, size, _BLOCK):
             if tail := content[block : block + _BLOCK].rstrip(b"\0"):
                 self.torn_bytes = block + len(tail) - start
         if isinstance(content, mmap.mmap):
             content.close()
+
+
+def records_in(content: "mmap.mmap | bytes") -> Iterator[tuple[int, bytes]]:
+    """Each record's body, with the place where that begins, up to the first that is not whole."""
+    start, size, head, crc32 = 0, len(content), HEAD.size, zlib.crc32
+    unpack = HEAD.unpack_from
+    while start + head <= size:
+        length, crc = unpack(content, start)
+        end = start + head + length
+        if not length or end > size:
+            break
+        body = content[start + head : end]
+        if crc32(body) != crc:
+            break
+        yield start + head, body
+        start = end

@@ -1,6 +1,6 @@
 """The embedded store: one directory, one owner; chunks are taken in, claimed and folded here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ WINDOW = "window "
 class Store(StoreView):
     """A state directory with its lock. All methods belong to one thread; `journal` says what belongs to another.
 
-    `recovered` is what opening found of an earlier process.
+    `recovered` is what opening found of an earlier process; `first_segment` the number that every journal begins at.
     """
 
     def __init__(self, path: Path, lock: DirectoryLock, database: Database, *, clock: Clock, **journal: Any) -> None:
@@ -40,8 +40,8 @@ class Store(StoreView):
         self._open: dict[int, OpenChunk] = {}
         self.token_keys = read_keys(database)
         self.recovered: RecoveryReport
-        self.recovered, first = recover(database, path / directory.JOURNAL)
-        self.journal = Journal(path / directory.JOURNAL, first=first, **journal)
+        self.recovered, self.first_segment = recover(database, path / directory.JOURNAL)
+        self.journal = Journal(path / directory.JOURNAL, first=self.first_segment, **journal)
 
     @classmethod
     def open(cls, path: Path, *, clock: Clock, segment_bytes: int = SEGMENT_BYTES, **journal: Any) -> "Store":
@@ -130,6 +130,20 @@ class Store(StoreView):
     def path(self) -> Path:
         """The state directory."""
         return self._path
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where the journal is, with folders for those of nodes."""
+        return self._path / directory.JOURNAL
+
+    @property
+    def lock_descriptor(self) -> int:
+        """A node that has it keeps the directory taken for as long as it lives."""
+        return self._lock.descriptor
+
+    def still_open(self, numbers: Collection[int] | None) -> set[int]:
+        """Which of these chunks (None: of all) are open, so that not all of theirs may be in the tables."""
+        return set(self._open) if numbers is None else self._open.keys() & set(numbers)
 
     def extend_run(self, run: Run, *, recipients_hash: str, settings: bytes) -> Run:
         """Let a run whose rows were all taken in take in more: those behind its watermark."""

@@ -72,20 +72,22 @@ class StoreView:
         if not path.exists():
             raise StateError(f"{directory}: no state of bulkmail here", hint="name its directory with --state")
         # The journal is opened before the tables' snapshot: what is folded in between is seen twice, not never.
-        journal = []
-        for _, segment_path in segments.segment_paths(directory / JOURNAL):
-            with suppress(FileNotFoundError):
-                journal.append(segments.SegmentReader(segment_path))
+        journals = []
+        for folder in segments.journal_folders(directory / JOURNAL):
+            journals.append(journal := list[segments.SegmentReader]())
+            for _, segment_path in segments.segment_paths(folder):
+                with suppress(FileNotFoundError):
+                    journal.append(segments.SegmentReader(segment_path))
         database = Database(path, readonly=True)
         try:
             live: dict[int, OutcomeColumn] = {}
             view = StoreView(database, live)
             database.rows("BEGIN")
             database.rows("SELECT 1 FROM meta")  # the snapshot is that of the first read
-            replay = Replay(lambda number: chunks.read_column(database, number))
-            for segment in journal:
-                replay.read(segment)
-            live.update(replay.columns)
+            for journal in journals:
+                replay = Replay(lambda number: chunks.read_column(database, number), (), live)
+                for segment in journal:
+                    replay.read(segment)
         except BaseException:
             database.close()
             raise

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -76,10 +76,22 @@ class Ending:
     summary: dict[str, object] = field(default_factory=dict)
 
 
-def start(campaign: Path, state: Path, *, cli: bool = False) -> "subprocess.Popen[bytes]":
+def start(campaign: Path, state: Path, *, cli: bool = False, options: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+    """`options` are the command line's, with `cli`."""
     command = [sys.executable, "-c", SCRIPT, str(campaign), str(state)]
     if cli:
-        command = [sys.executable, "-m", "bulkmail", "send", str(campaign), "--state", str(state), "--json", "--yes"]
+        command = [
+            sys.executable,
+            "-m",
+            "bulkmail",
+            "send",
+            str(campaign),
+            "--state",
+            str(state),
+            "--json",
+            "--yes",
+            *options,
+        ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

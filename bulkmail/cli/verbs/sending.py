@@ -36,6 +36,9 @@ def send(
     turbo: Annotated[
         bool, typer.Option("--turbo/--no-turbo", help="Sign eight messages at once where `bulkmail[turbo]` can.")
     ] = True,
+    nodes: Annotated[
+        int, typer.Option(min=1, max=64, help="Sending processes; of several, each has --signers of its own.")
+    ] = 1,
 ) -> None:
     """Send a campaign, or go on with its run that was stopped.
 
@@ -65,6 +68,7 @@ def send(
                 wait=wait,
                 signers=signers,
                 turbo=turbo,
+                nodes=nodes,
             )
             raise typer.Exit(verb.send(campaign, wishes))
 
