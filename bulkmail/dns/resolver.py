@@ -211,8 +211,11 @@ class Resolver:
         return cached.lookup, cached.expires
 
     async def _query(self, name: str, kind: Kind[Any]) -> _Cached:
-        async with self._slots:
+        await self._slots.acquire()
+        try:
             lookup = await look_up(self._exchange, name, kind)
+        finally:
+            self._slots.release()
         cached = _Cached(lookup, self._clock.monotonic() + self._seconds_to_keep(lookup))
         self._cache.put((name, kind.rdtype), cached)
         return cached
@@ -273,6 +276,9 @@ def _no_name(text: str) -> str:
 
 
 def _address(host: str) -> str | None:
+    # Names end in a letter, and have no colon.
+    if not host[-1:].isdigit() and ":" not in host:
+        return None
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
