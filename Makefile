@@ -37,20 +37,22 @@ test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
 
 # torture: 200 kills over a million recipients, a thousand simulated seeds, power failures, every operation of the disk
-# failing once: half an hour and more, a line for each row of docs/reliability.md. torture-seeds: SEEDS of them from FIRST on.
+# failing once, 100,000 domains: half an hour of CPU and more; or only ROWS="kills seeds" of docs/reliability.md. Ends with
+# a line for each. torture-seeds: SEEDS of them from FIRST on, on WORKERS cores.
 # soak: SOAK_SECONDS of run after run in one process; fails where anything that it holds grows.
 .PHONY: torture torture-seeds soak
-SOAK_SECONDS ?= 3600
-soak: $(VENV)/.dev
-	$(BIN)/python -m tests.torture.soak $(SOAK_SECONDS)
-
 FIRST ?= 1
 SEEDS ?= 1000
+WORKERS ?= 1
+SOAK_SECONDS ?= 3600
 torture: $(VENV)/.dev
-	$(BIN)/python -m tests.torture
+	BULKMAIL_WORKERS=$(WORKERS) $(BIN)/python -m tests.torture $(ROWS)
 
 torture-seeds: $(VENV)/.dev
-	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
+	BULKMAIL_WORKERS=$(WORKERS) $(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
+
+soak: $(VENV)/.dev
+	BULKMAIL_TORTURE_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m tests.torture soak
 
 # A million forged tokens, fifty kills of the listener, ten thousand idle connections, latencies beside a send.
 test-listeners: $(VENV)/.dev

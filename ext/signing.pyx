@@ -390,7 +390,7 @@ cdef void work_on(Batch batch) noexcept nogil:
     if batch.state == NONE:
         batch.state = batch.make()
     batch.job.finished = batch.state == NONE and batch.written
-    batch.seconds += thread_seconds() - began
+    batch.seconds = batch.seconds + thread_seconds() - began
 
 
 cdef double thread_seconds() noexcept nogil:
