@@ -185,7 +185,7 @@ class Node:
         )
         self._scheduler.on_fold = self._lanes.about_to_fold
         self._recorder.on_progress = self._scheduler.progressed
-        self._recorder.on_crash = self._crashed
+        self._recorder.intents.on_crash = self._crashed
 
     def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
         """`subscriber` gets every event once it is durable."""
