@@ -10,19 +10,18 @@ and what it took of them is counted out, as if it had run elsewhere:
     rate = messages / (seconds - CPU seconds of the receiver on the sender's cores / number of those cores)
 
 A core that the sender leaves idle is not counted out, so two cores can at most bring twice the rate of one. `by the
-clock` is the rate without this. `neighbours` is how many cores all other programs kept busy meanwhile (/proc/stat less
-sender and receiver): on a machine that is not quiet the rates say nothing, and above a tenth of a core this says so.
+clock` is the rate without this. `neighbours` is how much of the sender's cores all other programs had meanwhile
+(/proc/stat less sender and receiver): above a tenth of a core the rates say nothing, and this says so.
+`chrt -f 1 python -m benchmarks.cores` puts sender and receiver ahead of all others; short runs only.
 """
 
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +31,17 @@ SENDER = """
 import json, os, sys, time
 os.sched_setaffinity(0, json.loads(sys.argv[5]))
 import bulkmail, bulkmail.library
-clock, own = time.monotonic(), time.process_time()
+def busy():
+    # user, nice, system, irq, softirq, steal: all but idle and waiting for disks
+    mine = [f"cpu{core}" for core in json.loads(sys.argv[5])]
+    with open("/proc/stat") as file:
+        rows = [row for row in map(str.split, file) if row[0] in mine]
+    return sum(int(row[place]) for row in rows for place in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
+clock, own, before = time.monotonic(), time.process_time(), busy()
 summary = bulkmail.send(sys.argv[1], state=sys.argv[2], turbo=sys.argv[3] == "turbo", signers=int(sys.argv[4]))
 print(json.dumps({
     "delivered": summary.delivered, "seconds": time.monotonic() - clock, "own": time.process_time() - own,
+    "busy": busy() - before,
 }))
 """
 MOST_NEIGHBOURS = 0.1
@@ -49,7 +55,7 @@ class Setting(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Messages a second: with the receiver counted out, and by the clock; CPU us a message; cores that others had."""
+    """Messages a second: with the receiver counted out, and by the clock; CPU us a message; cores that others took."""
 
     rate: float
     wall: float
@@ -57,17 +63,9 @@ class Result(NamedTuple):
     neighbours: float
 
 
-def busy_seconds() -> float:
-    """CPU seconds of all cores since the machine began: all but idle and waiting for disks."""
-    columns = Path("/proc/stat").read_text().splitlines()[0].split()
-    user, nice, system, _idle, _waiting, irq, softirq, steal = (int(text) for text in columns[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
 def run_once(options: argparse.Namespace, setting: Setting, folder: Path) -> Result:
     available = sorted(os.sched_getaffinity(0))
     mine, rest = available[: setting.cores], available[setting.cores :]
-    busy, began = busy_seconds(), time.monotonic()
     sink = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.sink"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -89,20 +87,15 @@ def run_once(options: argparse.Namespace, setting: Setting, folder: Path) -> Res
         sink.stdin.close()
         counted = json.loads(sink.stdout.readline())
         sink.wait()
-    seconds = time.monotonic() - began
-    busy = busy_seconds() - busy
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own = used.ru_utime + used.ru_stime - options.before
-    options.before += own
     made = json.loads(sender.stdout.splitlines()[-1])
     if made["delivered"] != options.recipients:
         raise SystemExit(f"not all was delivered: {made}")
-    shared = 0.0 if rest else counted["cpu"] / setting.cores
+    shared = 0.0 if rest else counted["cpu"]
     return Result(
-        rate=options.recipients / (made["seconds"] - shared),
+        rate=options.recipients / (made["seconds"] - shared / setting.cores),
         wall=options.recipients / made["seconds"],
         cpu_us=made["own"] / options.recipients * 1e6,
-        neighbours=max(0.0, busy - own) / seconds,
+        neighbours=max(0.0, made["busy"] - made["own"] - shared) / made["seconds"],
     )
 
 
@@ -117,7 +110,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    options.before = 0.0
     if options.cores > len(os.sched_getaffinity(0)):
         parser.error(f"--cores {options.cores}: this process may use {len(os.sched_getaffinity(0))}")
     one = Setting(1, 1)
