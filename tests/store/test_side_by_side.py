@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkmail.clock import SystemClock
@@ -96,7 +96,9 @@ class Owner:
         self.store._lock.release()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
+@example([([(2, "deferred")], (0, Disposition.EXPIRED))] * PEOPLE)
+@example([([(0, "deferred")], (1, Disposition.SUPPRESSED))] * PEOPLE)
 @given(lives)
 def test_whichever_process_recorded_what_the_end_is_that_of_the_last_attempt(
     given_lives: list[tuple[list[tuple[int, str]], tuple[int, object]]],
