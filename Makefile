@@ -1,6 +1,7 @@
 # make send   builds bulkmail in .venv and sends campaigns/spring.yaml in the sandbox
 # make test   the whole test suite          make lint   ruff and mypy
 # make bench  the micro-benchmarks          make dist   wheel and sdist in dist/
+# make lock   pin what CI installs          make audit  what is known against the pinned packages
 # make test-peers   tests against Postfix, Exim, OpenSMTPD and Dovecot, which it installs (as root, Debian)
 # make fuzz [FUZZ=inputs] [SEED=n]   random and mutated input, natives with sanitizers (docs/fuzzing.md)
 # make bench-compare   bulkmail beside its rivals (make bench-peers installs those, as root)
@@ -8,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.h bulkmail/native/*.pxd)
+
+LOCK := .ci/requirements.txt
 
 FUZZ ?= 200000
 
@@ -34,20 +37,22 @@ test-peers: $(VENV)/.dev peers
 	BULKMAIL_PEER_MESSAGES=5000 $(BIN)/python -m pytest tests/peers tests/smtp/test_sasl_dovecot.py tests/serve
 
 # torture: 200 kills over a million recipients, a thousand simulated seeds, power failures, every operation of the disk
-# failing once: half an hour and more, a line for each row of docs/reliability.md. torture-seeds: SEEDS of them from FIRST on.
+# failing once, 100,000 domains: half an hour of CPU and more; or only ROWS="kills seeds" of docs/reliability.md. Ends with
+# a line for each. torture-seeds: SEEDS of them from FIRST on, on WORKERS cores.
 # soak: SOAK_SECONDS of run after run in one process; fails where anything that it holds grows.
 .PHONY: torture torture-seeds soak
-SOAK_SECONDS ?= 3600
-soak: $(VENV)/.dev
-	$(BIN)/python -m tests.torture.soak $(SOAK_SECONDS)
-
 FIRST ?= 1
 SEEDS ?= 1000
+WORKERS ?= 1
+SOAK_SECONDS ?= 3600
 torture: $(VENV)/.dev
-	$(BIN)/python -m tests.torture
+	BULKMAIL_WORKERS=$(WORKERS) $(BIN)/python -m tests.torture $(ROWS)
 
 torture-seeds: $(VENV)/.dev
-	$(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
+	BULKMAIL_WORKERS=$(WORKERS) $(BIN)/python -m tests.simulation.seeds $(FIRST) $$(( $(FIRST) + $(SEEDS) - 1 ))
+
+soak: $(VENV)/.dev
+	BULKMAIL_TORTURE_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m tests.torture soak
 
 # A million forged tokens, fifty kills of the listener, ten thousand idle connections, latencies beside a send.
 test-listeners: $(VENV)/.dev
@@ -73,6 +78,16 @@ bench-peers:
 bench-compare: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.compare
 
+# lock: pin anew what pyproject.toml asks for, by hash. audit: is anything known against what is pinned?
+.PHONY: lock audit
+lock: $(VENV)/.dev
+	$(BIN)/python -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --quiet \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file $(LOCK)
+
+audit: | toolchain $(BIN)/python
+	.ci/audit $(BIN)/python
+
 dist: $(VENV)/.dev
 	$(BIN)/python -m build
 
@@ -84,8 +99,8 @@ $(VENV)/.run: $(SOURCES) | toolchain $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.dev: $(SOURCES) | toolchain $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.dev: $(SOURCES) $(LOCK) | toolchain $(BIN)/python
+	.ci/install $(BIN)/python
 	@touch $@ $(VENV)/.run
 
 $(BIN)/python:

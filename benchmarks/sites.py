@@ -116,7 +116,7 @@ def write(folder: Path, sites: int, messages: int, options: argparse.Namespace, 
     with (folder / "list.csv").open("w") as file:
         file.write("email\n")
         for number in range(messages):
-            domain = number // share if options.sorted else number % sites
+            domain = number % sites if options.mixed else number // share
             file.write(f"reader.{number:07d}@d{domain}.example\n")
     (folder / "body.txt").write_text("Hello {{ address }}\n" + "Sow thinly, water once.\n" * 80)
     path = folder / "campaign.yaml"
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="messages a connection")
     parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument("--shared", action="store_true", help="one mail exchanger for all domains")
-    parser.add_argument("--sorted", action="store_true", help="the list by domain: from 50 a domain, chunks of its own")
+    parser.add_argument("--mixed", action="store_true", help="a list with its domains in turn, not one after the other")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--wrap", default="", type=shlex.split, help=argparse.SUPPRESS)

@@ -6,6 +6,7 @@ A message of 10 KB with the header lines of a newsletter. `sign` is the whole of
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -16,6 +17,7 @@ from bulkmail.dkim.keys import SigningKey
 from bulkmail.dkim.multibuffer import MultibufferError
 from bulkmail.dkim.signing import Signer
 from bulkmail.native.canonical import relaxed_body, relaxed_headers
+from bulkmail.native.lanes import sha256_many
 
 NOW = 1_700_000_000
 HEADER = (
@@ -38,6 +40,18 @@ BODY = b"".join(
 )
 BATCH = 64
 DIGEST = bytes(32)
+
+
+class Unsigned:
+    """A key whose signatures cost nothing."""
+
+    domain, selector, algorithm, lanes = "garden.example", "s2027", "rsa-sha256", None
+
+    def sign_digests(self, digests: list[bytes]) -> list[bytes]:
+        return [SIGNATURE] * len(digests)
+
+
+SIGNATURE = bytes(256)
 
 
 @pytest.fixture
@@ -66,6 +80,18 @@ def test_relaxed_headers(benchmark: BenchmarkFixture) -> None:
 
 def test_body_hash_of_10_kb(benchmark: BenchmarkFixture) -> None:
     assert len(benchmark(Signer.body_hash, BODY)) == 44
+
+
+@pytest.mark.parametrize("lanes", [16, 2, 0])
+def test_sha256_of_64_bodies_side_by_side(benchmark: BenchmarkFixture, lanes: int) -> None:
+    assert len(benchmark(sha256_many, [BODY + b"%d" % number for number in range(BATCH)], lanes)) == BATCH
+
+
+def test_64_messages_all_but_the_signatures(benchmark: BenchmarkFixture) -> None:
+    """Canonical forms, body and header hash, header lines, the whole put together."""
+    key: Any = Unsigned()
+    messages = [b"%b\r\n%b%d\r\n" % (HEADER, BODY, number) for number in range(BATCH)]
+    assert len(benchmark(Signer([key]).seal, messages, now=NOW)) == BATCH
 
 
 def test_rsa_2048_alone(benchmark: BenchmarkFixture, rsa_key: SigningKey) -> None:

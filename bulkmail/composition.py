@@ -21,10 +21,8 @@ from bulkmail.config.secrets import Target, webhook_targets
 from bulkmail.content.bodies import Attach
 from bulkmail.content.program import Program
 from bulkmail.content.tracking import LinkSeal
-from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.collection import seldom_collecting
-from bulkmail.engine.dialer import Transport
 from bulkmail.engine.intake import Batch
 from bulkmail.engine.node import Node, NodeOptions
 from bulkmail.engine.pinning import Pins, pin
@@ -32,16 +30,15 @@ from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import drop_snapshots, file_batches, iterable_batches, snapshots
 from bulkmail.engine.statistics import Snapshot
 from bulkmail.engine.timing import Timing
-from bulkmail.engine.ways import Ways
 from bulkmail.engine.webhooks import WebhookThread
 from bulkmail.errors import CampaignError
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.model.recipient import PlainRules
-from bulkmail.outbound import egress_sources, most_connections, pacing_of, transport_of, transports_of
+from bulkmail.outbound import Means, egress_sources, means_at_hand, means_of, most_connections, pacing_of, transport_of
 from bulkmail.policy.rules import Rule, RuleBook, rule_book
-from bulkmail.resumption import Found, Taken, find_run, finished_summary, make_run
+from bulkmail.resumption import Found, Taken, find_run, finished_summary, is_over, make_run
 from bulkmail.safeguards import open_encryption
 from bulkmail.sandbox.keys import with_demo_keys
 from bulkmail.sandbox.process import SandboxProcess
@@ -82,7 +79,8 @@ class Send:
 
     Then `execute` sends. `taken` says whether the run is new, resumed or finished already; `run` is the run;
     `recovered` what a crash before had left, and `doubts` how many recipients of the run were in doubt.
-    Raises CampaignError and StateError on entering, before anything is written beyond the state directory.
+    Raises CampaignError and StateError on entering, before anything is written beyond the state directory. `means`
+    are those of the campaign, where they are loaded already.
     """
 
     def __init__(
@@ -93,6 +91,7 @@ class Send:
         recipients: Iterable[Any] | AsyncIterable[Any] | None = None,
         options: SendOptions | None = None,
         clock: Clock | None = None,
+        means: Means | None = None,
     ) -> None:
         self.campaign = campaign
         self.directory = directory
@@ -103,6 +102,7 @@ class Send:
         self.recovered = Recovered()
         self.doubts = 0
         self._recipients = recipients
+        self._means = means
         self._clock = clock or SystemClock()
         self._rng = random.Random()
         self._stack = AsyncExitStack()
@@ -190,6 +190,10 @@ class Send:
         program = self._program = compile_for(campaign, self._recipients, self.options.attach)
         files = fingerprints(campaign) | {f"content.{name}": digest for name, digest in program.included.items()}
         pins = pin(campaign, files, limit=self.options.limit)
+        means = self._means
+        if means is None and not await self._in_thread(self._is_over):
+            # Before anything is made: what has to be put right for these may be a change that an open run refuses.
+            means = means_at_hand(campaign)
         store = await self._in_thread(self._open_store)
         self._stack.push_async_callback(self._in_thread, store.close)
         self.store = store
@@ -205,10 +209,11 @@ class Send:
             self.run = found.run
             return
         if campaign.delivery.route == "sandbox":
+            # Its keys are made in the state directory.
             campaign = in_sandbox(with_demo_keys(campaign, self.directory / "sandbox" / "keys"))
-        # What may be wrong with these is found before there is a run, which would hold on to the campaign's pins.
-        signer, ways = load_keys(campaign.dkim), Ways(campaign.delivery)
-        transports = transports_of(campaign, ways)
+        if means is None:
+            means = means_of(campaign)
+        signer = means.signer
         self._targets = webhook_targets(campaign)
         rules = () if campaign.feedback.rules is None else read_rules(Path(campaign.feedback.rules))
         own_rules = self._own_rules = (*rules, *state_rules(self.directory))
@@ -235,15 +240,13 @@ class Send:
                 await self.sandbox.publish(name, record)
         event_log = self._open_log(store.events_path(self.run))
         self._stack.callback(event_log.close)
-        self._node = await self._make_node(campaign, program, signer, ways, transports, suppressions, event_log)
+        self._node = await self._make_node(campaign, program, means, suppressions, event_log)
 
     async def _make_node(
         self,
         campaign: Campaign,
         program: Program,
-        signer: Signer,
-        ways: Ways,
-        transports: dict[str, Transport],
+        means: Means,
         suppressions: Suppressions,
         event_log: EventLog,
     ) -> Node:
@@ -269,10 +272,10 @@ class Send:
             suppressions=suppressions,
             event_log=event_log,
             program=program,
-            signer=signer,
+            signer=means.signer,
             resolver=resolver,
-            ways=ways,
-            transports=transports,
+            ways=means.ways,
+            transports=means.transports,
             transport=transport if sandbox is None else msgspec.structs.replace(transport, port=sandbox.smtp_port),
             encryption=encryption,
             sources=sources,
@@ -343,6 +346,10 @@ class Send:
         )
 
     # Beneath.
+
+    def _is_over(self) -> bool:
+        options = self.options
+        return is_over(self.directory, self.campaign.campaign, new_run=options.new_run, limit=options.limit)
 
     def _find_run(self, pins: Pins) -> Found:
         options = self.options

@@ -1,21 +1,25 @@
 """How the connections of a campaign are made: from where, how fast, to mail exchangers and to what it names itself."""
 
+import os
 import resource
 import socket
 from collections.abc import Iterator
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bulkmail.address import parse_mailbox
 from bulkmail.config.findings import key_path
 from bulkmail.config.secrets import password_of
+from bulkmail.dkim.signing import Signer, load_keys
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.ways import Ways
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import Campaign, Delivery, EgressSource, Relay, TlsMode
 from bulkmail.net.tls import client_context
-from bulkmail.net.tokens import TokenSource
+from bulkmail.net.tokens import TIMEOUT_SECONDS, TokenSource
 from bulkmail.policy.pacing import PacingSettings
+from bulkmail.sandbox.stay import in_sandbox
 from bulkmail.smtp.sasl import Credentials
 
 # So many that a thousand hosts that keep us waiting leave enough to the rest; one under TLS takes up to 100 KB.
@@ -26,6 +30,31 @@ OTHER_FILES = 250
 # The retry delay for which the pacer's own times are made; a campaign that lives faster has them all shortened.
 USUAL_RETRY_SECONDS = 300.0
 FASTEST_TEMPO = 1 / 600
+
+
+class Means(Struct, frozen=True, kw_only=True):
+    """What a campaign signs with and where it sends: keys, relays and hosts, and how each is connected to."""
+
+    signer: Signer
+    ways: Ways
+    transports: dict[str, Transport]
+
+
+def means_of(campaign: Campaign) -> Means:
+    """Raises CampaignError for a key, a secret or a certificate that is not to be had, or cannot be used."""
+    ways = Ways(campaign.delivery)
+    return Means(signer=load_keys(campaign.dkim), ways=ways, transports=transports_of(campaign, ways))
+
+
+def means_at_hand(campaign: Campaign) -> Means | None:
+    """None where the sandbox has keys to make yet, which need a state directory. Raises CampaignError."""
+    if campaign.delivery.route == "sandbox":
+        there = tuple(key for key in campaign.dkim if os.path.lexists(key.key))
+        if len(there) < len(campaign.dkim):
+            load_keys(there)
+            return None
+        campaign = in_sandbox(campaign)
+    return means_of(campaign)
 
 
 def transport_of(campaign: Campaign) -> Transport:
@@ -100,10 +129,15 @@ def _to_relay(campaign: Campaign, relay: Relay, path: str) -> Transport:
         implicit_tls=relay.tls == "implicit",
         verify=verifies(delivery, login=credentials is not None),
         credentials=credentials,
-        tokens=TokenSource(relay.token_command) if relay.token_command is not None else None,
+        tokens=_token_source(relay.token_command, delivery) if relay.token_command is not None else None,
         dsn=delivery.dsn,
         requiretls=delivery.requiretls,
     )
+
+
+def _token_source(command: str, delivery: Delivery) -> TokenSource:
+    """Commands that hang leave time to expire in, and to be tried again before that."""
+    return TokenSource(command, timeout_seconds=min(TIMEOUT_SECONDS, delivery.expire / 4))
 
 
 def _check_certificates(campaign: Campaign, path: str, relay: Relay | None = None) -> None:

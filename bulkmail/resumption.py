@@ -1,6 +1,7 @@
 """Find the run that a send goes on with, or that is over already; or make a new one."""
 
 from enum import StrEnum
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -10,8 +11,10 @@ from bulkmail.engine.statistics import Statistics
 from bulkmail.errors import RunConflict
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
+from bulkmail.store.directory import DATABASE
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.store import Store
+from bulkmail.store.view import StoreView
 
 
 class Taken(StrEnum):
@@ -59,6 +62,16 @@ def find_run(store: Store, name: str, pins: Pins, *, new_run: bool, limit: int |
     if goes_further:
         latest = store.extend_run(latest, recipients_hash=pins.recipients_hash, settings=pins.encoded())
     return Found(latest, Taken.RESUMED)
+
+
+def is_over(directory: Path, name: str, *, new_run: bool, limit: int | None) -> bool:
+    """Whether `find_run` would find a finished run; asked before anything is opened, or made."""
+    if new_run or not (directory / DATABASE).is_file():
+        return False
+    with StoreView.open_readonly(directory) as view:
+        latest = view.latest_run(name)
+    finished = latest is not None and latest.state is RunState.FINISHED and latest.rows > 0
+    return latest is not None and finished and not exceeds(latest.settings, limit)
 
 
 def make_run(store: Store, name: str, pins: Pins) -> Run:

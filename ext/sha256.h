@@ -40,13 +40,21 @@ static const uint32_t sha256_start[8] = {
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 };
 
+/* Whether the CPU has the SHA instructions. CPUID is asked once: in a virtual machine an answer takes microseconds. */
+static inline int sha256_instructions(void) {
+    static int known = -1; /* threads that ask at once find the same */
+    if (known < 0) {
+        unsigned a, b = 0, c, d;
+        known = __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3") &&
+                __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA);
+    }
+    return known;
+}
+
 /* In how many lanes, of `most` or fewer, this CPU should hash so many messages: 16, 2 or, if it cannot, 0. */
 static inline int sha256_lanes(int most, size_t count) {
-    unsigned a, b = 0, c, d;
     const int wide = most >= SHA256_LANES && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-    const int narrow = most >= SHA256_PAIR && __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3") &&
-                       __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA);
-    if (narrow && (count < SHA256_FEW || !wide))
+    if (most >= SHA256_PAIR && (count < SHA256_FEW || !wide) && sha256_instructions())
         return SHA256_PAIR;
     return wide ? SHA256_LANES : 0;
 }
@@ -206,7 +214,7 @@ SHA256_NARROW static void sha256_narrow(sha256_bench *bench, size_t count) {
 
 static void sha256_begin(sha256_bench *bench, int lane, const sha256_job *job) {
     const size_t whole = job->length / SHA256_BLOCK, rest = job->length % SHA256_BLOCK;
-    const uint64_t bits = (uint64_t)job->length * 8;
+    const uint64_t bits = __builtin_bswap64((uint64_t)job->length * 8);
     uint8_t *tail = bench->tail[lane];
     for (int i = 0; i < 8; i++)
         bench->state[i][lane] = sha256_start[i];
@@ -214,8 +222,7 @@ static void sha256_begin(sha256_bench *bench, int lane, const sha256_job *job) {
     memset(tail, 0, sizeof bench->tail[lane]);
     memcpy(tail, job->data + whole * SHA256_BLOCK, rest);
     tail[rest] = 0x80;
-    for (int i = 0; i < 8; i++)
-        tail[bench->tail_blocks[lane] * SHA256_BLOCK - 1 - i] = (uint8_t)(bits >> (8 * i));
+    memcpy(tail + bench->tail_blocks[lane] * SHA256_BLOCK - 8, &bits, 8);
     bench->at[lane] = whole ? job->data : tail;
     bench->blocks[lane] = whole ? whole : bench->tail_blocks[lane];
     if (!whole)
@@ -225,9 +232,10 @@ static void sha256_begin(sha256_bench *bench, int lane, const sha256_job *job) {
 }
 
 static void sha256_end(sha256_bench *bench, int lane) {
-    for (int i = 0; i < 8; i++)
-        for (int byte = 0; byte < 4; byte++)
-            bench->digest[lane][4 * i + byte] = (uint8_t)(bench->state[i][lane] >> (24 - 8 * byte));
+    for (int i = 0; i < 8; i++) {
+        const uint32_t word = __builtin_bswap32(bench->state[i][lane]);
+        memcpy(bench->digest[lane] + 4 * i, &word, 4);
+    }
     bench->digest[lane] = NULL;
     bench->at[lane] = bench->tail[lane];
     bench->step[lane] = 0;

@@ -17,7 +17,7 @@ from bulkmail.native.lanes cimport (
     LaneKey, MB_LANES, SHA256_BYTES, SHA256_LANES, hash_slowly, mb_sign, sha256_job, sha256_lanes, sha256_many_jobs,
 )
 from header cimport Line, Split, split_header
-from relaxed cimport count_left_out, ends_line, without_empty_end, write_reduced
+from relaxed cimport count_left_out, ends_line, relaxed_same, without_empty_end, write_reduced
 
 
 cdef class Layout:
@@ -296,7 +296,8 @@ cdef class Batch:
     cdef const uint8_t *relaxed(self, const unsigned char *body, Py_ssize_t size, size_t *length) noexcept nogil:
         cdef bint tabs = False
         cdef Py_ssize_t kept = without_empty_end(body, size, True)
-        cdef Py_ssize_t left_out = count_left_out(body, kept, &tabs)
+        cdef Py_ssize_t same = relaxed_same(body, kept)
+        cdef Py_ssize_t left_out = count_left_out(body + same, kept - same, &tabs)
         cdef unsigned char *out
         if kept == 0:
             length[0] = 0
@@ -306,7 +307,8 @@ cdef class Batch:
             return body
         out = <unsigned char *> take(&self.arena, length[0])
         if out != NULL:
-            memcpy(write_reduced(out, out + kept - left_out, body, kept), b"\r\n", 2)
+            memcpy(out, body, same)
+            memcpy(write_reduced(out + same, out + kept - left_out, body + same, kept - same), b"\r\n", 2)
         return out
 
     cdef const uint8_t *to_sign(self, Item *item, Py_ssize_t key, size_t *length) noexcept nogil:
@@ -388,7 +390,7 @@ cdef void work_on(Batch batch) noexcept nogil:
     if batch.state == NONE:
         batch.state = batch.make()
     batch.job.finished = batch.state == NONE and batch.written
-    batch.seconds += thread_seconds() - began
+    batch.seconds = batch.seconds + thread_seconds() - began
 
 
 cdef double thread_seconds() noexcept nogil:

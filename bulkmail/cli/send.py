@@ -24,12 +24,10 @@ from bulkmail.composition import Send, SendOptions
 from bulkmail.config.load import load_campaign, placing_errors
 from bulkmail.engine.pinning import exceeds
 from bulkmail.engine.statistics import Snapshot
-from bulkmail.engine.ways import Ways
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Summary
-from bulkmail.outbound import transports_of
+from bulkmail.outbound import Means, means_of
 from bulkmail.preflight.rows import count_rows
-from bulkmail.preflight.specimen import signer_at_hand
 from bulkmail.resumption import Taken
 from bulkmail.store.locate import state_for_campaign
 from bulkmail.store.runs import Run, RunState
@@ -70,15 +68,15 @@ def send(file: str, wishes: Wishes) -> int:
     campaign = load_campaign(file)
     directory = state_for_campaign(campaign.file, wishes.state)
     latest = None if wishes.new_run else _latest_run(campaign, directory)
-    if latest is None or latest.state is not RunState.FINISHED:
-        # Before there is a run: what has to be put right for these may be a change that an open run refuses.
+    means = None
+    if campaign.delivery.route != "sandbox" and (latest is None or latest.state is not RunState.FINISHED):
+        # Nobody is asked whether to send what cannot be signed, or sent.
         with placing_errors(campaign.file):
-            signer_at_hand(campaign, directory)
-            transports_of(campaign, Ways(campaign.delivery))
+            means = means_of(campaign)
     if not _agreed(campaign, latest, wishes):
         err().print("nothing was sent")
         return STOPPED
-    sent = uvloop.run(_send(campaign, directory, wishes))
+    sent = uvloop.run(_send(campaign, directory, wishes, means))
     if sent is None:
         err().print("stopped before anything was sent")
         return STOPPED
@@ -94,7 +92,7 @@ def send(file: str, wishes: Wishes) -> int:
     return FINISHED if sent.summary.state == "finished" else STOPPED
 
 
-async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | None:
+async def _send(campaign: Campaign, directory: Path, wishes: Wishes, means: Means | None) -> Sent | None:
     options = SendOptions(
         new_run=wishes.new_run,
         limit=wishes.limit,
@@ -105,7 +103,7 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes) -> Sent | N
     )
     stopper = Stopper(asyncio.current_task())
     try:
-        async with Send(campaign, directory, options=options) as sending:
+        async with Send(campaign, directory, options=options, means=means) as sending:
             if sending.taken is Taken.FINISHED:
                 summary = await sending.execute()
                 return Sent(

@@ -251,6 +251,12 @@ def _check_delivery(delivery: Delivery, findings: Findings) -> None:
         path = f"delivery.sources[{index}]"
         if source.address is not None and not is_ip(source.address):
             findings.add(f"{path}.address", f"{quoted(source.address)} is no IP address")
+        elif source.address is not None and "%" in source.address:
+            findings.add(
+                f"{path}.address",
+                f"{quoted(source.address)} has a zone: it is of one link alone, and reaches no mail exchanger",
+                hint="write a global address of this machine; `ip address` lists them",
+            )
         if source.ehlo is not None and not _is_address_literal(source.ehlo):
             _check_domain(f"{path}.ehlo", source.ehlo, findings)
         if source.address in seen:

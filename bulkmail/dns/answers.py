@@ -22,14 +22,14 @@ class DnsOutcome(Enum):
     TEMPORARY = "temporary"
 
 
-class MxHost(Struct, frozen=True, order=True):
+class MxHost(Struct, frozen=True, order=True, gc=False):
     """A mail exchanger; the lower preference is tried first. `host` is lower-case without a final dot."""
 
     preference: int
     host: str
 
 
-class MailHosts(Struct, frozen=True, kw_only=True):
+class MailHosts(Struct, frozen=True, kw_only=True, gc=False):
     """Where mail for a domain goes: `hosts` by preference, empty unless `outcome` is `FOUND` or `IMPLICIT`.
 
     `explanation` says why there are none, or which were left out; `expires` is the clock's monotonic time. `secure`:
@@ -44,7 +44,7 @@ class MailHosts(Struct, frozen=True, kw_only=True):
     canonical: str = ""
 
 
-class HostAddresses(Struct, frozen=True, kw_only=True):
+class HostAddresses(Struct, frozen=True, kw_only=True, gc=False):
     """The addresses of a host (`FOUND`, `NOT_FOUND` or `TEMPORARY`): IPv4, then IPv6, in the server's order.
 
     `secure`: DNSSEC proves them; `canonical` is the name that has them, behind the CNAMEs.
@@ -58,7 +58,7 @@ class HostAddresses(Struct, frozen=True, kw_only=True):
     canonical: str = ""
 
 
-class TxtAnswer(Struct, frozen=True, kw_only=True):
+class TxtAnswer(Struct, frozen=True, kw_only=True, gc=False):
     """The TXT records of a name (`FOUND`, `NOT_FOUND` or `TEMPORARY`), the strings of each joined."""
 
     outcome: DnsOutcome
@@ -67,7 +67,7 @@ class TxtAnswer(Struct, frozen=True, kw_only=True):
     expires: float
 
 
-class TlsaAnswer(Struct, frozen=True, kw_only=True):
+class TlsaAnswer(Struct, frozen=True, kw_only=True, gc=False):
     """The TLSA records of a name (`FOUND`, `NOT_FOUND` or `TEMPORARY`); `secure`: DNSSEC proves them, or their absence.
 
     A validating resolver answers SERVFAIL for what is signed and wrong: that is `TEMPORARY`, never "no records".

@@ -73,6 +73,10 @@ class Question:
             self.text, wire = _general().name_of(name)
         self.section = wire + rdtype.to_bytes(2, "big") + dns.rdataclass.IN.to_bytes(2, "big")
 
+    def between(self, around: tuple[bytes, bytes]) -> bytes:
+        """The query without its id."""
+        return around[0] + self.section + around[1]
+
     def plain_answer(self, data: bytes) -> PlainAnswer | None:
         """What an answer with the right id says, where it is plain."""
         return read_plain(data, self.text, self.section, self.rdtype, self.read) if self._plain else None
@@ -112,8 +116,7 @@ class Exchange:
                 break
             server = asked[0]
             try:
-                async with asyncio.timeout(self._try_seconds):
-                    answer = await self._ask_server(server, question)
+                answer = await self._ask_server(server, question)
             except TimeoutError:
                 self.timeouts += 1
                 failures[server.text] = f"did not answer within {self._try_seconds:.2g} s"
@@ -132,14 +135,21 @@ class Exchange:
         raise NoAnswer(f"no answer for {what}: {reasons}")
 
     async def _ask_server(self, server: Server, question: Question) -> "QueryMessage | PlainAnswer":
-        answer = await self._ask_udp_then_tcp(server, question, self._with_edns)
+        until = asyncio.get_running_loop().time() + self._try_seconds
+        answer = await self._ask_udp(server, question, question.between(self._with_edns))
         if isinstance(answer, PlainAnswer):
             return answer
-        if answer.rcode() in _WITHOUT_EDNS:
-            # RFC 6891 §7: a server older than EDNS says so this way.
-            answer = await self._ask_udp_then_tcp(server, question, self._without_edns)
-            if isinstance(answer, PlainAnswer):
-                return answer
+        # Seldom: a timeout of asyncio's takes as long as all the rest of an answer.
+        async with asyncio.timeout_at(until):
+            if answer is None:
+                answer = await self._ask_tcp(server, question, question.between(self._with_edns))
+            if answer.rcode() in _WITHOUT_EDNS:
+                # RFC 6891 §7: a server older than EDNS says so this way.
+                wire = question.between(self._without_edns)
+                again = await self._ask_udp(server, question, wire)
+                if isinstance(again, PlainAnswer):
+                    return again
+                answer = again if again is not None else await self._ask_tcp(server, question, wire)
         _general().check_usable(answer)
         return answer
 
@@ -154,18 +164,11 @@ class Exchange:
         chain: Chain = _general().follow(answer, read)
         return chain
 
-    async def _ask_udp_then_tcp(
-        self, server: Server, question: Question, around: tuple[bytes, bytes]
-    ) -> "QueryMessage | PlainAnswer":
-        wire = around[0] + question.section + around[1]
-        answer = await self._ask_udp(server, question, wire)
-        return answer if answer is not None else await self._ask_tcp(server, question, wire)
-
     async def _ask_udp(self, server: Server, question: Question, wire: bytes) -> "QueryMessage | PlainAnswer | None":
-        """The answer, or None when it was truncated; `wire` is the question behind its id."""
+        """The answer, or None when it was truncated; `wire` is the question behind its id. Raises TimeoutError."""
         self.queries += 1
         try:
-            return await self._ports[server].ask(wire, partial(_accepted, question))
+            return await self._ports[server].ask(wire, partial(_accepted, question), seconds=self._try_seconds)
         except Truncated:
             return None
 

@@ -36,7 +36,7 @@ class Kind(Struct, Generic[T], frozen=True):
     read_plain: ReadRecord | None = None
 
 
-class Lookup(Struct, Generic[T], frozen=True, kw_only=True):
+class Lookup(Struct, Generic[T], frozen=True, kw_only=True, gc=False):
     """The records found; `explanation` for every status but `FOUND`; `ttl_seconds` as the DNS gave it.
 
     `secure`: DNSSEC proves the answer, every CNAME on the way to it, and that there is nothing where it says so.

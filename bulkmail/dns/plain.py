@@ -37,7 +37,7 @@ _NAME_LENGTH = 253
 _LABEL = re.compile(rb"[A-Za-z0-9_-]{1,63}")
 
 
-class PlainAnswer(Struct, frozen=True, kw_only=True):
+class PlainAnswer(Struct, frozen=True, kw_only=True, gc=False):
     """`records` of the name itself, or none; `exists` is False where there is no such name.
 
     `ttl_seconds` None: the answer gives none, for it has neither records nor the zone's SOA. `authentic` is the AD bit.

@@ -27,21 +27,24 @@ class Ports:
         self._server = server
         self._current: _Port | None = None
 
-    async def ask(self, wire: bytes, accept: Callable[[bytes], T | None]) -> T:
+    async def ask(self, wire: bytes, accept: Callable[[bytes], T | None], *, seconds: float) -> T:
         """What `accept` makes of the first datagram that it does not return None for, or raises for it.
 
-        `wire` is the question behind its id. Raises OSError where the server cannot be reached; waits for ever.
+        `wire` is the question behind its id. Raises OSError where the server cannot be reached, TimeoutError.
         """
         port = self._current
         if port is None or port.asked >= QUESTIONS_A_PORT:
             port = self._current = _Port(self._server)
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
         number = port.number()
         port.waiting[number] = answer, accept
+        limit = loop.call_later(seconds, _give_up, answer)
         try:
             port.send(number + wire)
             return await answer
         finally:
+            limit.cancel()
             del port.waiting[number]
             if answer.done() and not answer.cancelled():
                 # Looked at, should a timeout have been faster by a hair.
@@ -50,6 +53,11 @@ class Ports:
                 port.close()
                 if self._current is port:
                     self._current = None
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 class _Port:

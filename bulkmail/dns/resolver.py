@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import dns.rdatatype
 from msgspec import Struct
@@ -33,7 +33,7 @@ class CacheLimits(Struct, frozen=True, kw_only=True):
     failure_seconds: float = 5.0
 
 
-class _Cached(Struct, frozen=True):
+class _Cached(Struct, frozen=True, gc=False):
     lookup: Lookup[Any]
     expires: float
 
@@ -102,7 +102,10 @@ class Resolver:
         name = _dns_name(host)
         if name is None:
             return HostAddresses(outcome=DnsOutcome.NOT_FOUND, explanation=_no_name(host), expires=self._ceiling())
-        (v4, v4_expires), (v6, v6_expires) = await asyncio.gather(self._find(name, A), self._find(name, AAAA))
+        # Both are asked for before either is waited for.
+        first, second = self._begin(name, A), self._begin(name, AAAA)
+        v4, v4_expires = await self._end(first)
+        v6, v6_expires = await self._end(second)
         expires = min(v4_expires, v6_expires)
         failed = [found for found in (v4, v6) if found.status is Status.FAILED]
         addresses = v4.records + v6.records
@@ -184,25 +187,35 @@ class Resolver:
         return MailHosts(outcome=found.outcome, explanation=explanation, expires=expires)
 
     async def _find(self, name: str, kind: Kind[T]) -> tuple[Lookup[T], float]:
+        return await self._end(self._begin(name, kind))
+
+    def _begin(self, name: str, kind: Kind[T]) -> "_Cached | asyncio.Task[_Cached]":
+        """What is known, or the query for it, which may be under way already."""
         question = (name, kind.rdtype)
         cached = self._cache.get(question, now=self._clock.monotonic())
         if cached is not None:
             self._hits += 1
+            return cached
+        task = self._in_flight.get(question)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._query(name, kind))
+            self._in_flight[question] = task
+            task.add_done_callback(lambda _: self._in_flight.pop(question))
         else:
-            task = self._in_flight.get(question)
-            if task is None:
-                task = asyncio.get_running_loop().create_task(self._query(name, kind))
-                self._in_flight[question] = task
-                task.add_done_callback(lambda _: self._in_flight.pop(question))
-            else:
-                self._shared += 1
-            # Shielded: whoever stops waiting must not take the answer from the others.
-            cached = await asyncio.shield(task)
-        return cast(Lookup[T], cached.lookup), cached.expires
+            self._shared += 1
+        return task
+
+    async def _end(self, begun: "_Cached | asyncio.Task[_Cached]") -> tuple[Lookup[Any], float]:
+        # Shielded: whoever stops waiting must not take the answer from the others.
+        cached = begun if isinstance(begun, _Cached) else await asyncio.shield(begun)
+        return cached.lookup, cached.expires
 
     async def _query(self, name: str, kind: Kind[Any]) -> _Cached:
-        async with self._slots:
+        await self._slots.acquire()
+        try:
             lookup = await look_up(self._exchange, name, kind)
+        finally:
+            self._slots.release()
         cached = _Cached(lookup, self._clock.monotonic() + self._seconds_to_keep(lookup))
         self._cache.put((name, kind.rdtype), cached)
         return cached
@@ -263,6 +276,9 @@ def _no_name(text: str) -> str:
 
 
 def _address(host: str) -> str | None:
+    # Names end in a letter, and have no colon.
+    if not host[-1:].isdigit() and ":" not in host:
+        return None
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

@@ -9,7 +9,7 @@ from bulkmail.dns.lookup import MX, Status
 from bulkmail.doctor import probe
 from bulkmail.doctor.finding import Finding, advice, fine, problem, unknown
 from bulkmail.doctor.scene import Scene
-from bulkmail.model.campaign import EgressSource
+from bulkmail.model.campaign import EgressSource, TlsMode
 from bulkmail.net.tls import client_context
 from bulkmail.policy.reach import forbidden_address
 
@@ -29,13 +29,15 @@ class Contact(Struct, frozen=True, kw_only=True):
 
 async def examine_exchangers(scene: Scene, domains: tuple[str, ...]) -> list[Finding]:
     """Try the best mail exchangers of the domains; nothing is sent but EHLO, STARTTLS and QUIT."""
-    hosts: dict[str, None] = {}
+    hosts: dict[str, str] = {}
     findings = []
-    for found in await asyncio.gather(*(exchangers_of(scene, one) for one in domains)):
+    of_each = await asyncio.gather(*(exchangers_of(scene, one) for one in domains))
+    for domain, found in zip(domains, of_each, strict=True):
         if isinstance(found, Finding):
             findings.append(found)
         else:
-            hosts.update(dict.fromkeys(found))
+            for host in found:
+                hosts.setdefault(host, domain)
     tries = [(host, source) for host in list(hosts)[:_HOSTS] for source in scene.sources]
     contacts = await asyncio.gather(*(contact(scene, host, source) for host, source in tries))
     if contacts and all(one.unreached for one in contacts):
@@ -49,10 +51,8 @@ async def examine_exchangers(scene: Scene, domains: tuple[str, ...]) -> list[Fin
                 remedy="many providers block port 25: have it opened, or send through a relay (delivery.route: relay)",
             ),
         ]
-    demanded = scene.campaign is not None and scene.campaign.delivery.tls in ("required", "verified")
-    verified = scene.campaign is not None and scene.campaign.delivery.tls == "verified"
-    for (_, source), one in zip(tries, contacts, strict=True):
-        findings += judge(one, source, demanded=demanded, verified=verified)
+    for (host, source), one in zip(tries, contacts, strict=True):
+        findings += judge(one, source, scene.tls_asked(hosts[host], host))
     return findings
 
 
@@ -113,8 +113,8 @@ async def _try(
         await probe.leave(client)
 
 
-def judge(one: Contact, source: EgressSource, *, demanded: bool, verified: bool) -> list[Finding]:
-    """The findings of one contact."""
+def judge(one: Contact, source: EgressSource, asked: TlsMode) -> list[Finding]:
+    """The findings of one contact with a host of which the campaign asks for `asked`."""
     place = f"{one.host}" + (f" from {source.address}" if source.address else "")
     if one.unreached:
         return [
@@ -129,14 +129,14 @@ def judge(one: Contact, source: EgressSource, *, demanded: bool, verified: bool)
                 remedy="read its reply; often the address is on a block list (doctor --lists) or has no PTR record",
             )
         ]
-    make = problem if demanded else advice
+    make = problem if asked in ("required", "verified") else advice
     if not one.offers_tls:
         return [
             make(
                 "tls.missing",
                 f"{place} offers no STARTTLS, mail to it travels in clear",
                 "no STARTTLS in its EHLO reply",
-                remedy="nothing on this side; where delivery.tls demands TLS, its mail will not be sent",
+                remedy="nothing on this side; where the campaign demands TLS, its mail will not be sent",
             )
         ]
     if one.tls_failure:
@@ -151,11 +151,11 @@ def judge(one: Contact, source: EgressSource, *, demanded: bool, verified: bool)
     assert one.certificate is not None
     if one.certificate.distrust is not None:
         return [
-            (problem if verified else advice)(
+            (problem if asked == "verified" else advice)(
                 "tls.certificate",
                 f"the certificate of {place} proves nothing",
                 one.certificate.distrust,
-                remedy="only its owner can mend it; delivery.tls: verified will not send to it",
+                remedy="only its owner can mend it; where the campaign asks for verified, nothing is sent to it",
             )
         ]
     return [fine("exchanger.answers", f"{place} answers, with TLS", one.certificate.describe())]

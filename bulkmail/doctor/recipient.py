@@ -40,8 +40,7 @@ async def examine_recipient(
     findings += await _policies(scene, domain, names)
     source = scene.sources[0]
     reached = await contact(scene, names[0], source)
-    mode = scene.campaign.delivery.tls if scene.campaign else "opportunistic"
-    findings += judge(reached, source, demanded=mode in ("required", "verified"), verified=mode == "verified")
+    findings += judge(reached, source, scene.tls_asked(domain, names[0]))
     if probe_recipient and not reached.unreached and not reached.refusal:
         findings.append(await _ask_for(scene, names[0], address, sender))
     return findings

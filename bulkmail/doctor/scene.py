@@ -5,7 +5,8 @@ import ssl
 from msgspec import Struct
 
 from bulkmail.doctor.lookups import Lookups
-from bulkmail.model.campaign import Campaign, EgressSource
+from bulkmail.model.campaign import Campaign, EgressSource, TlsMode
+from bulkmail.policy.wishes import TlsWishes
 
 
 class Scene(Struct, frozen=True, kw_only=True):
@@ -21,6 +22,13 @@ class Scene(Struct, frozen=True, kw_only=True):
     now: float
     public: tuple[str, ...] = ()
     connect_seconds: float = 5.0
+
+    def tls_asked(self, domain: str, host: str) -> TlsMode:
+        """What the campaign asks of `host` for mail to `domain`."""
+        if self.campaign is None:
+            return "opportunistic"
+        wishes = TlsWishes(self.campaign)
+        return wishes.of_domain(domain) or wishes.at(host)
 
     @property
     def private_allowed(self) -> bool:

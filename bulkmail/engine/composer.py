@@ -24,6 +24,8 @@ from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.native.message import Message
 
 BATCH = 64
+# What is composed together, by exchange.
+Batch = list[tuple[Exchange, list[Work]]]
 
 
 class ComposeFailure(Struct, frozen=True):
@@ -89,22 +91,24 @@ class Composer:
         await self._settled.wait()
         self._signing.close()
 
-    def _gather(self) -> list[tuple[Exchange, Work]]:
-        batch: list[tuple[Exchange, Work]] = []
-        while self._hungry and len(batch) < BATCH:
+    def _gather(self) -> Batch:
+        batch: Batch = []
+        room = BATCH
+        while self._hungry and room > 0:
             exchange = self._hungry.popleft()
             self._queued.discard(exchange)
-            for _ in range(min(exchange.composable, BATCH - len(batch))):
-                exchange.composing += 1
-                batch.append((exchange, exchange.backlog.popleft()))
+            works = exchange.to_compose(room)
+            if works:
+                room -= len(works)
+                batch.append((exchange, works))
             if exchange.composable > 0:
                 self._queued.add(exchange)
                 self._hungry.append(exchange)
         return batch
 
-    def _make(self, batch: list[tuple[Exchange, Work]]) -> None:
+    def _make(self, batch: Batch) -> None:
         try:
-            composed = self._compose([work for _, work in batch])
+            composed = self._compose([work for _, works in batch for work in works])
             if not self._signs:
                 self._hand_out(batch, composed)
                 return
@@ -119,7 +123,7 @@ class Composer:
 
     def _signed(
         self,
-        batch: list[tuple[Exchange, Work]],
+        batch: Batch,
         composed: list[Message | ComposeFailure],
         messages: list[Message],
         whole: list[bytes] | Exception,
@@ -142,19 +146,21 @@ class Composer:
         if not self._busy:
             self._settled.set()
 
-    def _hand_out(self, batch: list[tuple[Exchange, Work]], composed: list[Message | ComposeFailure]) -> None:
-        touched: dict[Exchange, None] = {}
-        for (exchange, _), result in zip(batch, composed, strict=True):
-            if isinstance(result, Message):
-                exchange.composed(result)
-                touched[exchange] = None
-            else:
-                exchange.composed(None)
-                self.on_failure(exchange, result)
+    def _hand_out(self, batch: Batch, composed: list[Message | ComposeFailure]) -> None:
+        place = 0
+        for exchange, works in batch:
+            made = composed[place : place + len(works)]
+            place += len(works)
+            messages = [result for result in made if isinstance(result, Message)]
+            exchange.composed(messages, failed=len(made) - len(messages))
+            if len(messages) < len(made):
+                for result in made:
+                    if isinstance(result, ComposeFailure):
+                        self.on_failure(exchange, result)
         self._ended()
-        for exchange in touched:
+        for exchange, _ in batch:
             self.on_ready(exchange)
-        for exchange in touched:
+        for exchange, _ in batch:
             self.request(exchange)
 
     def compose(self, batch: list[Work]) -> list[Message | ComposeFailure]:
@@ -198,20 +204,6 @@ class Composer:
         tokens = self._issuer.tokens(chunk.number, index)
         address = chunk.addresses[index]
         try:
-            rendered = self._program.render(
-                address, chunk.rows[index], token=tokens.returning, date=date, link=tokens.link
-            )
+            return self._program.message(active, index, attempt, address, chunk.rows[index], tokens, date)
         except ContentError as error:
             return ComposeFailure(active, index, str(error))
-        recipient = address.encode()
-        return Message(
-            chunk=active,
-            index=index,
-            attempt=attempt,
-            address=address,
-            sender=self._program.envelope_sender(tokens.returning).encode(),
-            recipient=recipient,
-            data=rendered.data,
-            message_id=rendered.message_id,
-            utf8=not recipient.isascii(),
-        )

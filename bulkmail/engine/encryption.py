@@ -10,10 +10,11 @@ from bulkmail.dns.answers import DnsOutcome
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.sts import StsPolicies
 from bulkmail.engine.tally import Tally
-from bulkmail.model.campaign import Campaign, TlsMode
+from bulkmail.model.campaign import Campaign
 from bulkmail.net.tls import client_context
 from bulkmail.policy.encryption import Barred, Demand, Protection, TlsaFacts, demand
-from bulkmail.policy.route import Site, fitting_pattern
+from bulkmail.policy.route import Site
+from bulkmail.policy.wishes import TlsWishes
 from bulkmail.smtp.tlsa import TRUST_ANCHOR, usable
 
 
@@ -32,12 +33,7 @@ class Encryption:
         policies: StsPolicies | None = None,
         authorities: str | None = None,
     ) -> None:
-        self._mode = campaign.delivery.tls
-        self._sites = campaign.tls.sites
-        self._domains = campaign.tls.domains
-        if campaign.delivery.requiretls:
-            # RFC 8689 §4.1: only over TLS that proves the peer, whatever is said of single places.
-            self._mode, self._sites, self._domains = "verified", {}, {}
+        self._wishes = TlsWishes(campaign)
         self._dane = campaign.tls.dane and resolver.validating
         self._port = campaign.delivery.port
         self._resolver = resolver
@@ -52,8 +48,8 @@ class Encryption:
 
         `canonical` is the name that has the MX records, behind the domain's CNAMEs; "" where there are none.
         """
-        mode = self._domains.get(domain)
-        if (mode or self._mode) == "none":
+        mode = self._wishes.of_domain(domain)
+        if (mode or self._wishes.usual) == "none":
             return _protected(site, Protection(mode=mode))
         secure = secure and self._dane
         own_names: tuple[str, ...] = ()
@@ -72,7 +68,7 @@ class Encryption:
     async def demand(self, protection: Protection, host: str) -> Demand | Barred:
         """What a connection to `host` has to prove."""
         facts = TlsaFacts()
-        mode = protection.mode or self._mode_at(host)
+        mode = protection.mode or self._wishes.at(host)
         if protection.secure and mode != "none":
             facts = await self._tlsa(host)
         return demand(protection, host, mode, facts)
@@ -117,14 +113,6 @@ class Encryption:
             source=(source or "") if result else "",
             reason=reason,
         )
-
-    def _mode_at(self, host: str) -> TlsMode:
-        """The campaign's word for a host: of the longest pattern that fits it."""
-        if self._sites:
-            for pattern in sorted(self._sites, key=lambda text: (-len(text), text)):
-                if fitting_pattern(host, (pattern,)):
-                    return self._sites[pattern]
-        return self._mode
 
     async def _anchored(self, site: Site) -> bool:
         """Whether a host of the site may be known by a trust anchor; yes where that cannot be found out now."""

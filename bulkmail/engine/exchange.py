@@ -154,13 +154,19 @@ class Exchange:
         else:
             self.ring.append(message)
 
-    def composed(self, message: Message | None) -> None:
-        """A message that was being composed is ready, or (None) cannot be."""
-        self.composing -= 1
-        if message is None:
-            self._count(-1)
-        else:
-            self.ring.append(message)
+    def to_compose(self, most: int) -> list[Work]:
+        """What should be composed now, up to so much: from here on it is being composed."""
+        count = min(self.composable, most)
+        self.composing += count
+        take = self.backlog.popleft
+        return [take() for _ in range(count)]
+
+    def composed(self, messages: Sequence[Message], failed: int = 0) -> None:
+        """Messages that were being composed are ready, and so many cannot be."""
+        self.composing -= len(messages) + failed
+        self.ring.extend(messages)
+        if failed:
+            self._count(-failed)
 
     def clear(self) -> list[Work]:
         """Take back all that waits, apart from what is being composed."""

@@ -10,6 +10,7 @@ from bulkmail.clock import Clock
 from bulkmail.content.identity import Issuer
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
+from bulkmail.engine.budget import Budget
 from bulkmail.engine.composer import Composer
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
@@ -17,7 +18,7 @@ from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import KEPT_SECONDS, LEARNED_SECONDS, Lane, LaneStatistics
 from bulkmail.engine.meter import CpuMeter
-from bulkmail.engine.pool import Budget, Pool, Rooms
+from bulkmail.engine.pool import Pool, Rooms
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.ways import Way

@@ -12,6 +12,7 @@ from functools import partial
 from msgspec import Struct
 
 from bulkmail.clock import Clock
+from bulkmail.engine.budget import Budget, Wait
 from bulkmail.engine.composer import Composer
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Refusal
@@ -27,58 +28,13 @@ from bulkmail.native.reply import ReplyParser
 from bulkmail.net.connection import Connection
 from bulkmail.net.owner import Left, Result
 
-# How many waiting recipients justify one more connection.
-RECIPIENTS_PER_CONNECTION = 4
+# How many waiting recipients justify one more connection. To open one takes as long as four or five messages on one
+# that is open, and costs us both more CPU time than these.
+RECIPIENTS_PER_CONNECTION = 8
 # How long a host may keep us waiting before another of its site's is asked.
 SLOW_SECONDS = 10.0
-# A connection that has been kept waiting for so long takes no place from others that wait for one, as far as there is
-# room beside those; and how long the slowest of too many are kept at least.
-LATE_SECONDS = 0.5
-PATIENCE_SECONDS = 3.0
 # How long before its first message a connection is opened, at most: one that waits for longer would be closed as idle.
 EARLY_SECONDS = 2.0
-
-
-class Budget:
-    """The connections a node may have at once; `holders` are the pools that have one, `line` is where they wait.
-
-    Half as many more may be open, in place of those that late hosts keep waiting: however few there are, the others
-    have nearly all of them.
-    """
-
-    def __init__(self, connections: int) -> None:
-        self.connections = connections
-        self.most_late = connections // 2
-        self.open = 0
-        self._late = 0
-        self.holders: dict[Pool, None] = {}
-        self.line = Line()
-
-    def free_connections(self) -> int:
-        return self.connections + self._late - self.open
-
-    def relieve(self, now: float) -> None:
-        """Count the late ones; where pools wait, end the slowest of too many. Nobody is in doubt by it."""
-        self._late = 0
-        if self.free_connections() > 0:
-            return
-        late = [found for pool in self.holders for found in pool.waits(now) if found.seconds >= LATE_SECONDS]
-        self._late = min(len(late), self.most_late)
-        if not self.line:
-            return
-        slow = [found for found in late if found.give_way is not None and found.seconds >= PATIENCE_SECONDS]
-        slow.sort(key=lambda found: found.seconds, reverse=True)
-        for found in slow[: max(0, len(late) - self.most_late)]:
-            if found.give_way is not None:
-                found.give_way(found.seconds)
-        self.line.serve(self.free_connections)
-
-
-class Wait(Struct, frozen=True):
-    """Something that has been waiting for a host for so long; `give_way(seconds)` ends it where that loses nothing."""
-
-    seconds: float
-    give_way: Callable[[float], None] | None
 
 
 class Rooms(Struct, frozen=True):
@@ -250,16 +206,22 @@ class Pool:
         return True
 
     def results(self, connection: Connection, results: Sequence[Result]) -> None:
+        # What was accepted before must not seem to have come after.
+        self._count_deliveries()
         self._rooms.courier.results(self.exchange, connection, results)
         self._go_on_after_replies()
 
     def _delivered(self) -> None:
-        asyncio.get_running_loop().call_soon(self._count_deliveries)
+        asyncio.get_running_loop().call_soon(self._go_on_after_deliveries)
+
+    def _go_on_after_deliveries(self) -> None:
+        self._count_deliveries()
+        self._go_on_after_replies()
 
     def _count_deliveries(self) -> None:
-        """What the conveyors have delivered since the last turn of the loop."""
-        self._rooms.courier.delivered(self._lane, self._outlet.take_counts())
-        self._go_on_after_replies()
+        """What the conveyors have delivered since this was asked last."""
+        if counts := self._outlet.take_counts():
+            self._rooms.courier.delivered(self._lane, counts)
 
     def _go_on_after_replies(self) -> None:
         lane = self._lane
@@ -284,6 +246,7 @@ class Pool:
         if reason is Reason.TIMEOUT:
             self._answered = False
         self._release()
+        self._count_deliveries()
         self._rooms.courier.lost(self.exchange, connection, left, reason, explanation)
         self.kick()
 

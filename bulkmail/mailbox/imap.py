@@ -1,14 +1,21 @@
 """An IMAP4 folder over TLS (RFC 9051, RFC 3501): fetched by UID, emptied by UID, watched with IDLE (RFC 2177)."""
 
-import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError, LoginError
 
-from bulkmail.mailbox.place import BATCH, TIMEOUT_SECONDS, Fetched, MailboxError, MailboxPlace, verified_context
+from bulkmail.mailbox.place import (
+    BATCH,
+    TIMEOUT_SECONDS,
+    Fetched,
+    MailboxError,
+    MailboxPlace,
+    told_of,
+    verified_context,
+)
 
 
 class ImapMailbox:
@@ -122,16 +129,8 @@ class ImapMailbox:
         with suppress(IMAPClientError, OSError):
             self._client.shutdown()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except ssl.SSLCertVerificationError as error:
-            raise MailboxError(
-                f"{self._place}: its certificate is not good: {error.verify_message}", final=True
-            ) from None
-        except (IMAPClientError, OSError, ValueError) as error:
-            raise MailboxError(f"{self._place}: {error}") from None
+    def _errors(self) -> AbstractContextManager[None]:
+        return told_of(self._place, IMAPClientError)
 
 
 def _tells_of_mail(answers: Sequence[object]) -> bool:

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -85,6 +86,19 @@ def parse_place(url: str) -> MailboxPlace:
         user=unquote(parts.username),
         folder=unquote(parts.path.strip("/")) or "INBOX",
     )
+
+
+@contextmanager
+def told_of(place: MailboxPlace, its_own: type[Exception]) -> Iterator[None]:
+    """Failures of the connection, and the library's own, as a MailboxError that names the place."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise MailboxError(f"{place}: its certificate is not good: {error.verify_message}", final=True) from None
+    except (its_own, OSError, ValueError) as error:
+        first = error.args[0] if error.args else None
+        said = first.decode("utf-8", "replace") if isinstance(first, bytes) else error
+        raise MailboxError(f"{place}: {said}") from None
 
 
 def verified_context(ca_file: str | None) -> ssl.SSLContext:

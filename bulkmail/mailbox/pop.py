@@ -1,11 +1,18 @@
 """A POP3 mailbox over TLS (RFC 1939, RFC 8314): what is deleted is gone with QUIT, and only then."""
 
 import poplib
-import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
-from bulkmail.mailbox.place import BATCH, TIMEOUT_SECONDS, Fetched, MailboxError, MailboxPlace, verified_context
+from bulkmail.mailbox.place import (
+    BATCH,
+    TIMEOUT_SECONDS,
+    Fetched,
+    MailboxError,
+    MailboxPlace,
+    told_of,
+    verified_context,
+)
 
 LINE_LIMIT = 1 << 20
 
@@ -81,16 +88,5 @@ class PopMailbox:
         with suppress(poplib.error_proto, OSError):
             self._client.close()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except ssl.SSLCertVerificationError as error:
-            raise MailboxError(
-                f"{self._place}: its certificate is not good: {error.verify_message}", final=True
-            ) from None
-        except (poplib.error_proto, OSError, ValueError) as error:
-            said = (
-                error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else error
-            )
-            raise MailboxError(f"{self._place}: {said}") from None
+    def _errors(self) -> AbstractContextManager[None]:
+        return told_of(self._place, poplib.error_proto)

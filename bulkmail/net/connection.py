@@ -16,15 +16,14 @@ from bulkmail.errors import ProtocolError, RemoteError
 from bulkmail.model.campaign import Dsn
 from bulkmail.model.delivery import Reason, Stage
 from bulkmail.native.conveyor import Conveyor
-from bulkmail.native.message import Message
 from bulkmail.native.reply import ReplyParser
 from bulkmail.native.session import Transactions
-from bulkmail.native.stuffing import stuff
+from bulkmail.net.envelopes import Envelopes
 from bulkmail.net.owner import Owner
 from bulkmail.net.timeouts import Timeouts, WriteWatch
 from bulkmail.net.tls import describe, keep_session, tls_problem
+from bulkmail.net.wire import Wire
 from bulkmail.policy.window import Window
-from bulkmail.smtp import notification
 from bulkmail.smtp.capabilities import Capabilities
 from bulkmail.smtp.commands import command_line
 from bulkmail.smtp.handshake import Handshake, HandshakeFailure
@@ -76,22 +75,17 @@ class Connection(asyncio.Protocol):
         self._max_messages = max_messages
         self._window = window or Window()
         self._dsn = dsn
-        self._mail_parameters = b" REQUIRETLS" if requiretls else b""
+        self._requiretls = requiretls
         self._proven = 0
         self._waiting_since = clock.monotonic()
         self._write_watch = WriteWatch(timeouts)
         self._closed_by_peer = False
         self._parser = ReplyParser()
         self._conveyor: Conveyor | None = None
-        self._transport: asyncio.Transport | None = None
-        # What STARTTLS was said on: TLS keeps what it has encrypted there.
-        self._beneath_tls: asyncio.Transport | None = None
+        self._wire = Wire()
         self._settled: asyncio.Future[None] | None = None
         self._end: tuple[Reason, str] = (Reason.CONNECTION_LOST, "the server closed the connection")
         self._draining = False
-        # How often `release` is waited for, and what waits for it.
-        self._holds = 0
-        self._held: list[bytes] = []
 
     # Setting up.
 
@@ -112,11 +106,10 @@ class Connection(asyncio.Protocol):
         if self.closed:
             # It let us in and closed in the same breath: no connection, though the handshake is complete.
             raise HandshakeError(self._end_of_handshake())
-        if self.tls is not None and self._transport is not None:
-            keep_session(self._transport.get_extra_info("ssl_object"))
+        if self.tls is not None and self._wire.transport is not None:
+            keep_session(self._wire.transport.get_extra_info("ssl_object"))
         self.capabilities = capabilities = handshake.capabilities
-        if not capabilities.dsn:
-            self._dsn = None
+        self._envelopes = Envelopes(capabilities, self.host, dsn=self._dsn, requiretls=self._requiretls)
         self.transactions = Transactions(
             pipelining=capabilities.pipelining,
             chunking=capabilities.chunking and self._window.wants_chunks,
@@ -125,14 +118,13 @@ class Connection(asyncio.Protocol):
             max_messages=min(self._max_messages, capabilities.mail_max or self._max_messages),
         )
         if not handshake.tells_secrets:
-            plain = self._dsn is None and not self._mail_parameters
-            self._conveyor = self._owner.conveyor(self, self._parser, plain=plain)
+            self._conveyor = self._owner.conveyor(self, self._parser, plain=self._envelopes.plain)
         self.idle_since = self._clock.monotonic()
 
     def _end_of_handshake(self) -> HandshakeFailure:
         reason, explanation = self._end
         stage = self._handshake.stage
-        if self._beneath_tls is not None and stage is Stage.EHLO and reason is Reason.CONNECTION_LOST:
+        if self._wire.upgraded and stage is Stage.EHLO and reason is Reason.CONNECTION_LOST:
             # Nothing was said under TLS: the peer, which has the last word in a handshake of TLS 1.3, refused it.
             return HandshakeFailure(
                 Stage.STARTTLS, reason=Reason.TLS, explanation=f"after TLS handshake: {explanation}"
@@ -141,7 +133,8 @@ class Connection(asyncio.Protocol):
 
     async def _start_tls(self, context: ssl.SSLContext | None) -> None:
         handshake = self._handshake
-        assert self._transport is not None
+        beneath = self._wire.transport
+        assert beneath is not None
         if self._parser.pending or self._parser.failure is not None:
             # Came between the reply and now; it would be read on as if it had come under TLS (RFC 3207 §6).
             self.abort()
@@ -151,7 +144,7 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             transport = await loop.start_tls(
-                self._transport,
+                beneath,
                 self,
                 context,
                 server_hostname=self.host,
@@ -165,16 +158,16 @@ class Connection(asyncio.Protocol):
         if transport is None:
             failure = HandshakeFailure(Stage.STARTTLS, reason=Reason.TLS, explanation="closed during TLS handshake")
             raise HandshakeError(failure)
-        self._beneath_tls, self._transport = self._transport, transport
+        self._wire.upgrade(transport)
         self._secured(transport)
         handshake.tls_started()
-        self._write(handshake.outgoing())
+        self._wire.write(handshake.outgoing())
         self._set_deadline(handshake.stage)
 
     # From the socket.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._wire.open(cast(asyncio.Transport, transport))
         if self.tls is None:
             self._secured(transport)
 
@@ -216,7 +209,7 @@ class Connection(asyncio.Protocol):
                 self._handshake.answer(replies, pending_bytes=self._parser.pending)
                 if self._parser.failure is not None:
                     raise ProtocolError(self._parser.failure)
-                self._write(self._handshake.outgoing())
+                self._wire.write(self._handshake.outgoing())
                 self._set_deadline(self._handshake.stage)
                 if self._handshake.done:
                     self._settle()
@@ -266,7 +259,8 @@ class Connection(asyncio.Protocol):
             message = self._owner.take(self)
             if message is None:
                 break
-            self._submit(message, now)
+            if (problem := self._envelopes.begin(transactions, message, now)) is not None:
+                self._owner.unfit(self, message, *problem)
         if transactions.stage == 0:
             if transactions.closing:
                 self._finish(Reason.NONE, "")
@@ -278,8 +272,8 @@ class Connection(asyncio.Protocol):
             if conveyor is None or not conveyor.intend():
                 begun = transactions.take_begun()
                 if begun and self._owner.begun(self, begun):
-                    self._holds += 1
-            self._write(data)
+                    self._wire.hold()
+            self._wire.write(data)
         if transactions.stage:
             self.idle_since = None
             if answered or (silent and data):
@@ -289,10 +283,8 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """What one `begun` of the owner held back may be written now."""
-        self._holds -= 1
-        if not self._holds and not self.closed:
-            held, self._held = self._held, []
-            self._write(b"".join(held))
+        if not self.closed:
+            self._wire.release()
 
     def drain(self) -> None:
         """Take nothing new; QUIT once what is in flight has its reply."""
@@ -363,44 +355,8 @@ class Connection(asyncio.Protocol):
         if self.closed or failure.code == 421 or 300 <= failure.code < 400:
             self.abort()
             return
-        self._write(command_line("QUIT"))
+        self._wire.write(command_line("QUIT"))
         self._finish(Reason.NONE, "")
-
-    def _submit(self, message: Message, now: float) -> None:
-        assert self.transactions is not None
-        capabilities = self.capabilities
-        limit = capabilities.size_bytes
-        if limit is not None and len(message.data) > limit:
-            text = f"5.3.4 the message has {len(message.data)} bytes, {self.host} takes {limit}"
-            self._owner.unfit(self, message, Reason.TOO_LARGE, text)
-            return
-        if message.utf8 and not (capabilities.smtputf8 and capabilities.eight_bit_mime):
-            # RFC 6531 §3.1 (8): a server with the one and without the other has neither.
-            missing = "8BITMIME, which belongs to it" if capabilities.smtputf8 else "it"
-            text = f"5.6.7 the address needs SMTPUTF8 (RFC 6531), and {self.host} does not offer {missing}"
-            self._owner.unfit(self, message, Reason.UNSUPPORTED, text)
-            return
-        message.started = now
-        whole = message.data
-        data = whole if self.transactions.chunking else stuff(whole)
-        mail, rcpt = self._mail_parameters, b""
-        if self._dsn is not None:
-            # The token, by which a notification is recognised as one of ours.
-            mail += notification.mail_parameters(self._dsn, message.message_id.strip("<>").partition("@")[0])
-            rcpt = notification.recipient_parameters(self._dsn, message.address)
-        try:
-            self.transactions.submit(
-                message,
-                message.sender,
-                message.recipient,
-                data,
-                utf8=message.utf8,
-                size_bytes=len(whole),
-                mail=mail,
-                rcpt=rcpt,
-            )
-        except ValueError as error:
-            self._owner.unfit(self, message, Reason.BAD_ADDRESS, str(error))
 
     def _follow_window(self, transactions: Transactions) -> None:
         """What other connections have learned of the site holds here, too."""
@@ -421,7 +377,7 @@ class Connection(asyncio.Protocol):
 
     def _slow_writing(self, transactions: Transactions, stage: Stage, now: float) -> str:
         """Why the message that is being written has taken too long, if it has (RFC 5321 §4.5.3.2.5)."""
-        unwritten = self._unwritten_bytes()
+        unwritten = self._wire.unwritten_bytes
         explanation = self._write_watch.complaint(transactions.written_bytes - unwritten, unwritten, now)
         if explanation:
             return explanation
@@ -433,14 +389,6 @@ class Connection(asyncio.Protocol):
             return f"the transaction was not over in {most:g} s"
         return ""
 
-    def _unwritten_bytes(self) -> int:
-        """What was handed to the transport and not yet taken by the network."""
-        if self._transport is None or self._transport.is_closing():
-            return 0
-        beneath = self._beneath_tls
-        encrypted = beneath.get_write_buffer_size() if beneath is not None and not beneath.is_closing() else 0
-        return self._transport.get_write_buffer_size() + encrypted
-
     def _awaited_stage(self) -> Stage:
         if self.transactions is None:
             return self._handshake.stage
@@ -449,12 +397,6 @@ class Connection(asyncio.Protocol):
     def _set_deadline(self, stage: int) -> None:
         self._waiting_since = self._clock.monotonic()
         self.deadline = self._waiting_since + self._timeouts.of(stage)
-
-    def _write(self, data: bytes) -> None:
-        if self._holds:
-            self._held.append(data)
-        elif data and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
 
     def _settle(self) -> None:
         if self._settled is not None and not self._settled.done():
@@ -466,16 +408,12 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self._end = (reason, explanation)
         transactions = self.transactions
-        unwritten = self._unwritten_bytes()
+        unwritten = self._wire.unwritten_bytes
         if self.tls is not None:
             # What it adds to the bytes of messages is less than half, however short they are.
             unwritten //= 2
-        unwritten += sum(map(len, self._held))
-        if self._transport is not None:
-            if reason is Reason.NONE:
-                self._transport.close()
-            else:
-                self._transport.abort()
+        unwritten += self._wire.held_bytes
+        self._wire.close(gently=reason is Reason.NONE)
         self._settle()
         if transactions is None:
             return

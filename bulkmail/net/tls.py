@@ -10,14 +10,16 @@ never taken for proof by another.
 
 import ssl
 import sys
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from functools import cache
 
 SESSIONS_PER_CONTEXT = 2000
 # Until CPython 3.12.8 and 3.13.1, each look at `SSLObject.session` leaves 5 KB behind (python/cpython issue 116810).
 LOOKS_LEAK = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
-# So many are taken there by a process, and of one name by a context; then what has been kept must do.
-LEAKING_LOOKS = 4000
+# So many are taken there by a process: of names that came back, of any, and of one name by a context. Then what has
+# been kept must do.
+LEAKING_LOOKS = 2000
+LEAKING_FIRST_LOOKS = 500
 LEAKING_LOOKS_PER_NAME = 20
 
 
@@ -34,7 +36,8 @@ class ClientContext(ssl.SSLContext):
 
     def __init__(self, protocol: int = ssl.PROTOCOL_TLS_CLIENT) -> None:
         self._sessions: OrderedDict[str, ssl.SSLSession] = OrderedDict()
-        self._looks: Counter[str] = Counter()
+        # How often the session of a name was looked at, for names that were met lately.
+        self._looks: OrderedDict[str, int] = OrderedDict()
         self.minimum_version = ssl.TLSVersion.TLSv1_2
         self.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
 
@@ -70,11 +73,15 @@ class ClientContext(ssl.SSLContext):
 
     def _may_look(self, name: str) -> bool:
         """Whether one more look at a session may be paid for; counts it."""
-        if self._looks[name] >= LEAKING_LOOKS_PER_NAME or ClientContext._all_looks >= LEAKING_LOOKS:
-            return False
-        self._looks[name] += 1
-        ClientContext._all_looks += 1
-        return True
+        known = name in self._looks
+        looks = self._looks.pop(name, 0)
+        most = LEAKING_LOOKS if known else LEAKING_FIRST_LOOKS
+        may = looks < LEAKING_LOOKS_PER_NAME and ClientContext._all_looks < most
+        ClientContext._all_looks += may
+        self._looks[name] = looks + may
+        if len(self._looks) > SESSIONS_PER_CONTEXT:
+            self._looks.popitem(last=False)
+        return may
 
 
 @cache

@@ -16,7 +16,7 @@ DEFAULT_MESSAGES_PER_SECOND = 100.0
 DEFAULT_CONNECTS_PER_SECOND = 20.0
 
 
-class EffectiveLimits(Struct, frozen=True, kw_only=True):
+class EffectiveLimits(Struct, frozen=True, kw_only=True, gc=False):
     """What holds for one lane; None is no limit. `window` None: the campaign says nothing of this site."""
 
     connections: int = DEFAULT_CONNECTIONS

@@ -36,7 +36,7 @@ __all__ = [
 MailHost = tuple[int, str]
 
 
-class Site(Struct, frozen=True):
+class Site(Struct, frozen=True, gc=False):
     """The destinations that share one set of limits.
 
     `name` is a provider's (`google`, never with a dot) where `pattern`, the one that its hosts fit, is given; else the
@@ -65,11 +65,10 @@ def site_of(hosts: Iterable[MailHost]) -> Site:
     ordered = _best_first(hosts)
     if not ordered:
         raise ValueError("a domain without mail exchangers has no site")
-    best = [host for preference, host in ordered if preference == ordered[0][0]]
-    for roll_up in roll_ups():
-        fitting = [fitting_pattern(host, roll_up.hosts) for host in best]
-        if all(fitting):
-            return Site(roll_up.name, fitting[0], ordered)
+    first, *others = [_fitting_roll_ups(host) for preference, host in ordered if preference == ordered[0][0]]
+    for place, pattern in first.items():
+        if all(place in other for other in others):
+            return Site(roll_ups()[place].name, pattern, ordered)
     return Site(_set_name(ordered), None, ordered)
 
 
@@ -164,6 +163,38 @@ class RollUp(Struct, frozen=True, forbid_unknown_fields=True):
 def roll_ups() -> tuple[RollUp, ...]:
     """`sites.toml`, read once."""
     return packaged_entries("sites.toml", "site", RollUp)
+
+
+@cache
+def _places() -> dict[str, tuple[tuple[int, str], ...]]:
+    """The roll-ups of each pattern in lower case, by their places, with the pattern as it is written."""
+    found: dict[str, tuple[tuple[int, str], ...]] = {}
+    for place, roll_up in enumerate(roll_ups()):
+        for pattern in roll_up.hosts:
+            found[_plain(pattern)] = (*found.get(_plain(pattern), ()), (place, pattern))
+    return found
+
+
+def _fitting_roll_ups(host: str) -> dict[int, str]:
+    """The places of the roll-ups that a mail exchanger fits, in their order, with the first pattern of each that does.
+
+    What `fitting_pattern` says of all their patterns, one after the other; but many domains are asked about.
+    """
+    name = _plain(endpoint_of(host.partition("#")[0], 0)[0]) if ":" in host or "#" in host else host
+    places = _places()
+    found = set(places.get(name, ()))
+    label, dot, parent = name.partition(".")
+    while dot:
+        if label or len(parent) + 1 < len(name):
+            found.update(places.get(f"*.{parent}", ()))
+        label, dot, parent = parent.partition(".")
+    if len(found) < 2:
+        return dict(found)
+    patterns = {place: roll_ups()[place].hosts for place, _ in found}
+    best: dict[int, str] = {}
+    for place, pattern in sorted(found, key=lambda one: (one[0], patterns[one[0]].index(one[1]))):
+        best.setdefault(place, pattern)
+    return best
 
 
 def _set_name(ordered: Sequence[MailHost]) -> str:

@@ -213,7 +213,8 @@ class InternetDns(Exchange):
         self._internet = internet
 
     async def _ask_udp(self, server: Server, question: Question, wire: bytes) -> dns.message.QueryMessage | None:
-        answer = await self._answer(_ID + wire)
+        async with asyncio.timeout(self._try_seconds):
+            answer = await self._answer(_ID + wire)
         return None if answer.flags & dns.flags.TC else answer
 
     async def _ask_tcp(self, server: Server, question: Question, wire: bytes) -> dns.message.QueryMessage:

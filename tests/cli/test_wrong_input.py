@@ -2,12 +2,18 @@
 
 import gzip
 import os
+import shutil
+import socket
 import sqlite3
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+import bulkmail
+from benchmarks.workload import make_key
+from bulkmail.dkim import keys
 
 
 def cut_off_yaml(folder) -> None:
@@ -291,6 +297,29 @@ def test_a_send_says_where_and_what_and_exits_with_2(folder, call, spoil, expect
     for part in expected:
         assert part in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_key_is_read_once_and_before_the_state_directory_is_made(folder, call, monkeypatch) -> None:
+    made_before: list[bool] = []
+    read = keys.read_private_key
+
+    def counting(file: str) -> object:
+        made_before.append(folder.state.exists())
+        return read(file)
+
+    monkeypatch.setattr(keys, "read_private_key", counting)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    relay = f"relay: {{host: 127.0.0.1, port: {port}, tls: none}}\n  retry: [1s]\n  expire: 1s"
+    folder.edit("route: sandbox\n  retry: [1s]\n  expire: 20s", f"route: relay\n  {relay}")
+    make_key(folder.path / "key.pem", "ed25519")
+    folder.edit("delivery:", "dkim: [{domain: garden.example, selector: s, key: key.pem}]\ndelivery:")
+    assert call("send", folder.file).exit_code == 0
+    assert made_before == [False]
+    made_before.clear()
+    shutil.rmtree(folder.state)
+    assert bulkmail.send(folder.file).expired == 30
+    assert made_before == [False]
 
 
 def test_after_a_key_is_put_right_the_campaign_may_be_changed_too(folder, call, spawn) -> None:

@@ -104,6 +104,14 @@ UNDER = [
         ["delivery.route: the route relay needs the key relay beside it; add relay: {host: ...}"],
     ),
     ("delivery: {route: relay, relay: {host: localhost}}", []),
+    ("delivery: {sources: [{address: 'fe80::1'}]}", []),
+    (
+        "delivery: {sources: [{address: 'fe80::1%eth0'}]}",
+        [
+            'delivery.sources[0].address: "fe80::1%eth0" has a zone: it is of one link alone, and reaches no mail '
+            "exchanger; write a global address of this machine; `ip address` lists them"
+        ],
+    ),
     ("delivery: {route: relay, relay: [{host: a.example}, {host: b.example, weight: 2, priority: 1}]}", []),
     (
         "delivery: {relay: [{host: a.example}, {host: A.example}]}",

@@ -55,7 +55,7 @@ def test_questions_that_are_out_together_share_ports_with_ids_of_their_own(monke
 
     async def scene(asked: Asked, ports: Ports) -> None:
         count = QUESTIONS_A_PORT + 1
-        tasks = [asyncio.ensure_future(ports.ask(b"%d" % number, bytes)) for number in range(count)]
+        tasks = [asyncio.ensure_future(ports.ask(b"%d" % number, bytes, seconds=5.0)) for number in range(count)]
         await until(lambda: len(asked.questions) == count)
         by_port: dict[int, list[bytes]] = {}
         for data, port in asked.questions:
@@ -80,15 +80,15 @@ def test_a_port_is_given_up_with_its_last_question(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("bulkmail.dns.ports.socket", SimpleNamespace(socket=opening, SOCK_DGRAM=socket.SOCK_DGRAM))
 
     async def scene(asked: Asked, ports: Ports) -> None:
-        first = asyncio.ensure_future(ports.ask(b"first", bytes))
-        second = asyncio.ensure_future(ports.ask(b"second", bytes))
+        first = asyncio.ensure_future(ports.ask(b"first", bytes, seconds=5.0))
+        second = asyncio.ensure_future(ports.ask(b"second", bytes, seconds=5.0))
         await until(lambda: len(asked.questions) == 2)
         first.cancel()
         asked.say(*asked.questions[1])
         assert (await second)[2:] == b"second"
         await asyncio.gather(first, return_exceptions=True)
         assert [one.fileno() for one in opened] == [-1]
-        third = asyncio.ensure_future(ports.ask(b"third", bytes))
+        third = asyncio.ensure_future(ports.ask(b"third", bytes, seconds=5.0))
         await until(lambda: len(asked.questions) == 3)
         asked.say(*asked.questions[2])
         await third
@@ -104,7 +104,7 @@ def test_only_what_is_accepted_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> 
         return data if data[2:] == b"good" else None
 
     async def scene(asked: Asked, ports: Ports) -> None:
-        good, bad = (asyncio.ensure_future(ports.ask(b"", accept)) for _ in range(2))
+        good, bad = (asyncio.ensure_future(ports.ask(b"", accept, seconds=5.0)) for _ in range(2))
         await until(lambda: len(asked.questions) == 2)
         (first, port), (second, _) = asked.questions
         other = bytes([first[0] ^ second[0] ^ 255, 0])
@@ -124,7 +124,9 @@ def test_all_that_wait_learn_at_once_that_nobody_listens() -> None:
             port = closed.getsockname()[1]
         ports = Ports(parse_server(f"127.0.0.1:{port}", default_port=53, path=""))
         async with asyncio.timeout(2):
-            outcomes = await asyncio.gather(*(ports.ask(b"x", bytes) for _ in range(5)), return_exceptions=True)
+            outcomes = await asyncio.gather(
+                *(ports.ask(b"x", bytes, seconds=5.0) for _ in range(5)), return_exceptions=True
+            )
         assert all(isinstance(one, ConnectionRefusedError) for one in outcomes)
 
     uvloop.run(main())

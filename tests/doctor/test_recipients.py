@@ -86,6 +86,26 @@ def test_the_mailbox_is_asked_for_only_on_demand(tmp_path: Path, expected: str, 
     assert [finding.level for finding in findings if finding.id == expected] == [level], findings
 
 
+@pytest.mark.parametrize(
+    ("tls", "level"),
+    [
+        ({}, Level.ADVICE),
+        ({"domains": {"acme.example": "required"}}, Level.PROBLEM),
+        ({"domains": {"other.example": "required"}}, Level.ADVICE),
+        ({"sites": {"*.acme.example": "verified"}}, Level.PROBLEM),
+        ({"sites": {"*.acme.example": "verified"}, "domains": {"acme.example": "opportunistic"}}, Level.ADVICE),
+    ],
+)
+def test_what_the_campaign_asks_of_a_place_decides_what_is_wrong_with_it(
+    tmp_path: Path, tls: dict[str, object], level: Level
+) -> None:
+    def spoil(town: Town) -> None:
+        town.tls = None
+        town.changes["tls"] = tls
+
+    assert bad(look(tmp_path, spoil)).get("tls.missing") is level
+
+
 def test_a_suppressed_recipient_is_said_to_be_so(tmp_path: Path) -> None:
     with Suppressions.open(tmp_path / "state") as suppressions:
         suppressions.add(Suppression(key=SOMEONE, address=SOMEONE, reason="complained", source="test", time=1.0))

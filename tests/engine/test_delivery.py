@@ -266,9 +266,11 @@ def test_a_recipient_that_is_always_put_off_expires(tmp_path: Path) -> None:
             campaign = internet.campaign(tmp_path, addresses(5), delivery={"expire": "3s"})
             summary, events = await send(campaign, tmp_path / "state")
         assert counts(summary) == {"delivered": 4, "expired": 1}
-        story = [event.disposition for event in of(events, "r1@shop.example")]
-        assert story[-1] == "expired"
-        assert 2 <= story.count("deferred") <= 3
+        # How often it is tried before depends on how busy the machine is; tests/simulation/test_retries.py counts.
+        *before, last = [event.disposition for event in of(events, "r1@shop.example")]
+        assert last == "expired"
+        assert set(before) == {"deferred"}
+        assert len(before) <= 3
 
     run(scene())
 

@@ -20,14 +20,17 @@ UNKNOWN = "r7@shop.example"
 
 
 def full_for_a_while(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, times: int) -> Counter[str]:
-    """The method refuses for want of room, from its second call with content on, so many times."""
+    """The method refuses for want of room, from its first call with content on, so many times.
+
+    From the first, for a busy machine may put everything into one.
+    """
     calls: Counter[str] = Counter()
     original = getattr(owner, method)
 
     def sometimes(self: Any, content: Any, **options: Any) -> Any:
         content = content if isinstance(content, bytes) else list(content)
         calls[method] += bool(content)
-        if content and 2 <= calls[method] < 2 + times:
+        if content and calls[method] <= times:
             raise DiskFull("the disk is full")
         return original(self, content, **options)
 
@@ -59,7 +62,7 @@ def test_a_disk_that_is_full_for_a_while_pauses_the_run_and_loses_nothing(
             rows = [address for domain in domains for address in addresses(60, domain)]
             campaign = internet.campaign(tmp_path, rows, limits={"default": {"messages": "1000/s"}})
             summary, events = await send(campaign, tmp_path / "state")
-        assert calls[method] >= 5
+        assert calls[method] >= 4
         assert (summary.delivered, summary.bounced) == (354, 6)
         assert len(mx.accepted) == 354
         attempts = Counter(event.recipient for event in events if event.event == "attempt")

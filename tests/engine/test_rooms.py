@@ -58,6 +58,19 @@ def message(index: int, chunk: object = None) -> Message:
 STEPS = st.lists(st.sampled_from(["put", "compose", "ready", "fail", "take", "back", "first", "clear"]), max_size=60)
 
 
+def test_what_is_composed_comes_from_the_front_and_counts_as_waiting_until_it_fails() -> None:
+    limits = EffectiveLimits(messages_per_second=None, connects_per_second=None)
+    lane = Lane(SITE, EgressSource(), limits, Pacer([1.0]), now=0.0)
+    exchange = Exchange(lane, ((10, "a.example"),))
+    exchange.put([(None, number) for number in range(20)])  # type: ignore[misc]
+    assert exchange.to_compose(5) == []
+    exchange.connections = 1
+    assert [index for _, index in exchange.to_compose(5)] == [0, 1, 2, 3, 4]
+    assert (exchange.waiting, lane.waiting, exchange.composing) == (20, 20, 5)
+    exchange.composed([message(0), message(1), message(2)], failed=2)
+    assert (exchange.waiting, lane.waiting, exchange.composing, len(exchange.ring)) == (18, 18, 0, 3)
+
+
 @given(STEPS)
 def test_what_a_lane_counts_as_waiting_is_what_its_exchanges_hold(steps: list[str]) -> None:
     limits = EffectiveLimits(messages_per_second=None, connects_per_second=None)
@@ -74,9 +87,9 @@ def test_what_a_lane_counts_as_waiting_is_what_its_exchanges_hold(steps: list[st
             exchange.backlog.popleft()
             exchange.composing += 1
         elif step == "ready" and exchange.composing:
-            exchange.composed(message(number))
+            exchange.composed([message(number)])
         elif step == "fail" and exchange.composing:
-            exchange.composed(None)
+            exchange.composed([], failed=1)
             total -= 1
         elif step == "take" and (found := exchange.take(0.0)) is not None:
             taken.append((exchange, found))

@@ -75,8 +75,14 @@ def test_a_batch_that_cannot_be_signed_fails_alone() -> None:
 
 
 def test_threads_begin_with_the_first_batch_and_end_with_close() -> None:
+    before = set(threading.enumerate())
+
     def signers() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread.name.startswith("bulkmail-signer")]
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread.name.startswith("bulkmail-signer") and thread not in before
+        ]
 
     async def run() -> None:
         meter: Any = Meter()
@@ -85,10 +91,10 @@ def test_threads_begin_with_the_first_batch_and_end_with_close() -> None:
         future = asyncio.get_running_loop().create_future()
         signing.sign(messages_of(1), future.set_result, now=NOW)
         await future
-        ended = signers()
-        assert len(ended) == 3
+        begun = signers()
+        assert len(begun) == 3
         signing.close()
-        for thread in ended:
+        for thread in begun:
             await asyncio.to_thread(thread.join, 30.0)
         assert signers() == []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkmail import Engine
-from bulkmail.engine import dialer, lanes, pool, scheduler
+from bulkmail.engine import budget, dialer, lanes, pool, scheduler
 from tests.dns.server import records as scripted
 from tests.engine.exchanger import HANG, Guest, yes
 from tests.engine.scene import Internet, addresses, run, send
@@ -67,8 +67,8 @@ async def tarpits(port: int) -> AsyncIterator[list[int]]:
 def test_three_times_as_many_tarpits_as_connections_do_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "Budget", lambda _: pool.Budget(CONNECTIONS))
-    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.7)
+    monkeypatch.setattr(lanes, "Budget", lambda _: budget.Budget(CONNECTIONS))
+    monkeypatch.setattr(budget, "PATIENCE_SECONDS", 0.7)
     monkeypatch.setattr(lanes, "DRAIN_SECONDS", 0.5)
     # The tarpits come first, and there are enough of them to take every connection.
     people = [address for number in range(TARPITS) for address in addresses(20, f"tar{number}.example")]
@@ -139,7 +139,7 @@ def test_hosts_that_never_say_whether_they_took_it_stop_nobody_and_leave_nobody_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ending those connections would leave a doubt each, so others are opened beside them."""
-    monkeypatch.setattr(lanes, "Budget", lambda _: pool.Budget(4))
+    monkeypatch.setattr(lanes, "Budget", lambda _: budget.Budget(4))
     monkeypatch.setattr(lanes, "DRAIN_SECONDS", 0.3)
     held, shops = [f"hold{n}.example" for n in range(5)], [f"shop{n}.example" for n in range(6)]
     people = [address for domain in (*held, *shops) for address in addresses(5, domain)]

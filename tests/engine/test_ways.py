@@ -322,6 +322,22 @@ def test_a_token_command_that_fails_loses_nobody_and_says_so(tmp_path: Path) -> 
     run(scene())
 
 
+def test_a_token_command_that_hangs_keeps_nobody_beyond_the_time_to_expire(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Internet() as internet:
+            await internet.exchanger("relay.example")
+            relay = {
+                "host": "relay.example", "port": internet.port, "username": "acme", "token_command": "/bin/sleep 60"
+            }  # fmt: skip
+            delivery = {"route": "relay", "relay": relay, "expire": "1s"}
+            began = time.monotonic()
+            summary, events = await send(internet.campaign(tmp_path, addresses(2), delivery=delivery), tmp_path / "s")
+            assert summary.expired == 2 and time.monotonic() - began < 5
+            assert any("did not end in" in (event.reply or "") for event in events)
+
+    run(scene())
+
+
 def test_a_password_from_a_file_is_shown_to_nobody_by_scram(tmp_path: Path, trusted: ssl.SSLContext) -> None:
     secret = tmp_path / "relay.password"
     secret.touch(0o600)

@@ -71,6 +71,7 @@ def build() -> None:
         Extension(
             f"bulkmail.native.{path.stem}",
             [str(path.relative_to(ROOT))],
+            include_dirs=["ext"],
             extra_compile_args=FLAGS,
             extra_link_args=["-fsanitize=address,undefined"],
         )

@@ -109,6 +109,19 @@ def test_a_batch_agrees_with_its_twin(lanes: int, messages: list[bytes], repeate
         batch.release()
 
 
+@pytest.mark.parametrize(
+    "event", [b" ", b"\t", b"  ", b" \r\n", b"\t \r\n", b" \r", b" \n", b"\r\n", b" \r\n ", b"\r\n\r\n"]
+)
+def test_an_event_in_a_body_is_seen_at_every_distance_from_a_block_edge(event: bytes) -> None:
+    tails = (b"", b"b", b"b\r\n", b"b" * 70 + b"\r\n", b"b  c" * 40 + b"\r\n")
+    messages = [
+        b"From: a\r\nSubject: b\r\n\r\n" + b"a" * before + event + tail for before in range(140) for tail in tails
+    ]
+    batch = Batch()
+    assert run(batch, (LAYOUT,), (None, None), messages, NOW) is None
+    assert batch.digests(0) == [oracle.digest(message, (1, 0), TEMPLATES[0][1], NOW) for message in messages]
+
+
 def test_the_names_of_a_header_that_no_layout_fits_are_told_and_the_batch_can_go_on() -> None:
     batch = Batch()
     others = [

@@ -126,9 +126,15 @@ def test_where_each_look_at_a_session_leaks_few_are_taken(roots: str, monkeypatc
         shake(context, server_context(*AUTHORITY.issue([HOST])))
     third = server_context(*AUTHORITY.issue([HOST]))
     assert [shake(context, third).session_reused for _ in range(2)] == [False, False]
-    monkeypatch.setattr("bulkmail.net.tls.LEAKING_LOOKS", 0)
+
+
+def test_where_few_may_be_taken_those_who_come_back_are_served(roots: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulkmail.net.tls.LOOKS_LEAK", True)
+    monkeypatch.setattr("bulkmail.net.tls.LEAKING_FIRST_LOOKS", 0)
     context = client_context(verify=False)
-    assert [shake(context).session_reused for _ in range(2)] == [False, False]
+    assert [shake(context).session_reused for _ in range(3)] == [False, False, True]
+    monkeypatch.setattr("bulkmail.net.tls.LEAKING_LOOKS", 0)
+    assert [shake(context, host="b.example").session_reused for _ in range(3)] == [False, False, False]
 
 
 def test_sessions_are_bounded(roots: str, monkeypatch: pytest.MonkeyPatch) -> None:

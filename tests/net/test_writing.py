@@ -25,7 +25,7 @@ SIZE = 1_000_000
 async def writing(owner: FakeOwner, clock: Hand, *, window: int = 1) -> tuple[Connection, Deaf]:
     """A connection whose message of SIZE bytes was handed to the network, which has taken none of it."""
     connection = by_hand(owner, clock, window=window)
-    transport = connection._transport
+    transport = connection._wire.transport
     assert isinstance(transport, Deaf)
     establishing = asyncio.create_task(connection.establish(None))
     await asyncio.sleep(0)

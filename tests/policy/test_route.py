@@ -108,3 +108,21 @@ def test_a_pattern_fits_whole_labels(host: str, pattern: str, expected: bool) ->
 def test_the_best_hosts_of_a_site_are_those_of_the_lowest_preference() -> None:
     site = Site("x.", None, ((5, "a"), (5, "b"), (6, "c")))
     assert site.best_hosts == ("a", "b")
+
+
+def test_a_provider_is_found_by_a_look_as_by_going_through_all_patterns() -> None:
+    names = [pattern.replace("*", host) for one in roll_ups() for pattern in one.hosts for host in ("mx1", "a.b", "")]
+    names += [pattern.removeprefix("*.") for one in roll_ups() for pattern in one.hosts]
+    names += [f"x{name}" for name in names] + ["mx.shop.example", "com", "[2001:db8::1]:25", "mx.google.com:25"]
+    dice = random.Random(7)
+    for hosts in [*([name] for name in names), *(dice.sample(names, 2) for _ in range(500))]:
+        expected = next(
+            (
+                (one.name, fitting[0])
+                for one in roll_ups()
+                if all(fitting := [fitting_pattern(host, one.hosts) for host in sorted(map(str.lower, hosts))])
+            ),
+            None,
+        )
+        site = site_of([(10, host) for host in hosts])
+        assert (None if site.pattern is None else (site.name, site.pattern)) == expected, hosts

@@ -206,7 +206,7 @@ def _live(
             disk=disk,
             clock=clock,
             rng=rng,
-            sweep_seconds=3.0,
+            sweep_seconds=15.0,
         )
 
         async def send() -> Summary:

@@ -1,16 +1,16 @@
-"""`python -m tests.torture.breakages [STEP]`: the N-th operation of the disk fails, for N = 1, 2, 3, ... to the end.
+"""The N-th operation of the disk fails, for N = 1, 2, 3, ... to the end.
 
 Once, and from then on for that process; with an error of the disk, and with no room. Whatever it was, another process
 finishes the run and the auditor finds nothing. Ends when a run gets through untouched.
 """
 
 import errno
-import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.simulation.seeds import cheap_folder
 from tests.simulation.trial import run_trial
+from tests.torture.rows import Row
 
 KINDS = ((errno.EIO, False), (errno.EIO, True), (errno.ENOSPC, False))
 
@@ -47,18 +47,17 @@ def break_everywhere(folder: Path, *, step: int = 1, recipients: int = 12, first
     return tally
 
 
-def main(step: int = 1) -> int:
-    with tempfile.TemporaryDirectory(prefix="bulkmail-") as folder:
-        tally = break_everywhere(Path(folder) / "trial", step=step)
-    for problem in tally.problems[:20]:
-        print(f"  PROBLEM {problem}")
-    print(
-        f"disk errors: {tally.struck} operations failed, {tally.lost} lost, {tally.duplicates} duplicates "
-        f"({tally.unknown} not in doubt before), {tally.doubted} in doubt, {'FAILED' if tally.problems else 'ok'}",
-        flush=True,
+def breakages(step: int = 1) -> Row:
+    """Every `step`-th operation."""
+    with cheap_folder() as folder:
+        tally = break_everywhere(folder / "trial", step=step)
+    return Row(
+        name="disk",
+        fault="each operation of the disk fails: once, from then on, or for want of room",
+        runs=f"{tally.runs} runs, {tally.struck} operations failed",
+        lost=tally.lost,
+        duplicates=tally.duplicates,
+        unknown=tally.unknown,
+        doubted=tally.doubted,
+        problems=tuple(tally.problems[:20]),
     )
-    return 1 if tally.problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))

@@ -1,0 +1,58 @@
+"""The connections that a node may have at once, and who waits for one."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from bulkmail.engine.line import Line
+
+if TYPE_CHECKING:
+    from bulkmail.engine.pool import Pool
+
+# A connection that has been kept waiting for so long takes no place from others that wait for one, as far as there is
+# room beside those; and how long the slowest of too many are kept at least.
+LATE_SECONDS = 0.5
+PATIENCE_SECONDS = 3.0
+
+
+class Budget:
+    """The connections a node may have at once; `holders` are the pools that have one, `line` is where they wait.
+
+    Half as many more may be open, in place of those that late hosts keep waiting: however few there are, the others
+    have nearly all of them.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self.connections = connections
+        self.most_late = connections // 2
+        self.open = 0
+        self._late = 0
+        self.holders: dict[Pool, None] = {}
+        self.line = Line()
+
+    def free_connections(self) -> int:
+        return self.connections + self._late - self.open
+
+    def relieve(self, now: float) -> None:
+        """Count the late ones; where pools wait, end the slowest of too many. Nobody is in doubt by it."""
+        self._late = 0
+        if self.free_connections() > 0:
+            return
+        late = [found for pool in self.holders for found in pool.waits(now) if found.seconds >= LATE_SECONDS]
+        self._late = min(len(late), self.most_late)
+        if not self.line:
+            return
+        slow = [found for found in late if found.give_way is not None and found.seconds >= PATIENCE_SECONDS]
+        slow.sort(key=lambda found: found.seconds, reverse=True)
+        for found in slow[: max(0, len(late) - self.most_late)]:
+            if found.give_way is not None:
+                found.give_way(found.seconds)
+        self.line.serve(self.free_connections)
+
+
+class Wait(Struct, frozen=True):
+    """Something that has been waiting for a host for so long; `give_way(seconds)` ends it where that loses nothing."""
+
+    seconds: float
+    give_way: Callable[[float], None] | None
