@@ -23,7 +23,7 @@ from bulkmail.engine.signatures import SigningThreads
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.native.message import Message
 
-BATCH = 64
+BATCH = 128
 # What is composed together, by exchange.
 Batch = list[tuple[Exchange, list[Work]]]
 

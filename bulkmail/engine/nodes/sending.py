@@ -124,7 +124,7 @@ class SendingNode:
             on_parked=self._park,
         )
         self._recorder.on_progress = self._progressed
-        self._recorder.on_crash = self.crashed
+        self._recorder.intents.on_crash = self.crashed
         self._courier = Courier(means.campaign, self._recorder, suppressions, clock=clock, rules=rules)
         self._windows = Windows(
             anomalies, self._recorder, keep=lambda site, what: self.channel.post(Anomaly(site, what))
