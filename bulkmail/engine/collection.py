@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Objects more than before; rounds of the young until the middle-aged are looked at, and of these until all are.
-THRESHOLDS = (20_000, 10, 10)
+THRESHOLDS = (10_000, 5, 40)
 
 _runs = 0
 _before = (0, 0, 0)

@@ -46,6 +46,15 @@ def test_the_state_of_runs_fits(folder, call, spawn, columns: int) -> None:
     assert "…" not in lines[1]
 
 
+def test_a_report_says_why_a_row_was_rejected_before_it_says_where(folder, call, spawn, columns: int) -> None:
+    folder.write_rows(["ann@own-house.example,Ann", "nobody,X"])
+    spawn("send", folder.file, "--json").communicate(timeout=60)
+    lines = call("report", folder.file).stdout.splitlines()
+    head = next(number for number, line in enumerate(lines) if "rejected row" in line)
+    assert lines[head + 1].split()[:3] == ["nobody", "no", "@"]
+    assert all(len(line) <= columns for line in lines[head : head + 2])
+
+
 def test_a_trial_before_the_first_send_leaves_the_state_directory_to_its_owner_alone(folder, call) -> None:
     assert call("test", folder.file, "--to", "me@own-house.example").exit_code == 0
     assert stat.S_IMODE(folder.state.stat().st_mode) == 0o700
