@@ -49,6 +49,10 @@ def people(count: int) -> list[str]:
 
 def nodes_of(owner: "subprocess.Popen[bytes]") -> list[int]:
     """The processes of its nodes."""
+    return nodes_below(owner.pid)
+
+
+def nodes_below(owner: int) -> list[int]:
     found = []
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
@@ -56,7 +60,7 @@ def nodes_of(owner: "subprocess.Popen[bytes]") -> list[int]:
             parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if parent == owner.pid and b"bulkmail.nodeprocess" in words:
+        if parent == owner and b"bulkmail.nodeprocess" in words:
             found.append(pid)
     return sorted(found)
 
