@@ -24,7 +24,7 @@ def seldom_collecting() -> Iterator[None]:
         _before = gc.get_threshold()
         # A first threshold of 0 means never.
         if _before[0]:
-            gc.set_threshold(*map(max, _before, THRESHOLDS))
+            gc.set_threshold(*max(_before, THRESHOLDS))
     _runs += 1
     try:
         yield
