@@ -26,7 +26,7 @@ test: $(VENV)/.dev
 .PHONY: test-nodes
 test-nodes: $(VENV)/.dev
 	BULKMAIL_TEST_NODES=2 $(BIN)/python -m pytest $(addprefix tests/engine/test_,$(addsuffix .py,$(SCENES)))
-SCENES := binding canary client_certificates delivery extensions nodes pace suppressing transport ways window
+SCENES := binding canary client_certificates delivery disk extensions nodes pace suppressing transport ways window
 
 # A campaign of 5,000 to domains with MTA-STS enforced, every message verified.
 test-sts: $(VENV)/.dev
