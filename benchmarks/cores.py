@@ -1,17 +1,21 @@
-"""What a second core brings: the rate of signed sending on one core and on several, the receiver counted out.
+"""What a second core brings: the rate of signed sending on one core and on several, by threads and by nodes.
 
     python -m benchmarks.cores [--recipients 20000] [--signing rsa|ed25519|none] [--no-turbo] [--cores 2]
-                               [--signers 1,2] [--runs 3] [--json]
+                               [--signers 1,2] [--nodes 2] [--runs 3] [--json]
 
-The sender is held to the first core, then to the first `--cores`, with so many signing threads; the settings take
-turns. The receiver (benchmarks.sink) has the cores that the sender has not. Where none is left it shares the sender's,
-and what it took of them is counted out, as if it had run elsewhere:
+The sender is held to the first core, then to the first `--cores`, with so many signing threads or so many nodes of one
+signing thread each; the settings take turns. The receiver (benchmarks.sink) has the cores that the sender has not.
+Where none is left it shares the sender's, and what it took of them is counted out, as if it had run elsewhere:
 
     rate = messages / (seconds - CPU seconds of the receiver on the sender's cores / number of those cores)
 
-A core that the sender leaves idle is not counted out, so two cores can at most bring twice the rate of one. `by the
-clock` is the rate without this. `neighbours` is how many cores all other programs kept busy meanwhile (/proc/stat less
-sender and receiver): on a machine that is not quiet the rates say nothing, and above a tenth of a core this says so.
+The seconds are those of sending, from when all rows are in (one thread reads them) and the nodes are there. A core that
+the sender leaves idle is not counted out, so two cores can at most bring twice the rate of one. `by the clock` is the
+rate without this. `neighbours` is how much of the sender's cores all other programs had meanwhile (/proc/stat less
+sender and receiver): above a tenth of a core the rates say nothing, and this says so.
+`chrt -f 1 python -m benchmarks.cores` puts sender and receiver ahead of all others; short runs only.
+
+All mail is for one site, through SOURCES addresses of ours: so many lanes for the nodes to share.
 """
 
 import argparse
@@ -28,28 +32,38 @@ from typing import NamedTuple
 
 from benchmarks.workload import write_campaign
 
+SOURCES = 4
 SENDER = """
-import json, os, sys, time
-os.sched_setaffinity(0, json.loads(sys.argv[5]))
-import bulkmail, bulkmail.library
-clock, own = time.monotonic(), time.process_time()
-summary = bulkmail.send(sys.argv[1], state=sys.argv[2], turbo=sys.argv[3] == "turbo", signers=int(sys.argv[4]))
-print(json.dumps({
-    "delivered": summary.delivered, "seconds": time.monotonic() - clock, "own": time.process_time() - own,
-}))
+import asyncio, json, os, sys
+file, state, turbo, signers, nodes, cores, sink = sys.argv[1:]
+os.sched_setaffinity(0, json.loads(cores))
+import bulkmail, uvloop
+from benchmarks.cores import Account
+async def run():
+    async with bulkmail.Engine(state, nodes=int(nodes), signers=int(signers), turbo=turbo == "turbo") as engine:
+        async def sending():
+            while (now := engine.snapshot()) is None or now.phase != "sending":
+                await asyncio.sleep(0.005)
+            return Account(int(sink))
+        account = asyncio.create_task(sending())
+        async for event in engine.send(file):
+            pass
+        print(json.dumps({"delivered": engine.summary.delivered, **(await account).closed()}))
+uvloop.run(run())
 """
 MOST_NEIGHBOURS = 0.1
 
 
 class Setting(NamedTuple):
-    """So many cores, and signing threads."""
+    """So many cores, nodes, and signing threads of each."""
 
     cores: int
+    nodes: int
     signers: int
 
 
 class Result(NamedTuple):
-    """Messages a second: with the receiver counted out, and by the clock; CPU us a message; cores that others had."""
+    """Messages a second: with the receiver counted out, and by the clock; CPU us a message; cores that others took."""
 
     rate: float
     wall: float
@@ -57,17 +71,50 @@ class Result(NamedTuple):
     neighbours: float
 
 
-def busy_seconds() -> float:
-    """CPU seconds of all cores since the machine began: all but idle and waiting for disks."""
-    columns = Path("/proc/stat").read_text().splitlines()[0].split()
-    user, nice, system, _idle, _waiting, irq, softirq, steal = (int(text) for text in columns[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+class Account:
+    """Seconds since it was opened in the sender: by the clock, and CPU of it with its nodes, receiver and cores."""
+
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
+        self._cores = os.sched_getaffinity(0)
+        self._clock, self._busy, self._receiver = time.monotonic(), self._read_cores(), cpu_of(sink)
+        # Nodes that live now will be among the children that have ended.
+        self._own = _own() + sum(map(cpu_of, _children()))
+
+    def closed(self) -> dict[str, float]:
+        return {
+            "seconds": time.monotonic() - self._clock,
+            "own": _own() - self._own,
+            "receiver": cpu_of(self._sink) - self._receiver,
+            "busy": self._read_cores() - self._busy,
+        }
+
+    def _read_cores(self) -> float:
+        """All but idle and waiting for disks."""
+        names = {f"cpu{core}" for core in self._cores}
+        rows = [row.split() for row in Path("/proc/stat").read_text().splitlines()]
+        ticks = sum(int(row[place]) for row in rows if row[0] in names for place in (1, 2, 3, 6, 7, 8))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a living process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> float:
+    both = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(used.ru_utime + used.ru_stime for used in both)
+
+
+def _children() -> list[int]:
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
 
 
 def run_once(options: argparse.Namespace, setting: Setting, folder: Path) -> Result:
     available = sorted(os.sched_getaffinity(0))
     mine, rest = available[: setting.cores], available[setting.cores :]
-    busy, began = busy_seconds(), time.monotonic()
     sink = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.sink"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -80,29 +127,26 @@ def run_once(options: argparse.Namespace, setting: Setting, folder: Path) -> Res
             sink=json.loads(sink.stdout.readline()),
             signing=None if options.signing == "none" else options.signing,
             connections=options.connections,
+            sources=SOURCES,
         )
-        arguments = [str(campaign), str(folder / "state"), "turbo" if options.turbo else "plain", str(setting.signers)]
+        arguments = [str(campaign), str(folder / "state"), "turbo" if options.turbo else "plain"]
+        arguments += [str(setting.signers), str(setting.nodes), json.dumps(mine), str(sink.pid)]
         sender = subprocess.run(
-            [sys.executable, "-c", SENDER, *arguments, json.dumps(mine)], stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, "-c", SENDER, *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
     finally:
         sink.stdin.close()
         counted = json.loads(sink.stdout.readline())
         sink.wait()
-    seconds = time.monotonic() - began
-    busy = busy_seconds() - busy
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own = used.ru_utime + used.ru_stime - options.before
-    options.before += own
     made = json.loads(sender.stdout.splitlines()[-1])
-    if made["delivered"] != options.recipients:
-        raise SystemExit(f"not all was delivered: {made}")
-    shared = 0.0 if rest else counted["cpu"] / setting.cores
+    if made["delivered"] != options.recipients or counted["messages"] != options.recipients:
+        raise SystemExit(f"not all was delivered: {made}, the receiver counted {counted}")
+    shared = 0.0 if rest else made["receiver"]
     return Result(
-        rate=options.recipients / (made["seconds"] - shared),
+        rate=options.recipients / (made["seconds"] - shared / setting.cores),
         wall=options.recipients / made["seconds"],
         cpu_us=made["own"] / options.recipients * 1e6,
-        neighbours=max(0.0, busy - own) / seconds,
+        neighbours=max(0.0, made["busy"] - made["own"] - shared) / made["seconds"],
     )
 
 
@@ -113,15 +157,16 @@ def main() -> None:
     parser.add_argument("--turbo", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--signers", default="1,2", help="signing threads to try on all cores")
+    parser.add_argument("--nodes", default="2", help="nodes to try on all cores")
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    options.before = 0.0
     if options.cores > len(os.sched_getaffinity(0)):
         parser.error(f"--cores {options.cores}: this process may use {len(os.sched_getaffinity(0))}")
-    one = Setting(1, 1)
-    settings = [one, *(Setting(options.cores, int(number)) for number in options.signers.split(","))]
+    one = Setting(1, 1, 1)
+    settings = [one, *(Setting(options.cores, 1, int(number)) for number in filter(None, options.signers.split(",")))]
+    settings += [Setting(options.cores, int(number), 1) for number in filter(None, options.nodes.split(","))]
     results: dict[Setting, list[Result]] = {setting: [] for setting in settings}
     for _ in range(options.runs):
         for setting in settings:
@@ -136,12 +181,14 @@ def main() -> None:
     if options.json:
         print(json.dumps({"options": vars(options), "rows": rows}))
         return
-    print("| cores | signing threads | messages/s | times one core | by the clock | CPU us a message | neighbours |")
-    print("|---|---|---|---|---|---|---|")
+    names = ("cores", "nodes", "signing threads of each", "messages/s", "times one core", "by the clock")
+    print(f"| {' | '.join((*names, 'CPU us a message', 'neighbours'))} |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(
-            f"| {row['cores']} | {row['signers']} | {row['rate']:,.0f} ({row['low']:,.0f} to {row['high']:,.0f}) "
-            f"| {row['times']:.2f} | {row['wall']:,.0f} | {row['cpu_us']:.0f} | {row['neighbours']:.2f} |"
+            f"| {row['cores']} | {row['nodes']} | {row['signers']} | {row['rate']:,.0f} ({row['low']:,.0f} to "
+            f"{row['high']:,.0f}) | {row['times']:.2f} | {row['wall']:,.0f} | {row['cpu_us']:.0f} "
+            f"| {row['neighbours']:.2f} |"
         )
     if max(row["neighbours"] for row in rows) > MOST_NEIGHBOURS:
         print("\nOther programs were at work: these rates say nothing about the machine.")

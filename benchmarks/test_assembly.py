@@ -43,6 +43,17 @@ def test_render(benchmark: BenchmarkFixture, tmp_path: Path, shape: str) -> None
     assert len(message.data) > 10_000
 
 
+def test_press(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """A batch of 64: divide by that."""
+    program = newsletter(tmp_path)
+    press = program.press(ISSUER)
+    assert press is not None
+    rows = [program.encode_row(ROW | {"first_name": f"Zoë {number}"}) for number in range(64)]
+    arguments = ("chunk", ISSUER.word(2), ["ann@example.com"] * 64, rows, list(range(64)), [0] * 64, DATE.encode())
+    made, left = benchmark(press.messages, *arguments)
+    assert len(made) == 64 and not left
+
+
 def test_problem(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     assert benchmark(newsletter(tmp_path).problem, ROW) is None
 

@@ -12,7 +12,9 @@ from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
-from quoted cimport Writer, close_blank, hard_break, plain_length, plain_room, room, write_plain, write_text
+from quoted cimport (
+    TEXT_MARGIN, Writer, close_blank, hard_break, is_literal, pieces_room, plain_length, room, write_plain, write_text
+)
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -51,10 +53,8 @@ cdef int look_at(Value *value, object given, list kept) except -1:
 
 
 cdef Py_ssize_t literal_room(const Op *op) noexcept:
-    """The most bytes that a literal can become."""
-    if op.kind == TEXT:
-        return plain_room(op.plain) + room(op.size - op.plain, False)
-    return op.size
+    """The most bytes that a literal can become, text apart from what it adds once (`TEXT_MARGIN`)."""
+    return pieces_room(op.plain, op.size - op.plain) if op.kind == TEXT else op.size
 
 
 cdef class Assembler:
@@ -358,10 +358,27 @@ cdef class Assembler:
             while head < size and text[head] != c"\n" and text[head] != c"\r":
                 head += 1
             head += 2 if text[head:head + 2] == b"\r\n" else 1
-            self.keep(TEXT, text[:head])
+            self.keep_text(text[:head])
         self.at_start = False
         if head < size:
             self.keep_encoded(text[head:])
+        return 0
+
+    cdef int keep_text(self, bytes text) except -1:
+        """An op for each run of bytes that stand for themselves, with those behind it that do not."""
+        cdef const unsigned char *data = <const unsigned char *> PyBytes_AS_STRING(text)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(text)
+        cdef Py_ssize_t start = 0, end
+        while start < size:
+            end = start + plain_length(data + start, size - start)
+            while end < size and not is_literal(data[end]):
+                end += 1
+            self.keep(TEXT, text[start:end])
+            start = end
+        if self.repeating:
+            self.ops[<Py_ssize_t> self.repeating[-1]].bound += TEXT_MARGIN
+        else:
+            self.bound += TEXT_MARGIN
         return 0
 
     cdef int keep_encoded(self, bytes text) except -1:

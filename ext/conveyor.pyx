@@ -20,7 +20,7 @@ cdef enum:
     DISPOSITIONS = 16    # more than there are
 
 
-cdef class Outlet:
+cdef class Dispenser:
     cdef object ring
     cdef object lane
     cdef object pacer
@@ -91,7 +91,7 @@ cdef class Outlet:
 cdef class Conveyor:
     cdef ReplyParser parser
     cdef Transactions transactions
-    cdef Outlet outlet
+    cdef Dispenser dispenser
     cdef Deliveries deliveries
     cdef bytes passage
     cdef Py_ssize_t most_bytes
@@ -101,7 +101,7 @@ cdef class Conveyor:
         self,
         ReplyParser parser not None,
         Transactions transactions not None,
-        Outlet outlet not None,
+        Dispenser dispenser not None,
         *,
         str site,
         str host,
@@ -110,8 +110,8 @@ cdef class Conveyor:
         Py_ssize_t most_bytes,
         bint plain,
     ):
-        self.parser, self.transactions, self.outlet = parser, transactions, outlet
-        self.deliveries = outlet.deliveries
+        self.parser, self.transactions, self.dispenser = parser, transactions, dispenser
+        self.deliveries = dispenser.deliveries
         self.passage = self.deliveries.lines.passage(site, host, source, tls)
         self.most_bytes = most_bytes
         self.plain = plain
@@ -132,7 +132,7 @@ cdef class Conveyor:
             before = self.deliveries.deliver(<Message?>result[0], code, result[3], self.passage, now)
             if before < 0:
                 break
-            self.outlet.delivered(before)
+            self.dispenser.delivered(before)
             done += 1
         return results[done:] if done else results
 
@@ -153,7 +153,7 @@ cdef class Conveyor:
         if not self.plain:
             return
         while transactions.ready():
-            message = self.outlet.next(now)
+            message = self.dispenser.next(now)
             if message is None or message.utf8 or len(message.data) > self.most_bytes:
                 return
             data = message.data if transactions.chunking else stuff(message.data)
@@ -164,7 +164,7 @@ cdef class Conveyor:
             except ValueError:
                 return
             message.started = now
-            self.outlet.taken(now)
+            self.dispenser.taken(now)
 
     def intend(self):
         cdef Transaction transaction

@@ -7,11 +7,12 @@ is left out, and the general way makes it, or says why none can be made.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_AsTuple
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memchr, memcmp, memcpy
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from words cimport LINE, header_room, header_value
 
@@ -257,12 +258,14 @@ cdef class Press:
         list tried not None,
         bytes date not None,
     ):
-        cdef Desk *desk = <Desk *> calloc(1, sizeof(Desk))
+        cdef Desk *desk = <Desk *> malloc(sizeof(Desk))
         cdef list made = []
         cdef list left = []
         cdef Py_ssize_t number, index
         if desk == NULL:
             raise MemoryError
+        # Not all of it: the arena is large, and a chunk may have one message.
+        memset(desk, 0, <char *> &desk.arena - <char *> desk)
         try:
             desk.values = <Value *> calloc(self.width + GIVEN + len(self.texts), sizeof(Value))
             if desk.values == NULL:
@@ -327,7 +330,7 @@ cdef class Press:
         made.chunk, made.index, made.attempt, made.address = chunk, <int> index, attempt, address
         made.sender = self.envelope_sender(returning)
         made.recipient = PyBytes_FromStringAndSize(given[0].data, given[0].size)
-        made.data = self.whole(desk)
+        made.data = whole(self.header, &desk.header, self.body, &desk.body)
         made.message_id = message_id
         return made
 
@@ -369,16 +372,55 @@ cdef class Press:
         memcpy(out + local + TOKEN, PyBytes_AS_STRING(self.return_domain), domain)
         return sender
 
-    cdef bytes whole(self, Desk *desk):
-        cdef PyObject *data = NewBytes(NULL, desk.header.limit + 2 + desk.body.limit)
-        cdef char *out = PyBytes_AS_STRING(<object> data)
-        cdef Py_ssize_t size = self.header.write(&desk.header, out)
-        cdef object finished
-        out[size] = c"\r"
-        out[size + 1] = c"\n"
-        size += 2
-        size += self.body.write(&desk.body, out + size)
-        _PyBytes_Resize(&data, size)
-        finished = <object> data
-        Py_DECREF(finished)
-        return finished
+
+cdef bytes whole(Assembler header, const Pieces *header_pieces, Assembler body, const Pieces *body_pieces):
+    """Header, blank line and body, written where they stay."""
+    cdef PyObject *data = NewBytes(NULL, header_pieces.limit + 2 + body_pieces.limit)
+    cdef char *out = PyBytes_AS_STRING(<object> data)
+    cdef Py_ssize_t size = header.write(header_pieces, out)
+    cdef object finished
+    out[size] = c"\r"
+    out[size + 1] = c"\n"
+    size += 2
+    size += body.write(body_pieces, out + size)
+    _PyBytes_Resize(&data, size)
+    finished = <object> data
+    Py_DECREF(finished)
+    return finished
+
+
+def finish(
+    Assembler header not None,
+    Assembler body not None,
+    list values not None,
+    chunk,
+    int index,
+    int attempt,
+    str address not None,
+    bytes sender not None,
+    str message_id not None,
+):
+    cdef tuple given = <tuple> PyList_AsTuple(values)
+    cdef Py_ssize_t count = len(given)
+    cdef Value *looked_at = <Value *> calloc(count + 1, sizeof(Value))
+    cdef list kept = []
+    cdef Pieces header_pieces
+    cdef Pieces body_pieces
+    cdef Message made = <Message> Message.__new__(Message)
+    memset(&header_pieces, 0, sizeof(Pieces))
+    memset(&body_pieces, 0, sizeof(Pieces))
+    made.chunk, made.index, made.attempt, made.address = chunk, index, attempt, address
+    made.sender, made.message_id = sender, message_id
+    made.recipient = address.encode()
+    made.utf8 = not PyUnicode_IS_COMPACT_ASCII(address)
+    try:
+        if looked_at == NULL:
+            raise MemoryError
+        header.measure(looked_at, count, given, &header_pieces, kept)
+        body.measure(looked_at, count, given, &body_pieces, kept)
+        made.data = whole(header, &header_pieces, body, &body_pieces)
+    finally:
+        free(header_pieces.items)
+        free(body_pieces.items)
+        free(looked_at)
+    return made

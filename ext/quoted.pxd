@@ -1,13 +1,14 @@
 """The quoted-printable encoder (RFC 2045 §6.7): text in any pieces, its whole state an output column and a last CR.
 
 Header only (no .pyx twin), so that every extension compiles it into itself. Nobody checks the room here: whoever
-writes sets aside what `room` and `plain_room` say.
+writes sets aside what `room` and `pieces_room` say.
 """
 
 from libc.string cimport memcmp, memcpy
 
 cdef enum:
     COLUMNS = 75    # of content; a soft line break adds its "=" (RFC 2045 §6.7 (5))
+    TEXT_MARGIN = 32
 
 cdef struct Writer:
     char *out
@@ -191,6 +192,12 @@ cdef inline Py_ssize_t room(Py_ssize_t size, bint escape) noexcept nogil:
     return (6 if escape else 4) * size + 64
 
 
-cdef inline Py_ssize_t plain_room(Py_ssize_t size) noexcept nogil:
-    """The same for `write_plain`: a soft break, and "." or "From" rewritten, for every 72 bytes and the rest."""
-    return size + 5 * (size // 72 + 2)
+cdef inline Py_ssize_t pieces_room(Py_ssize_t plain, Py_ssize_t other) noexcept nogil:
+    """The same for a piece of a text up to its first line break, of which so many bytes stand for themselves.
+
+    Three for each of the others; a soft break, and "." or "From" behind it rewritten, for every 64 columns at the least.
+    What a text adds once however many its pieces (the break it begins with, its own line break, a blank before that) is
+    TEXT_MARGIN.
+    """
+    cdef Py_ssize_t columns = plain + 3 * other
+    return columns + 5 * (columns // 64 + 1)

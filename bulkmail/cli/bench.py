@@ -16,7 +16,8 @@ from bulkmail.bench.lanes import MESSAGE_SECONDS, Lanes, measure_lanes
 from bulkmail.bench.sample import write_sample
 from bulkmail.bench.verdict import Verdict, judge
 from bulkmail.bench.whole import Sending, measure_intake, measure_sending
-from bulkmail.cli.output import PlainConsole, err, out, print_json, span, table
+from bulkmail.cli.hints import near
+from bulkmail.cli.output import PlainConsole, err, out, print_json, print_paragraph, span, table
 from bulkmail.compilation import compile_for
 from bulkmail.config.load import load_campaign
 from bulkmail.errors import CampaignError
@@ -25,6 +26,7 @@ from bulkmail.preflight.specimen import signer_at_hand
 from bulkmail.store.locate import state_for_campaign, state_from_here
 
 SITES = 10
+EIGHT = ", eight at once"
 # How the time is shared out; starting processes and compiling take some of the rest.
 COMPOSING, INTAKE, SENDING, DISK, LANES = 0.25, 0.1, 0.25, 0.1, 0.2
 
@@ -123,24 +125,28 @@ def _print(console: PlainConsole, found: Bench) -> None:
     disk = found.disk
     console.print(
         f"  disk      {disk.sync_ms:,.2f} ms a sync (1 in 100 over {disk.slowest_sync_ms:,.1f} ms), "
-        f"{disk.records_per_second:,.0f} journal records/s; {disk.folder}"
+        f"{disk.records_per_second:,.0f} journal records/s"
     )
+    console.print(f"            in {near(Path(disk.folder))}")
     _print_names(console, found.lanes)
     console.print()
     rows = [
-        (
-            one.key + (", eight at once" if one.turbo else ""),
-            *(f"{value:,.{digits}f}" if not one.unavailable else "" for value, digits in _figures(one)),
-            one.unavailable,
-        )
+        (one.key + EIGHT * one.turbo, *(f"{value:,.{digits}f}" for value, digits in _figures(one)))
         for one in found.composing
+        if not one.unavailable
     ]
-    head = ("a thread composes and signs", "composing us", "signing us", "messages/s", "")
+    head = ("a thread composes and signs", "composing us", "signing us", "messages/s")
     console.print(table(head, rows, columns=console.width, numbers=(1, 2, 3)))
+    for why in dict.fromkeys(one.unavailable for one in found.composing if one.unavailable):
+        without = [one.key + EIGHT * one.turbo for one in found.composing if one.unavailable == why]
+        print_paragraph(console, Text(f"  {'; '.join(without)}: {why}", "dim"))
     _print_sites(console, found.lanes)
     console.print()
     verdict = found.verdict
-    more = "a second sending process would pay" if verdict.second_process else "a second process would not pay"
+    if verdict.second_process:
+        more = f"`send --nodes 2` would pay, with {verdict.second_node:.1f} times as many"
+    else:
+        more = "a second node would not pay"
     console.print(f"  at that pace the event loop needs {verdict.loop_share:.0%} of a core: {more}")
     console.print(Text(verdict.sentence, "bold"))
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from textwrap import wrap
 
 import msgspec
 from msgspec import Struct
@@ -86,16 +87,20 @@ def check(file: str, options: Options) -> int:
 
 def _print_receivers(console: Console, receivers: list[Met]) -> None:
     """What bulk senders are asked for, a column a receiver."""
-    width = max(len(met.says) for met in receivers)
+    columns = sum(len(f"  {name:9}") for name in ASKED_OF)
+    width = min(max(len(met.says) for met in receivers), max(console.width - columns, 20))
     console.print()
     console.print(f"{'asked of bulk senders':{width}}  " + "  ".join(f"{name:9}" for name in ASKED_OF).rstrip())
     marks = {True: ("met", "green"), False: ("not met", "bold red"), None: ("not seen", "dim")}
     for met in receivers:
         mark, colour = marks[met.met]
         cells = [(f"{mark if name in met.of else '-':9}", colour if name in met.of else "dim") for name in ASKED_OF]
-        line = Text(f"{met.says:{width}}  ")
+        first, *others = wrap(met.says, width, subsequent_indent="  ")
+        line = Text(f"{first:{width}}  ")
         for text, style in cells:
             line.append(text, style=style).append("  ")
         line.rstrip()
         console.print(line)
+        for rest in others:
+            console.print(rest)
     console.print()

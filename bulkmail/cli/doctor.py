@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
-from bulkmail.cli.output import out, print_json, safe
+from bulkmail.cli.output import out, print_json, print_paragraph, safe
 from bulkmail.cli.places import has_state
 from bulkmail.cli.suppress import sentence
 from bulkmail.compilation import compile_for
@@ -194,19 +194,21 @@ def print_findings(findings: list[Finding], subject: str, options: Options) -> N
 
 def _print_finding(console: Console, finding: Finding) -> None:
     evidence = f" ({safe(finding.evidence)})" if finding.evidence and finding.level is Level.FINE else ""
-    console.print(
+    print_paragraph(
+        console,
         Text.assemble(
             (f"{finding.level.value:8}", _COLOURS[finding.level]),
             f" {safe(finding.what)}{evidence} ",
             (f"[{finding.id}]", "dim"),
-        )
+        ),
+        hang=9,
     )
     if finding.level is Level.FINE:
         return
     if finding.evidence:
-        console.print(Text.assemble((" " * 9 + "seen: ", "cyan"), safe(finding.evidence)))
+        print_paragraph(console, Text.assemble((" " * 9 + "seen: ", "cyan"), safe(finding.evidence)), hang=15)
     if finding.remedy:
-        console.print(Text.assemble((" " * 9 + "do: ", "cyan"), safe(finding.remedy)))
+        print_paragraph(console, Text.assemble((" " * 9 + "do: ", "cyan"), safe(finding.remedy)), hang=13)
 
 
 def _counted(count: int, level: Level) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 from rich.text import Text
 
-from bulkmail.cli.output import err, safe
+from bulkmail.cli.output import err, print_paragraph, safe
 from bulkmail.errors import BulkmailError, CampaignError, InternalError, StateError
 
 FINISHED, INTERNAL, INPUT, STOPPED = 0, 1, 2, 3
@@ -60,9 +60,9 @@ def print_error(error: BulkmailError) -> None:
         if isinstance(each, CampaignError | StateError):
             hint = each.hint
             message = message.removesuffix(f"; {hint}") if hint else message
-        console.print(Text.assemble(("error: ", "bold red"), safe(message)))
+        print_paragraph(console, Text.assemble(("error: ", "bold red"), safe(message)))
         if hint:
-            console.print(Text.assemble(("  hint: ", "cyan"), safe(hint)))
+            print_paragraph(console, Text.assemble(("  hint: ", "cyan"), safe(hint)), hang=8)
     if len(errors) > 1:
         console.print(f"{len(errors)} errors")
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bulkmail.cli.hints import near
-from bulkmail.cli.output import safe
+from bulkmail.cli.output import print_paragraph, safe
 from bulkmail.preflight.finding import Finding
 from bulkmail.preflight.rules import Level
 
@@ -20,10 +20,11 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
         for finding in findings:
             if finding.level is level:
                 where = f"{safe(near(Path(finding.where)))}: " if finding.where else ""
-                console.print(
+                print_paragraph(
+                    console,
                     Text.assemble(
                         (level.value, _COLOURS[level]), f": {where}{safe(finding.what)} ", (f"[{finding.rule}]", "dim")
-                    )
+                    ),
                 )
                 if finding.remedy:
-                    console.print(Text.assemble(("  remedy: ", "cyan"), safe(finding.remedy)))
+                    print_paragraph(console, Text.assemble(("  remedy: ", "cyan"), safe(finding.remedy)), hang=10)

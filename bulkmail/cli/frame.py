@@ -135,7 +135,7 @@ class Frame:
         if snapshot.problem:
             lines.insert(1, Text(shortened(snapshot.problem, columns), Style(color="red", bold=True)))
         room = max(height - len(lines) - 5, 0)
-        lines += _site_lines(rows[:room], len(snapshot.sites), columns)
+        lines += _site_lines(rows[:room], snapshot, columns)
         cut = [row for row in rows[:room] if row.said and cell_len(row.state) > _state_width(columns)]
         for row in cut[: min(NOTES, max(room - len(rows), 0))]:
             lines.append(Text(shortened(f"{row.site}: {row.said}", columns), DIM))
@@ -178,7 +178,7 @@ class Frame:
         return lines
 
 
-def _site_lines(rows: Sequence[SiteRow], sites: int, columns: int) -> Iterable[Text]:
+def _site_lines(rows: Sequence[SiteRow], snapshot: Snapshot, columns: int) -> Iterable[Text]:
     name_width, state_width = _name_width(columns), _state_width(columns)
     head = f"{'site':<{name_width}}" + "".join(f" {title:>{width}}" for title, width in _NUMBERS)
     yield Text(f"{head}  state"[:columns], DIM)
@@ -193,8 +193,10 @@ def _site_lines(rows: Sequence[SiteRow], sites: int, columns: int) -> Iterable[T
         state = row.state if state_width >= STATE_COLUMNS else row.short
         line.append("  ").append(shortened(state, state_width), Style(color="yellow"))
         yield line
-    if sites > len(rows):
-        yield Text(f"and {sites - len(rows):,} more sites", DIM)
+    if snapshot.more_sites:
+        yield Text("and thousands more sites", DIM)
+    elif len(snapshot.sites) > len(rows):
+        yield Text(f"and {len(snapshot.sites) - len(rows):,} more sites", DIM)
 
 
 def _name_width(columns: int) -> int:

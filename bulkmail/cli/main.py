@@ -13,28 +13,37 @@ from typing import Annotated
 
 import typer
 
-# Where each verb, or group of verbs, says what it takes; in the order of the help.
-VERBS = {
-    "send": "bulkmail.cli.verbs.sending",
-    "check": "bulkmail.cli.verbs.preparing",
-    "doctor": "bulkmail.cli.verbs.preparing",
-    "bench": "bulkmail.cli.verbs.preparing",
-    "preview": "bulkmail.cli.verbs.preparing",
-    "init": "bulkmail.cli.verbs.preparing",
-    "test": "bulkmail.cli.verbs.sending",
-    "pause": "bulkmail.cli.verbs.sending",
-    "resume": "bulkmail.cli.verbs.sending",
-    "cancel": "bulkmail.cli.verbs.sending",
-    "status": "bulkmail.cli.verbs.answers",
-    "report": "bulkmail.cli.verbs.answers",
-    "why": "bulkmail.cli.verbs.answers",
-    "serve": "bulkmail.cli.verbs.listening",
-    "sandbox": "bulkmail.cli.verbs.listening",
-    "suppress": "bulkmail.cli.verbs.suppression",
-    "bounces": "bulkmail.cli.bounces",
-    "keys": "bulkmail.cli.keys",
-    "events": "bulkmail.cli.events",
+# Where each verb, or group of verbs, says what it takes; in the order of the help, which has a box for each part.
+PARTS = {
+    "A campaign, from the first file to the last recipient": {
+        "init": "bulkmail.cli.verbs.preparing",
+        "check": "bulkmail.cli.verbs.preparing",
+        "preview": "bulkmail.cli.verbs.preparing",
+        "test": "bulkmail.cli.verbs.sending",
+        "send": "bulkmail.cli.verbs.sending",
+        "pause": "bulkmail.cli.verbs.sending",
+        "resume": "bulkmail.cli.verbs.sending",
+        "cancel": "bulkmail.cli.verbs.sending",
+    },
+    "What became of it": {
+        "status": "bulkmail.cli.verbs.answers",
+        "report": "bulkmail.cli.verbs.answers",
+        "why": "bulkmail.cli.verbs.answers",
+        "events": "bulkmail.cli.events",
+    },
+    "What comes back, and who gets no more": {
+        "serve": "bulkmail.cli.verbs.listening",
+        "bounces": "bulkmail.cli.bounces",
+        "suppress": "bulkmail.cli.verbs.suppression",
+        "keys": "bulkmail.cli.keys",
+    },
+    "This machine": {
+        "doctor": "bulkmail.cli.verbs.preparing",
+        "bench": "bulkmail.cli.verbs.preparing",
+        "sandbox": "bulkmail.cli.verbs.listening",
+    },
 }
+VERBS = {name: (module, part) for part, verbs in PARTS.items() for name, module in verbs.items()}
 # Objects that are made and not freed before the collector looks for cycles among them. Its usual 700 makes it look a
 # hundred times while modules are loaded, in all that was loaded before: a tenth of the time that a command takes.
 YOUNG_OBJECTS = 50_000
@@ -58,11 +67,12 @@ def command_line(verbs: Iterable[str] = VERBS) -> typer.Typer:
     )
     app.callback()(_options)
     for name in verbs:
-        verb = getattr(import_module(VERBS[name]), name)
+        module, part = VERBS[name]
+        verb = getattr(import_module(module), name)
         if isinstance(verb, typer.Typer):
-            app.add_typer(verb, name=name)
+            app.add_typer(verb, name=name, rich_help_panel=part)
         else:
-            app.command(name)(verb)
+            app.command(name, rich_help_panel=part)(verb)
     return app
 
 

@@ -107,6 +107,17 @@ def local_time(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
+def print_paragraph(console: Console, text: Text, hang: int = 2) -> None:
+    """On a terminal cut between words, what follows indented; elsewhere one line, for programs."""
+    if not console.is_terminal:
+        console.print(text)
+        return
+    first, *others = text.wrap(console, max(console.width - hang, 20))
+    console.print(first)
+    for line in others:
+        console.print(Text(" " * hang).append_text(line))
+
+
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str | Text]], *, columns: int, numbers: Sequence[int] = ()
 ) -> Text:

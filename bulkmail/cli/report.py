@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 from rich.text import Text
 
-from bulkmail.cli.hints import command
+from bulkmail.cli.hints import command, near
 from bulkmail.cli.output import local_time, out, print_json, table
 from bulkmail.cli.places import chosen_run, has_state, place
 from bulkmail.cli.rates import print_came_back, tallies_table, write_tallies
@@ -20,6 +20,7 @@ from bulkmail.cli.summary import print_counts, reasons_table
 from bulkmail.cli.tally import Tally, came_back, events_of, tally
 from bulkmail.cli.undelivered import write_undelivered
 from bulkmail.errors import StateError
+from bulkmail.model.delivery import Event
 from bulkmail.policy.thresholds import Excess
 from bulkmail.store.directory import owner_of
 from bulkmail.store.runs import Run
@@ -136,8 +137,8 @@ def report(
         console.print(reasons_table(reasons[:REASONS], console.width))
     if tallies.rejected:
         console.print()
-        rows = [(event.recipient or "", event.reason or "") for event in tallies.rejected]
-        console.print(table(("rejected row", "why"), rows, columns=console.width))
+        rows = [_rejected(event) for event in tallies.rejected]
+        console.print(table(("rejected row", "why", "where"), rows, columns=console.width))
         if summary.rejected > len(rows):
             console.print(Text(f"  and {summary.rejected - len(rows):,} more", "dim"))
     print_cpu(console, spent, tallies.stalls)
@@ -157,3 +158,9 @@ def _standing(run: Run, directory: Path) -> str:
 def _site_report(one: Tally) -> SiteReport:
     values = {name: getattr(one, name) for name in SiteReport.__struct_fields__ if name != "site"}
     return SiteReport(site=one.name, **values)
+
+
+def _rejected(event: Event) -> tuple[str, str, str]:
+    """A row as it was read; the reason of the event has file and line in front of it."""
+    where, said, why = (event.reason or "").partition(": ")
+    return (event.recipient or "", why, near(Path(where))) if said else (event.recipient or "", where, "")

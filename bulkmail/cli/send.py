@@ -35,8 +35,8 @@ from bulkmail.store.view import StoreView
 
 # More real messages than this are not sent without a question.
 ASK_ABOVE = 1_000
-# All that lives is gone through for cycles once for so many smaller collections, each of some 7,000 objects more.
-RARE_COLLECTIONS = 100
+# What an interpreter begins with.
+USUAL_COLLECTIONS = (700, 10, 10)
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
@@ -118,8 +118,8 @@ async def _send(campaign: Campaign, directory: Path, wishes: Wishes, means: Mean
                     display.say(f"going on with run {sending.run.id} of {local_time(sending.run.created)}")
                 # What is loaded by now lives to the end: the collector need not look at it, nor once before.
                 gc.freeze()
-                # Going through all that lives holds up the loop, and what the engine lets go of has no cycles.
-                gc.set_threshold(*gc.get_threshold()[:2], RARE_COLLECTIONS)
+                # What is set while modules are loaded would let a look take longer than the loop may be held up.
+                gc.set_threshold(*USUAL_COLLECTIONS)
                 stopper.ready(sending.stop, display)
                 summary = await sending.execute()
             file = campaign.file or ""

@@ -1,6 +1,7 @@
 """`bulkmail status`: how the runs stand, whoever is sending them."""
 
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,10 @@ from bulkmail.store.directory import owner_of
 from bulkmail.store.orders import Kind, standing_order
 from bulkmail.store.runs import Run, RunState
 from bulkmail.store.view import StoreView
+
+# With fewer, a run has no room for everything that may be said of it.
+WIDE_COLUMNS = 120
+HEAD = ("run", "state", "recipients", "delivered", "deferred", "bounced", "expired", "in doubt", "when")
 
 
 class RunStatus(Struct, frozen=True, kw_only=True):
@@ -85,6 +90,7 @@ def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
         return
     console.print()
     now = SystemClock.time()
+    narrow = console.width < WIDE_COLUMNS
     rows = [
         _row(
             run,
@@ -93,17 +99,26 @@ def status(campaign: str | None, *, state: Path | None, json: bool) -> None:
             now,
             running=pid is not None,
             paused=is_paused(directory, run),
+            narrow=narrow,
         )
         for run in runs
     ]
-    head = ("run", "state", "recipients", "delivered", "deferred", "bounced", "expired", "in doubt", "when")
-    console.print(table(head, rows, columns=console.width, numbers=(2, 3, 4, 5, 6, 7)))
+    head: tuple[str, ...] = HEAD
+    if narrow:
+        # Columns of nothing but zeros say nothing.
+        kept = [place for place in range(len(head)) if place < 4 or any(_says(row[place]) for row in rows)]
+        head, rows = tuple(head[place] for place in kept), [[row[place] for place in kept] for row in rows]
+    console.print(table(head, rows, columns=console.width, numbers=range(2, len(head) - 1)))
     answered = [(run.id, back) for run in runs if (back := _came_back(directory, run))]
     if answered:
         console.print()
         lines = [(run, *(f"{back[name]:,}" for name in CAME_BACK[:3])) for run, back in answered]
         titles = ("came back of", "bounces", "complaints", "unsubscribes")
         console.print(table(titles, lines, columns=console.width, numbers=(1, 2, 3)))
+
+
+def _says(cell: str | Text) -> bool:
+    return str(cell) != "0"
 
 
 def summary_of(view: StoreView, run: Run) -> Summary:
@@ -168,18 +183,25 @@ def _status(
     )
 
 
-def _row(run: Run, summary: Summary, due: float | None, now: float, *, running: bool, paused: bool) -> list[str | Text]:
+def _row(
+    run: Run, summary: Summary, due: float | None, now: float, *, running: bool, paused: bool, narrow: bool
+) -> list[str | Text]:
     cells: list[str | Text] = [run.id, state_word(run, running=running, paused=paused), f"{summary.recipients:,}"]
     for name in ("delivered", "deferred", "bounced", "expired", "in_doubt"):
         count = getattr(summary, name)
         cells.append(Text(f"{count:,}", COLOURS[name] if count else "dim"))
     if run.finished is not None:
-        cells.append(f"ended {local_time(run.finished)}")
+        cells.append(_short_time(run.finished) if narrow else f"ended {local_time(run.finished)}")
     elif due is None:
-        cells.append(f"begun {local_time(run.created)}")
+        cells.append(_short_time(run.created) if narrow else f"begun {local_time(run.created)}")
     else:
         cells.append(_next_try(due - now))
     return cells
+
+
+def _short_time(unix_seconds: float) -> str:
+    """`03-01 09:15`, in the time zone of whoever reads it."""
+    return datetime.fromtimestamp(unix_seconds).strftime("%m-%d %H:%M")
 
 
 def _next_try(seconds: float) -> str:

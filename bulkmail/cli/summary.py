@@ -126,7 +126,9 @@ def _sites(summary: Summary, snapshot: Snapshot, columns: int) -> Text:
     if summary.state == "finished":
         rows.sort(key=lambda row: (-(row.delivered + row.bounced), row.site))
     text = table(("site", *names), [_site(row, names) for row in rows[:SITES]], columns=columns, numbers=(1, 2, 3))
-    if len(rows) > SITES:
+    if snapshot.more_sites:
+        text.append("\n  and thousands more sites", "dim")
+    elif len(rows) > SITES:
         text.append(f"\n  and {len(rows) - SITES:,} more sites", "dim")
     return text
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from bulkmail.address import AddressError, comparison_key, parse_address, wire_address
 from bulkmail.cli.hints import command
-from bulkmail.cli.output import COLOURS, local_time, out, safe, span
+from bulkmail.cli.output import COLOURS, local_time, out, print_paragraph, safe, span
 from bulkmail.cli.places import has_state, place
 from bulkmail.cli.suppress import sentence
 from bulkmail.cli.trail import events_about, lane_events, site_of_domain
@@ -92,7 +92,7 @@ def _tell(
     last = sent[-1].time if outcome is not None and outcome.disposition.final and sent else None
     lanes = [event for event in lane_events(path, sites) if last is None or event.time <= last]
     for event in sorted([*events, *lanes[-LANE_EVENTS:]], key=lambda event: event.time):
-        console.print(Text.assemble((f"  {_clock(event.time)}  ", "dim"), *_sentence(event)))
+        print_paragraph(console, Text.assemble((f"  {_clock(event.time)}  ", "dim"), *_sentence(event)), hang=4)
     if len(lanes) > LANE_EVENTS:
         console.print(
             Text(
@@ -100,7 +100,7 @@ def _tell(
             )
         )
     if outcome is not None:
-        console.print(Text.assemble("  ", *_standing(outcome, run, running=running)))
+        print_paragraph(console, Text.assemble("  ", *_standing(outcome, run, running=running)), hang=4)
 
 
 def _sentence(event: Event) -> Iterable[str | tuple[str, str]]:

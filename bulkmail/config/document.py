@@ -85,7 +85,9 @@ def quoted(text: str, limit: int = 60) -> str:
 def _read_text(path: Path, name: str) -> str:
     try:
         if path.is_dir():
-            raise CampaignError("is a folder; a campaign file is needed", file=name)
+            campaigns = sorted(path.glob("*.yaml")) + sorted(path.glob("*.yml"))
+            hint = f"write {Path(name, campaigns[0].name)}" if campaigns else None
+            raise CampaignError("is a folder; a campaign file is needed", file=name, hint=hint)
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -190,4 +192,6 @@ def _translate(error: yaml.MarkedYAMLError, text: str, name: str) -> CampaignErr
         message, hint = "a second document", "a file holds one campaign"
     else:
         message = f"not valid YAML: {' '.join(part for part in (context, problem) if part)}"
+    if not name.lower().endswith((".yaml", ".yml")):
+        hint = "campaign files are YAML; is this one of the files that such a file names?"
     return CampaignError(message, file=name, line=line + 1, hint=hint)

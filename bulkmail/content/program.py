@@ -9,14 +9,15 @@ from msgspec import Struct
 from bulkmail.address import Address
 from bulkmail.content.errors import ContentError, MissingField
 from bulkmail.content.headers import control_problem
-from bulkmail.content.identity import Issuer
+from bulkmail.content.identity import Issuer, TokenPair
 from bulkmail.content.layout import Step, Text
 from bulkmail.content.locales import moment_of
 from bulkmail.content.segments import Convert
 from bulkmail.content.variants import Chooser
 from bulkmail.model.recipient import PlainRules
 from bulkmail.native.assembly import Assembler
-from bulkmail.native.press import MAX_TEXTS, Press
+from bulkmail.native.message import Message
+from bulkmail.native.press import MAX_TEXTS, Press, finish
 
 if TYPE_CHECKING:
     from bulkmail.content.reading import Preview
@@ -145,17 +146,35 @@ class Program:
             return_domain=plan.return_address.domain,
         )
 
+    def message(
+        self, chunk: Any, index: int, attempt: int, recipient: str, row: bytes, tokens: TokenPair, date: str
+    ) -> Message:
+        """What `render` gives, ready to be sent: the `attempt` to the recipient `index` of a chunk."""
+        values = self._values(recipient, row, tokens.returning, date, tokens.link)
+        plan = self._plan if self._chooser is None else self._plans[self._chooser.choose(values, recipient)]
+        sender, message_id = self.envelope_sender(tokens.returning).encode(), values[self._message_id]
+        try:
+            for step in plan.steps:
+                values.append(step(values))
+            return finish(plan.header, plan.body, values, chunk, index, attempt, recipient, sender, message_id)
+        except (KeyError, OverflowError, UnicodeEncodeError) as error:
+            raise self._explained(error) from None
+
     def _rendered(self, plan: Plan, values: list[Any]) -> RenderedMessage:
         try:
             for step in plan.steps:
                 values.append(step(values))
             return RenderedMessage(plan.header.assemble(values), plan.body.assemble(values), values[self._message_id])
-        except KeyError as error:
-            raise MissingField(self.fields[error.args[0]]) from None
-        except OverflowError:
-            raise ContentError("the message would be many times larger than max_message_size") from None
-        except UnicodeEncodeError:
-            raise ContentError("a field has half a character (a lone surrogate)") from None
+        except (KeyError, OverflowError, UnicodeEncodeError) as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: KeyError | OverflowError | UnicodeEncodeError) -> ContentError:
+        """What the assemblers, or a step, could not do, as the fault of the row that it is."""
+        if isinstance(error, KeyError):
+            return MissingField(self.fields[error.args[0]])
+        if isinstance(error, OverflowError):
+            return ContentError("the message would be many times larger than max_message_size")
+        return ContentError("a field has half a character (a lone surrogate)")
 
     def send_time(self, fields: Mapping[str, Any]) -> float:
         """Unix seconds before which this row gets no mail, a whole minute; 0.0 for as soon as it can be.

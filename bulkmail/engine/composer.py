@@ -23,7 +23,7 @@ from bulkmail.engine.signatures import SigningThreads
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.native.message import Message
 
-BATCH = 64
+BATCH = 128
 # What is composed together, by exchange.
 Batch = list[tuple[Exchange, list[Work]]]
 
@@ -204,20 +204,6 @@ class Composer:
         tokens = self._issuer.tokens(chunk.number, index)
         address = chunk.addresses[index]
         try:
-            rendered = self._program.render(
-                address, chunk.rows[index], token=tokens.returning, date=date, link=tokens.link
-            )
+            return self._program.message(active, index, attempt, address, chunk.rows[index], tokens, date)
         except ContentError as error:
             return ComposeFailure(active, index, str(error))
-        recipient = address.encode()
-        return Message(
-            chunk=active,
-            index=index,
-            attempt=attempt,
-            address=address,
-            sender=self._program.envelope_sender(tokens.returning).encode(),
-            recipient=recipient,
-            data=rendered.data,
-            message_id=rendered.message_id,
-            utf8=not recipient.isascii(),
-        )

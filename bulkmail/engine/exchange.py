@@ -12,7 +12,10 @@ from bulkmail.policy.encryption import Protection
 from bulkmail.policy.route import MailHost
 
 # Messages composed ahead of need for each connection.
-AHEAD_PER_CONNECTION = 8
+AHEAD_PER_CONNECTION = 16
+# Fewer of large ones, so that what is ready fits into this for each connection; but so many in any case.
+AHEAD_BYTES_PER_CONNECTION = 1 << 18
+AHEAD_AT_LEAST = 4
 # Domains that a session is counted for.
 MOST_DOMAINS = 200
 
@@ -74,6 +77,8 @@ class Exchange:
         self.ring: deque[Message] = deque()
         self.composing = 0
         self.connections = 0
+        # Messages that should be ready for each connection.
+        self.ahead = AHEAD_PER_CONNECTION
         self.closed_until = 0.0
         self.failed_connects = 0
         # Whether the scheduler was told, since it last handed something out, that there is little left.
@@ -99,7 +104,7 @@ class Exchange:
 
         None either while half of what should be ready is: it pays to compose many together.
         """
-        ahead = AHEAD_PER_CONNECTION * self.connections
+        ahead = self.ahead * self.connections
         missing = ahead - len(self.ring) - self.composing
         return min(len(self.backlog), missing) if 2 * missing >= ahead else 0
 
@@ -165,6 +170,9 @@ class Exchange:
         """Messages that were being composed are ready, and so many cannot be."""
         self.composing -= len(messages) + failed
         self.ring.extend(messages)
+        if messages:
+            fitting = AHEAD_BYTES_PER_CONNECTION // (len(messages[-1].data) + 1)
+            self.ahead = max(AHEAD_AT_LEAST, min(fitting, AHEAD_PER_CONNECTION))
         if failed:
             self._count(-failed)
 

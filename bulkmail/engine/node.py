@@ -27,7 +27,7 @@ from bulkmail.engine.meter import CpuMeter
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
-from bulkmail.engine.statistics import Snapshot, Statistics
+from bulkmail.engine.statistics import MOST_SITES, Snapshot, Statistics
 from bulkmail.engine.timing import Timing
 from bulkmail.engine.watch import Block, LoopWatch
 from bulkmail.engine.ways import Ways
@@ -60,7 +60,8 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
 
     `connections` is the most that may be open at once, to all receivers together. `nodes` are sending processes: of
     more than one, none is this. `rules` judge replies; None: ours. `sweep_seconds` is how often idle lanes, orders and
-    a full disk are looked for. `watch` the event loop: off on one whose time is not that of the machine.
+    a full disk are looked for. `most_sites` are counted one by one. `watch` the event
+    loop: off on one whose time is not that of the machine.
     """
 
     wait: bool = True
@@ -69,6 +70,7 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
     connections: int = 1000
     nodes: int = 1
     sweep_seconds: float = SWEEP_SECONDS
+    most_sites: int = MOST_SITES
     watch: bool = True
     pacing: PacingSettings = PacingSettings()
     rules: RuleBook | None = None
@@ -118,7 +120,7 @@ class Node:
         self._canary: CanaryWatch | None = None
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-sync")
-        self.statistics = Statistics(campaign, run.id, now=clock.monotonic())
+        self.statistics = Statistics(campaign, run.id, now=clock.monotonic(), most_sites=options.most_sites)
         self._recorder = Recorder(
             run=run,
             journal=store.journal,
@@ -185,7 +187,7 @@ class Node:
         )
         self._scheduler.on_fold = self._lanes.about_to_fold
         self._recorder.on_progress = self._scheduler.progressed
-        self._recorder.on_crash = self._crashed
+        self._recorder.intents.on_crash = self._crashed
 
     def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
         """`subscriber` gets every event once it is durable."""
@@ -270,6 +272,7 @@ class Node:
             rate_per_second=statistics.rate_per_second(now),
             lanes=tuple(self._lanes.statistics(now)),
             sites=dict(statistics.sites),
+            more_sites=statistics.more_sites,
             problem=statistics.problem,
         )
 

@@ -22,7 +22,7 @@ from bulkmail.engine.line import Line
 from bulkmail.engine.recorder import Recorder
 from bulkmail.errors import DiskFull, StateError
 from bulkmail.model.delivery import Reason, Stage
-from bulkmail.native.conveyor import Conveyor, Outlet
+from bulkmail.native.conveyor import Conveyor, Dispenser
 from bulkmail.native.message import Message
 from bulkmail.native.reply import ReplyParser
 from bulkmail.net.connection import Connection
@@ -72,7 +72,7 @@ class Pool:
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = 0.0
         self._kicked = False
-        self._outlet = Outlet(
+        self._dispenser = Dispenser(
             ring=exchange.ring,
             lane=exchange.lane,
             suppressions=rooms.courier.suppressions,
@@ -163,7 +163,7 @@ class Pool:
         return Conveyor(
             parser,
             connection.transactions,
-            self._outlet,
+            self._dispenser,
             site=self._lane.site.name,
             host=connection.host,
             source=self._lane.source.address,
@@ -197,7 +197,7 @@ class Pool:
 
     def begun(self, connection: Connection, messages: Sequence[Message]) -> bool:
         try:
-            return self._rooms.recorder.intents(messages, connection.release)
+            return self._rooms.recorder.intents.record(messages, connection.release)
         except DiskFull:
             asyncio.get_running_loop().call_soon(connection.abort)
         except StateError as error:
@@ -220,7 +220,7 @@ class Pool:
 
     def _count_deliveries(self) -> None:
         """What the conveyors have delivered since this was asked last."""
-        if counts := self._outlet.take_counts():
+        if counts := self._dispenser.take_counts():
             self._rooms.courier.delivered(self._lane, counts)
 
     def _go_on_after_replies(self) -> None:

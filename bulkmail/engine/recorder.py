@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bulkmail.clock import Clock, Stamps, rfc3339
+from bulkmail.engine.intents import Intents
 from bulkmail.engine.publication import Delivery, Entry, Publication
 from bulkmail.engine.softbounces import count_soft_bounces
 from bulkmail.engine.statistics import Statistics
@@ -52,8 +53,7 @@ class Recorder:
 
     `on_progress(active)` is called when few recipients of a chunk are outstanding, and when none is; `subscriber`,
     where set, gets every published event. With `sync_intents` no message is sent whole before its intent would outlive
-    a power failure; `on_crash` is called where the disk refuses that. `deliveries` is the short way of `intents` and
-    `delivered`; whoever uses it tells `moved`.
+    a power failure. `deliveries` is the short way of `intents` and `delivered`; whoever uses it tells `moved`.
     """
 
     def __init__(
@@ -70,10 +70,7 @@ class Recorder:
         soft_bounces: SoftBounces | None = None,
         sync_intents: bool = False,
     ) -> None:
-        self._sync_intents = sync_intents
-        self._unsynced_intents: list[Callable[[], None]] = []
-        self._intent_sync: asyncio.Task[None] | None = None
-        self.on_crash: Callable[[BaseException], None] = lambda error: None
+        self.intents = Intents(journal, clock=clock, sync_thread=sync_thread, synced=sync_intents)
         self._soft_bounces = soft_bounces
         self._run = run.id
         self._run_number = run.number
@@ -100,7 +97,7 @@ class Recorder:
             few=FEW,
             on_first=self._dirty.set,
             on_few=lambda active: self.on_progress(active),
-            intents_wanted=journal.mapped and not sync_intents,
+            intents_wanted=self.intents.simple,
         )
         self._closing = False
         self._refused = False
@@ -115,40 +112,6 @@ class Recorder:
     def make_room(self) -> bool:
         """Try again to get room on a full disk; True where there is some. May be called from any thread."""
         return self._journal.prepare() and not self.full
-
-    def intents(self, messages: Sequence[Message], written: Callable[[], None]) -> bool:
-        """The last bytes of these messages are about to be written (what makes a doubt known after a crash).
-
-        True where the disk has to have the record first: `written` is called when it has.
-        """
-        now = self._clock.time()
-        for message in messages:
-            self._journal.intent(message.chunk.chunk.number, message.index, message.attempt, now)
-        self._journal.flush()
-        if not self._sync_intents:
-            return False
-        self._unsynced_intents.append(written)
-        if self._intent_sync is None:
-            self._intent_sync = asyncio.get_running_loop().create_task(self._sync_intents_together())
-            self._intent_sync.add_done_callback(self._intents_synced)
-        return True
-
-    async def _sync_intents_together(self) -> None:
-        """One sync for all that came while the one before was under way."""
-        loop = asyncio.get_running_loop()
-        try:
-            while self._unsynced_intents:
-                written, self._unsynced_intents = self._unsynced_intents, []
-                await loop.run_in_executor(self._sync_thread, self._journal.sync)
-                for call in written:
-                    call()
-        finally:
-            # Here, and not when the loop comes to say that the task is done: who asks in between begins another.
-            self._intent_sync = None
-
-    def _intents_synced(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.on_crash(error)
 
     def answered(self, message: Message) -> None:
         """The attempt came to nothing that concerns the recipient, who is still to be tried and not in doubt."""

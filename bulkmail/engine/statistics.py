@@ -8,6 +8,9 @@ from bulkmail.engine.lane import LaneStatistics
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Disposition, Reason, Summary
 
+# Sites that are counted one by one; when there are more, the half of them that most was, or waits, at.
+MOST_SITES = 4000
+
 
 class SiteCount(Struct):
     """Dispositions at one site, this process only."""
@@ -16,9 +19,17 @@ class SiteCount(Struct):
     deferred: int = 0
     bounced: int = 0
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The more, the more it is worth a line."""
+        return self.deferred, self.delivered + self.bounced
+
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """How a run stands at one moment; `lanes` are the busiest first, `open` recipients are still to be tried."""
+    """How a run stands at one moment; `lanes` are the busiest first, `open` recipients are still to be tried.
+
+    `sites` has not all of them where `more_sites`.
+    """
 
     summary: Summary
     open: int
@@ -27,12 +38,16 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     lanes: tuple[LaneStatistics, ...]
     sites: dict[str, SiteCount]
     problem: str
+    more_sites: bool = False
 
 
 class Statistics:
-    """Counters of one run: totals since its beginning, rates since this process took it up."""
+    """Counters of one run: totals since its beginning, rates since this process took it up.
 
-    def __init__(self, campaign: Campaign, run: str, *, now: float) -> None:
+    `sites` are at most `most_sites`, those with little mail are forgotten; then `more_sites` is True.
+    """
+
+    def __init__(self, campaign: Campaign, run: str, *, now: float, most_sites: int = MOST_SITES) -> None:
         self.campaign = campaign.campaign
         self.run = run
         self.phase = "reading recipients"
@@ -43,6 +58,8 @@ class Statistics:
         self.suppressed_at_intake = 0
         self.totals: Counter[Disposition] = Counter()
         self.sites: dict[str, SiteCount] = {}
+        self.more_sites = False
+        self._most_sites = most_sites
         self.reasons: Counter[Reason] = Counter()
         self.delivered_here = 0
         self._began = now
@@ -54,6 +71,8 @@ class Statistics:
         self.totals[after] += recipients
         count = self.sites.get(site)
         if count is None:
+            if len(self.sites) >= self._most_sites:
+                self._forget_sites()
             count = self.sites[site] = SiteCount()
         if after is Disposition.DELIVERED:
             count.delivered += recipients
@@ -65,6 +84,12 @@ class Statistics:
             count.bounced += recipients
         if before is Disposition.DEFERRED and after is not Disposition.DEFERRED:
             count.deferred = max(0, count.deferred - recipients)
+
+    def _forget_sites(self) -> None:
+        """Keep the half where most waits, and of the others those with most mail."""
+        names = sorted(self.sites, key=lambda site: self.sites[site].rank, reverse=True)
+        self.sites = {site: self.sites[site] for site in names[: self._most_sites // 2]}
+        self.more_sites = True
 
     def rate_per_second(self, now: float) -> float:
         """Deliveries a second over the last five seconds or so."""

@@ -7,6 +7,9 @@ from bulkmail.model.delivery import Reason, Stage
 from bulkmail.policy.route import Site
 from bulkmail.policy.window import Window
 
+# Sites whose windows are remembered; of more, those that were met first begin at 1 again.
+MOST_WINDOWS = 10_000
+
 
 class Windows:
     """One `Window` a site, shared by its lanes of this process.
@@ -26,6 +29,8 @@ class Windows:
             return Window()
         window = self._windows.get(site.name)
         if window is None:
+            if len(self._windows) >= MOST_WINDOWS:
+                del self._windows[next(iter(self._windows))]
             window = self._windows[site.name] = Window(most, anomaly=self._anomalies.get(site.name, ""))
             window.on_anomaly = lambda what: self._lost(site.name, what)
         return window

@@ -73,4 +73,5 @@ cdef class Assembler:
     cdef Op *hold(self, Kind kind, bytes data) except NULL
     cdef Py_ssize_t checked(self, Py_ssize_t index) except -1
     cdef int flush(self) except -1
+    cdef int keep_text(self, bytes text) except -1
     cdef int keep_encoded(self, bytes text) except -1

@@ -6,7 +6,7 @@ from bulkmail.native.deliveries import Deliveries
 from bulkmail.native.reply import ReplyParser
 from bulkmail.native.session import Transactions
 
-class Outlet:
+class Dispenser:
     """What the connections of one exchange may take from its `ring` without asking anybody.
 
     Nothing where messages are `held` by a rate of their own, nothing while `may_begin()` is false or the lane's pacer
@@ -41,7 +41,7 @@ class Conveyor:
         self,
         parser: ReplyParser,
         transactions: Transactions,
-        outlet: Outlet,
+        dispenser: Dispenser,
         *,
         site: str,
         host: str,

@@ -44,3 +44,16 @@ class Press:
         true, false and null, an address that is not printable ASCII, a field that is missing, a header's value with a
         control character.
         """
+
+def finish(
+    header: Assembler,
+    body: Assembler,
+    values: list[Any],
+    chunk: Any,
+    index: int,
+    attempt: int,
+    address: str,
+    sender: bytes,
+    message_id: str,
+) -> Message:
+    """One message of any programs, whose values are there already. Fails as `Assembler.assemble` does."""

@@ -1,6 +1,7 @@
 """A send as `composition` puts it together, with what touches the world replaced by the simulation's."""
 
 import random
+import sys
 from collections.abc import AsyncIterable, Iterable
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,9 @@ class SimulatedSend(Send):
         )
 
     def _node_options(self, campaign: Campaign) -> NodeOptions:
-        return structs.replace(
-            super()._node_options(campaign), signers=1, sweep_seconds=self._sweep_seconds, watch=False
-        )
+        options = super()._node_options(campaign)
+        options = structs.replace(options, signers=1, most_sites=sys.maxsize, watch=False)
+        return structs.replace(options, sweep_seconds=self._sweep_seconds)
 
 
 def _open_relays(relays: tuple[Relay, ...]) -> tuple[Relay, ...]:

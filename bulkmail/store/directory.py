@@ -16,10 +16,14 @@ ORPHAN_SECONDS = 5.0
 
 
 def make_directory(path: Path) -> None:
-    """Make the directory and its folders, open to its owner alone: it holds addresses and a secret."""
-    for folder in (path, path / JOURNAL, path / EVENTS):
+    """Make the directory and its folders, open to its owner alone: it holds addresses and a secret.
+
+    So are the folders above that have to be made for it: one of them may be a state directory, too.
+    """
+    above = [folder for folder in path.parents if not folder.exists()]
+    for folder in (*reversed(above), path, path / JOURNAL, path / EVENTS):
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StateError(
                 f"{folder}: cannot be made a state directory: {error.strerror}", hint="choose another with --state"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from bulkmail.clock import rfc3339
 from bulkmail.model.delivery import Disposition
-from bulkmail.native.conveyor import Conveyor, Outlet
+from bulkmail.native.conveyor import Conveyor, Dispenser
 from bulkmail.native.deliveries import Deliveries
 from bulkmail.native.hashset import AddressSet
 from bulkmail.native.lines import DeliveredLines
@@ -46,7 +46,7 @@ class ShortWay:
             on_few=lambda active: None,
             intents_wanted=True,
         )
-        self._outlet = Outlet(
+        self._dispenser = Dispenser(
             ring=self.ring,
             lane=self.lane,
             suppressions=SimpleNamespace(quick=self.suppressed, everywhere=b"all\0"),
@@ -65,7 +65,7 @@ class ShortWay:
         return Conveyor(
             parser,
             connection.transactions,
-            self._outlet,
+            self._dispenser,
             site="b.example",
             host=connection.host,
             source=None,

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bulkmail.clock import SystemClock
-from bulkmail.engine.recorder import Recorder
-from bulkmail.native.records import RecordWriter
+from bulkmail.engine.intents import Intents
 from tests.engine.scene import run
 
 
@@ -17,8 +16,6 @@ class Journal:
     def __init__(self) -> None:
         self.recorded: list[int] = []
         self.syncs = 0
-        self.mapped = False
-        self.writer = RecordWriter()
 
     def intent(self, chunk: int, index: int, attempt: int, time: float) -> None:
         self.recorded.append(index)
@@ -31,22 +28,11 @@ class Journal:
 
 
 def message(index: int) -> Any:
-    return SimpleNamespace(chunk=SimpleNamespace(chunk=SimpleNamespace(number=1)), index=index, attempt=1)
+    return SimpleNamespace(chunk=SimpleNamespace(number=1), index=index, attempt=1)
 
 
-def recorder(journal: Journal, thread: ThreadPoolExecutor) -> Recorder:
-    nothing: Any = SimpleNamespace(id="trial-1", number=1)
-    return Recorder(
-        run=nothing,
-        journal=journal,  # type: ignore[arg-type]
-        event_log=nothing,
-        suppressions=nothing,
-        statistics=nothing,
-        clock=SystemClock(),
-        sync_thread=thread,
-        store_thread=thread,
-        sync_intents=True,
-    )
+def intents(journal: Journal, thread: ThreadPoolExecutor) -> Intents:
+    return Intents(journal, clock=SystemClock(), sync_thread=thread, synced=True)  # type: ignore[arg-type]
 
 
 def test_all_that_ask_while_a_sync_is_under_way_share_the_next_one() -> None:
@@ -54,7 +40,7 @@ def test_all_that_ask_while_a_sync_is_under_way_share_the_next_one() -> None:
 
     async def scene() -> None:
         with ThreadPoolExecutor(1) as thread:
-            kept, done = recorder(journal, thread), asyncio.Event()
+            kept, done = intents(journal, thread), asyncio.Event()
             written: list[int] = []
 
             def note(index: int) -> None:
@@ -63,7 +49,7 @@ def test_all_that_ask_while_a_sync_is_under_way_share_the_next_one() -> None:
                     done.set()
 
             for index in range(10):
-                assert kept.intents([message(index)], lambda index=index: note(index))  # type: ignore[misc]
+                assert kept.record([message(index)], lambda index=index: note(index))  # type: ignore[misc]
                 assert written == []
             await done.wait()
             assert written == list(range(10)) == journal.recorded
@@ -75,10 +61,10 @@ def test_all_that_ask_while_a_sync_is_under_way_share_the_next_one() -> None:
 def test_who_asks_just_when_the_last_sync_is_over_is_not_forgotten() -> None:
     async def scene() -> None:
         with ThreadPoolExecutor(1) as thread:
-            kept, done = recorder(Journal(), thread), asyncio.Event()
+            kept, done = intents(Journal(), thread), asyncio.Event()
             loop = asyncio.get_running_loop()
             # Called in the turn of the loop in which the syncing task has ended and nobody has been told yet.
-            kept.intents([message(1)], lambda: loop.call_soon(kept.intents, [message(2)], done.set) and None)
+            kept.record([message(1)], lambda: loop.call_soon(kept.record, [message(2)], done.set) and None)
             await done.wait()
 
     run(scene(), seconds=5)

@@ -351,7 +351,7 @@ def test_a_failed_sync_ends_the_recording_and_tells_nothing(open_desk: Callable[
         with pytest.raises(StateError, match="durable"):
             await syncs
         with pytest.raises(StateError):
-            desk.recorder.intents([], lambda: None)
+            desk.recorder.intents.record([], lambda: None)
             desk.deliver(1)
 
     asyncio.run(scene())
@@ -435,7 +435,7 @@ def test_an_outcome_that_came_in_during_a_sync_is_published_after_a_crash(
 def test_an_attempt_given_back_is_in_no_doubt_after_a_crash(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
     desk = open_desk()
     sent = [message(index, desk.active) for index in (3, 4)]
-    desk.recorder.intents(sent, lambda: None)
+    desk.recorder.intents.record(sent, lambda: None)
     desk.recorder.answered(sent[0])
     crashed = tmp_path / "crashed"
     shutil.copytree(desk.path, crashed)

@@ -165,7 +165,7 @@ def under_observation(campaign: Path, state: Path) -> tuple[dict[str, Any], dict
         [sys.executable, "-m", "tests.engine.pulse", *command],
         cwd=ROOT,
         capture_output=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), json.loads(done.stderr.splitlines()[-1])

@@ -186,6 +186,28 @@ def test_the_sizes_are_bounds() -> None:
     assert program.fixed_size > size - 400
 
 
+@given(TEXT, TEXT)
+@example("x", "=.From " * 300)
+@example("x" * 74, " \n")
+@example("From", " " * 76 + "\r\n")
+@example("x" * 75, ".\té" * 100 + " \n.")
+def test_the_bound_holds_for_literal_text_behind_any_slot(value: str, text: str) -> None:
+    program, repeated = Assembler(), Assembler()
+    for each in (program, repeated):
+        each.begin()
+        each.slot(0)
+    program.text(text.encode())
+    repeated.repeat(1)
+    repeated.text(text.encode())
+    repeated.end_repeat()
+    for each in (program, repeated):
+        each.end()
+    # What the value itself becomes is not part of it.
+    assert len(program.assemble([value])) <= program.static_size + len(through_slots(value))
+    assert program.assemble([value]) == oracle.quoted_printable(value + text)
+    assert repeated.assemble([value, [[]] * 3]) == oracle.quoted_printable(value + text * 3)
+
+
 def test_a_value_whose_str_empties_the_list_does_no_harm() -> None:
     values: list[object] = []
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulkmail.clock import rfc3339
 from bulkmail.model.delivery import Disposition
 from bulkmail.native.buckets import TokenBucket
-from bulkmail.native.conveyor import Conveyor, Outlet
+from bulkmail.native.conveyor import Conveyor, Dispenser
 from bulkmail.native.deliveries import Deliveries
 from bulkmail.native.hashset import AddressSet
 from bulkmail.native.lines import DeliveredLines
@@ -57,7 +57,7 @@ class Scene:
         self.ring: deque[Message] = deque(self.message(index) for index in range(10))
         self.lane = SimpleNamespace(pacer=SimpleNamespace(paused_until=0.0), waiting=10, touched=0.0)
         self.suppressions = SimpleNamespace(quick=AddressSet(), everywhere=b"all\0")
-        self.outlet = Outlet(
+        self.dispenser = Dispenser(
             ring=self.ring,
             lane=self.lane,
             suppressions=self.suppressions,
@@ -74,7 +74,7 @@ class Scene:
         return Conveyor(
             self.parser,
             self.transactions,
-            self.outlet,
+            self.dispenser,
             site=site,
             host="mx.b.example",
             source=None,
@@ -134,7 +134,7 @@ def test_a_message_goes_from_the_ring_to_the_wire_and_into_the_record() -> None:
                                           time=1.7e9)  # fmt: skip
     assert b'"milliseconds":500.0' in scene.lines.take()
     assert (scene.active.outstanding, scene.first, scene.noted, scene.few) == (9, 1, 1, 0)
-    assert scene.outlet.take_counts() == [(Disposition.OPEN, 1)] and scene.outlet.take_counts() == []
+    assert scene.dispenser.take_counts() == [(Disposition.OPEN, 1)] and scene.dispenser.take_counts() == []
 
 
 def test_the_counts_say_what_the_recipients_were_before_and_each_call_back_comes_once() -> None:
@@ -142,7 +142,7 @@ def test_the_counts_say_what_the_recipients_were_before_and_each_call_back_comes
     scene.column.set(1, Outcome(Disposition.DEFERRED, attempt=1, text="451 later"))
     for _ in range(3):
         assert scene.send_one() == []
-    assert scene.outlet.take_counts() == [(Disposition.OPEN, 2), (Disposition.DEFERRED, 1)]
+    assert scene.dispenser.take_counts() == [(Disposition.OPEN, 2), (Disposition.DEFERRED, 1)]
     # `few` is 8: with the second of ten.
     assert (scene.first, scene.noted, scene.few) == (1, 1, 1)
     assert scene.column.get(1).text == ""

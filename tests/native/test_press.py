@@ -13,7 +13,7 @@ from bulkmail.content import headers
 from bulkmail.content.errors import ContentError
 from bulkmail.native.assembly import Assembler
 from bulkmail.native.message import Message
-from bulkmail.native.press import MAX_TEXTS, Press
+from bulkmail.native.press import MAX_TEXTS, Press, finish
 from bulkmail.native.tokens import Sealer
 from tests.oracles import assembly as plain_assembly
 from tests.oracles import press as oracle
@@ -232,6 +232,48 @@ def test_programs_with_repeats_are_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         arguments["texts"] = [(Assembler(), "X" * 51)]
         Press(Sealer(KEY, PERSON), Assembler(), Assembler(), **arguments)
+
+
+@given(PART, st.lists(VALUE, min_size=FIRST_TEXT + 2, max_size=FIRST_TEXT + 2), ADDRESSES)
+def test_a_message_of_values_that_are_there_is_header_blank_line_and_body(body: Any, values: Any, address: str) -> None:
+    header, part = Assembler(), Assembler()
+    header.copy(b"X: ")
+    header.copy_slot(0, default=b"none")
+    header.copy(b"\r\n")
+    part.begin()
+    for op in body:
+        if isinstance(op, str):
+            part.text(op.encode())
+        else:
+            part.slot(op[0], escape=op[1], default=b"" if op[2] is None else op[2].encode())
+    part.end()
+    message = finish(header, part, values, "chunk", 3, 2, address, b"r@d.example", "<id>")
+    assert message.data == header.assemble(values) + b"\r\n" + part.assemble(values)
+    assert (message.chunk, message.index, message.attempt, message.address) == ("chunk", 3, 2, address)
+    assert (message.sender, message.message_id, message.started) == (b"r@d.example", "<id>", 0.0)
+    assert (message.recipient, message.utf8) == (address.encode(), not address.isascii())
+
+
+def test_a_message_whose_values_do_not_do_fails_as_the_assembler_does() -> None:
+    header, body = Assembler(), Assembler(1000)
+    header.copy_slot(0)
+    body.begin()
+    body.repeat(1)
+    body.text(b"x" * 100)
+    body.end_repeat()
+    body.end()
+    arguments: Any = ("chunk", 0, 1, "a@b.example", b"", "")
+    with pytest.raises(KeyError, match="0"):
+        finish(header, body, [None, []], *arguments)
+    with pytest.raises(IndexError, match="1"):
+        finish(header, body, ["x"], *arguments)
+    with pytest.raises(OverflowError):
+        finish(header, body, ["x", [[]] * 100], *arguments)
+    with pytest.raises(UnicodeEncodeError):
+        finish(header, body, ["\ud800", []], *arguments)
+    assert finish(header, body, ["x", [[]] * 2], *arguments).data == b"x\r\n" + b"x" * 75 + b"=\r\n" + b"x" * 75 + (
+        b"=\r\n" + b"x" * 50 + b"\r\n"
+    )
 
 
 def test_one_press_serves_several_threads() -> None:

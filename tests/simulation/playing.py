@@ -58,6 +58,7 @@ def play(
     change: Callable[[Profiles], Profiles] = lambda profiles: profiles,
     act: Callable[[VirtualClock], Any] | None = None,
     disk_seconds: float = 0.0,
+    kind: type[SmallSend] = SmallSend,
     **changes: Any,
 ) -> Played:
     """Send; `act` is called on the loop when it begins, to call things later; threads take `disk_seconds` a job."""
@@ -72,7 +73,7 @@ def play(
     internet.attach(loop)
 
     async def send() -> Played:
-        sending = SmallSend(
+        sending = kind(
             campaign, folder / "state", internet=internet, disk=Disk(clock), clock=clock, rng=seeded(1, "play")
         )
         sending.connections = connections

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from bulkmail.engine.statistics import Snapshot
 from bulkmail.sandbox.profiles import Answer, Group, Manners, Profiles, Replies
 from bulkmail.simulation.faults import Faults, Trouble, Window
 from bulkmail.simulation.internet import seeded
 from bulkmail.simulation.loop import BEGIN_SECONDS, VirtualClock
-from tests.simulation.playing import REAL, Played, play
+from tests.simulation.growth import large_containers
+from tests.simulation.playing import REAL, Played, SmallSend, play
 
 EACH = 4
 # Sites in all by connections of the node: so many that it never has to wait, and so few that it always does.
@@ -142,3 +144,28 @@ def test_of_many_domains_only_the_busy_ones_are_remembered(tmp_path: Path) -> No
     played = play(tmp_path, rows, connections=20)
     assert played.summary.delivered == 500
     assert played.lanes < 250
+
+
+def test_what_a_run_holds_does_not_grow_with_the_domains_it_has_met(tmp_path: Path) -> None:
+    domains = 700
+    large: dict[str, int] = {}
+
+    class Looked(SmallSend):
+        def snapshot(self) -> Snapshot | None:
+            large.update(large_containers(self._node, domains // 3))
+            return super().snapshot()
+
+    # The last one is greylisted, and comes when the others have been forgotten.
+    people = [*(f"r@own-{n}.test" for n in range(domains)), "r@greylisting-1.test"]
+    played = play(tmp_path, people, profiles=None, kind=Looked)
+    assert (played.summary.state, played.summary.expired) == ("finished", 0)
+    assert played.seconds_until(1.0) > played.seconds_until(0.97) + 200
+    assert played.lanes < 3
+    # Answers of the DNS, and counts of sites: both have a bound. The chunk that was sent last is as large as it was.
+    ours = {path for path in large if "_internet" not in path and "subscriber" not in path}
+    assert ours == {
+        "._encryption._resolver._cache._entries",
+        ".statistics.sites",
+        "._scheduler._tails[].chunk.addresses",
+        "._scheduler._tails[].chunk.rows",
+    }

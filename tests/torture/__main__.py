@@ -9,12 +9,13 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import structs
 
 from tests.simulation.seeds import Tally, try_seeds, workers_wanted
 from tests.torture.breakages import breakages
-from tests.torture.checks import checks
+from tests.torture.checks import CHECKS, checks
 from tests.torture.domains import domains, one_site, simulated_domains
 from tests.torture.kills import kills
 from tests.torture.rows import DOCUMENT, Row, record, today
@@ -63,7 +64,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "seeds": lambda: seeds("seeds", wanted("SEEDS", 1000), power=False),
     "power": lambda: seeds("power", wanted("SEEDS", 1000) // 5, power=True),
     "disk": lambda: breakages(wanted("STEP", 1)),
-    **{name: lambda name=name: checks(name) for name in ("isolation", "dns", "clock", "provider")},  # type: ignore[misc]
+    **{name: partial(checks, name) for name in CHECKS},
     "domains-simulated": lambda: simulated_domains(wanted("DOMAINS", 100_000)),
     "domains": lambda: domains(wanted("DOMAINS", 100_000)),
     "one-site": lambda: one_site(wanted("RECIPIENTS", 1_000_000)),

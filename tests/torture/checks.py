@@ -5,29 +5,47 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+from msgspec import Struct
+
 from tests.torture.rows import Row, folder_on_disk
 
 ROOT = Path(__file__).parents[2]
 ISOLATION = "tests/simulation/test_isolation.py"
-# What is wrong, where the tests are, which of them, and what they have found where they pass.
+
+
+class Check(Struct, frozen=True):
+    """What is wrong, which tests of which file, and what they have found where they pass."""
+
+    fault: str
+    which: str
+    found: str
+    where: str = ISOLATION
+
+
 CHECKS = {
-    "isolation": (
-        "5 % of sites silent, dripping, closing, refusing, deferring, dead or without DNS",
+    "isolation": Check(
+        "5 % of sites silent, dripping, closing, refusing, deferring, dead or without DNS; 160 connections, or 10",
         "one_site",
-        "the others keep 90 % of their rate and more",
+        "the others keep 92 % of their rate and more",
     ),
-    "dns": ("DNS silent, or failing, for ten minutes", "dns", "nobody bounced; delivered by the retry schedule"),
-    "clock": ("wall clock set by an hour or a day, forwards or back", "clock", "no retry moved, nobody given up"),
-    "provider": ("a provider that refuses everything with 550 5.7.1", "provider", "nobody suppressed"),
+    "dns": Check("DNS silent, or failing, for ten minutes", "dns", "nobody bounced; delivered by the retry schedule"),
+    "clock": Check("wall clock set by an hour or a day, forwards or back", "clock", "no retry moved, nobody given up"),
+    "provider": Check("a provider that refuses everything with 550 5.7.1", "provider", "nobody suppressed"),
+    "loop": Check(
+        "the event loop, 4,900 recipients at 1,500 sites with DNS, TLS, greylisting, intake and folds",
+        "thousands",
+        "no turn takes 50 ms of CPU",
+        "tests/engine/test_watch.py",
+    ),
 }
 
 
-def checks(name: str, *, where: str = ISOLATION) -> Row:
+def checks(name: str) -> Row:
     """Run the tests; each that fails is a problem, and so is it where there are none."""
-    fault, which, found = CHECKS[name]
+    check = CHECKS[name]
     with folder_on_disk() as folder:
         report = folder / "report.xml"
-        command = [sys.executable, "-m", "pytest", where, "-k", which, "-q", f"--junit-xml={report}"]
+        command = [sys.executable, "-m", "pytest", check.where, "-k", check.which, "-q", f"--junit-xml={report}"]
         subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     failed = [
@@ -39,8 +57,8 @@ def checks(name: str, *, where: str = ISOLATION) -> Row:
     problems = failed + [f"{one} was skipped" for one in skipped] + ([] if cases else ["no test ran"])
     return Row(
         name=name,
-        fault=fault,
+        fault=check.fault,
         runs=str(len(cases)),
-        recovery="" if problems else found,
+        note="" if problems else check.found,
         problems=tuple(problems),
     )

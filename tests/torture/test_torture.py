@@ -10,7 +10,7 @@ from bulkmail.engine import recovery
 from bulkmail.store.replay import Replay
 from tests.simulation.seeds import try_seeds
 from tests.torture.breakages import break_everywhere
-from tests.torture.checks import CHECKS, checks
+from tests.torture.checks import CHECKS, Check, checks
 from tests.torture.domains import domains, one_site, simulated_domains
 from tests.torture.kills import Recovery, go_through, told
 from tests.torture.rows import BEGIN, DOCUMENT, END, Row, read_rows, record, with_table
@@ -100,11 +100,12 @@ def test_one_site_with_twenty_connections_gets_all() -> None:
 def test_a_check_that_fails_or_is_not_there_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "test_broken.py"
     broken.write_text("def test_clock():\n    assert 1 == 2\ndef test_clock_too():\n    pass\n")
-    row = checks("clock", where=str(broken))
+    monkeypatch.setitem(CHECKS, "clock", Check("a fault", "clock", "well", str(broken)))
+    row = checks("clock")
     assert (row.runs, len(row.problems)) == ("2", 1)
     assert row.problems[0].startswith("test_clock:")
-    monkeypatch.setitem(CHECKS, "clock", ("a fault", "nothing_like_it", "well"))
-    assert checks("clock", where=str(broken)).problems == ("no test ran",)
+    monkeypatch.setitem(CHECKS, "clock", Check("a fault", "nothing_like_it", "well", str(broken)))
+    assert checks("clock").problems == ("no test ran",)
 
 
 GOOD = Row(name="power", fault="no power", runs="3", duplicates=1200, doubted=1300)

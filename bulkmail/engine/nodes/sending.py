@@ -124,7 +124,7 @@ class SendingNode:
             on_parked=self._park,
         )
         self._recorder.on_progress = self._progressed
-        self._recorder.on_crash = self.crashed
+        self._recorder.intents.on_crash = self.crashed
         self._courier = Courier(means.campaign, self._recorder, suppressions, clock=clock, rules=rules)
         self._windows = Windows(
             anomalies, self._recorder, keep=lambda site, what: self.channel.post(Anomaly(site, what))
@@ -236,7 +236,7 @@ class SendingNode:
             del self._active[active.chunk.number]
 
     def _follow_flow(self, flow: Flow) -> None:
-        self._lanes.budget.connections = flow.connections
+        self._lanes.budget.resize(flow.connections)
         before, self._flow = self._flow, flow.may_begin
         if flow.may_begin and not before:
             self._lanes.go_on()
