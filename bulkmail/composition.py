@@ -49,7 +49,7 @@ from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
 if TYPE_CHECKING:
-    from bulkmail.engine.nodes.deal import NodeStarter
+    from bulkmail.engine.nodes.desk import NodeStarter
 
 # What receivers of events have not taken so long after the end is left for `events push`.
 WEBHOOK_GRACE_SECONDS = 5.0
