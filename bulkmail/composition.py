@@ -339,7 +339,7 @@ class Send:
             wait=options.wait,
             limit=options.limit,
             connections=most_connections(),
-            signers=options.signers or max(1, ((os.cpu_count() or 2) - 1) // options.nodes),
+            signers=options.signers or max(1, ((os.cpu_count() or 2) - 1) // max(1, options.nodes)),
             nodes=options.nodes,
             pacing=pacing_of(campaign),
             rules=self._rules,
