@@ -154,12 +154,12 @@ cdef class Conveyor:
             return
         while transactions.ready():
             message = self.dispenser.next(now)
-            if message is None or message.utf8 or len(message.data) > self.most_bytes:
+            if message is None or message.utf8 or message.size() > self.most_bytes:
                 return
             data = message.data if transactions.chunking else stuff(message.data)
             try:
                 transactions.begin(
-                    message, message.sender, message.recipient, data, False, len(message.data), b"", b""
+                    message, message.sender, message.recipient, message.signature, data, False, message.size(), b"", b""
                 )
             except ValueError:
                 return

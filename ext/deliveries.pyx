@@ -50,7 +50,7 @@ cdef class Deliveries:
             return -1
         time = self.time()
         if not self.lines.line(
-            self.text_of(time), message.address, message.attempt, code, text, passage, len(message.data),
+            self.text_of(time), message.address, message.attempt, code, text, passage, message.size(),
             (now - message.started) * 1000, message.message_id
         ):
             return -1

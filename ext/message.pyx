@@ -2,6 +2,9 @@
 
 
 cdef class Message:
+    def __cinit__(self):
+        self.signature = b""
+
     def __init__(
         self,
         *,
@@ -24,3 +27,14 @@ cdef class Message:
         self.data = data
         self.message_id = message_id
         self.utf8 = utf8
+
+    @property
+    def size_bytes(self):
+        return self.size()
+
+    @property
+    def whole(self):
+        return self.signature + self.data
+
+    cdef Py_ssize_t size(self):
+        return len(self.signature) + len(self.data)

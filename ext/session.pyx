@@ -84,8 +84,10 @@ cdef class Transactions:
         return flying == 1 and (<Transaction> self.open[0]).ended
 
     def submit(self, message, bytes sender not None, bytes recipient not None, bytes data not None,
-               *, bint utf8=False, Py_ssize_t size_bytes=-1, bytes mail=b"", bytes rcpt=b""):
-        """Begin a transaction: `data` is the message, normalised and (for DATA) dot-stuffed, ending in CRLF.
+               *, bint utf8=False, Py_ssize_t size_bytes=-1, bytes mail=b"", bytes rcpt=b"",
+               bytes head=b""):
+        """Begin a transaction: `data` is the message, normalised and (for DATA) dot-stuffed, ending in CRLF; `head` are
+        header lines in front of it, each whole and none beginning with a dot.
 
         `size_bytes` is its size without doubled dots (RFC 1870 §3), where that differs. `mail` and `rcpt` are more
         parameters of the two commands, each with its space before it. `utf8`: the message is an internationalized one,
@@ -94,15 +96,16 @@ cdef class Transactions:
         """
         if not self.ready():
             raise RuntimeError("the session does not want a message now")
-        self.begin(message, sender, recipient, data, utf8, size_bytes, mail, rcpt)
+        self.begin(message, sender, recipient, head, data, utf8, size_bytes, mail, rcpt)
 
     cdef int begin(
-        self, message, bytes sender, bytes recipient, bytes data, bint utf8, Py_ssize_t size_bytes, bytes mail, bytes rcpt
+        self, message, bytes sender, bytes recipient, bytes head, bytes data, bint utf8, Py_ssize_t size_bytes, bytes mail,
+        bytes rcpt
     ) except -1:
         cdef Transaction transaction
         cdef bytes parameters = b""
         if self.size:
-            parameters = size_parameter(len(data) if size_bytes < 0 else size_bytes)
+            parameters = size_parameter(len(head) + len(data) if size_bytes < 0 else size_bytes)
         if utf8:
             # RFC 6531 §3.1 (8), §3.4: servers that offer one offer the other.
             parameters += b" BODY=8BITMIME SMTPUTF8"
@@ -110,7 +113,7 @@ cdef class Transactions:
         transaction = Transaction.__new__(Transaction)
         transaction.message = message
         transaction.recipient = path_line(b"RCPT TO:", recipient, rcpt, utf8)
-        transaction.data = data
+        transaction.head, transaction.data = head, data
         transaction.stage = MAIL
         self.open.append(transaction)
         self.submitted += 1
@@ -125,8 +128,8 @@ cdef class Transactions:
                 transaction.filling = len(self.open) == self.window
                 # What a refused recipient leaves behind, an envelope for DATA must not find.
                 self.dirty = True
-                self.write(b"BDAT %d LAST\r\n" % len(data))
-                self.finish(transaction, data, b"")
+                self.write(b"BDAT %d LAST\r\n" % (len(head) + len(data)))
+                self.finish(transaction, b"")
             else:
                 self.send(b"DATA\r\n", DATA, transaction)
         return 0
@@ -249,13 +252,15 @@ cdef class Transactions:
         self.awaited += 1
         self.unsent += 1
 
-    cdef finish(self, Transaction transaction, bytes data, bytes terminator):
+    cdef finish(self, Transaction transaction, bytes terminator):
         """The message itself and its end."""
-        self.write(data)
+        if transaction.head:
+            self.write(transaction.head)
+        self.write(transaction.data)
         self.send(terminator, MESSAGE, transaction)
         transaction.end = self.written_bytes
         transaction.ended = True
-        transaction.data = None
+        transaction.head = transaction.data = None
         self.begun.append(transaction)
 
     cdef withdraw(self):
@@ -331,7 +336,7 @@ cdef class Transactions:
                     transaction.ended = True
                 else:
                     transaction.stage = MESSAGE
-                    self.finish(transaction, transaction.data, b".\r\n")
+                    self.finish(transaction, b".\r\n")
             elif positive:
                 self.error = f"{code} in reply to DATA, where 354 or a refusal belongs"
             else:

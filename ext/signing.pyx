@@ -131,22 +131,6 @@ cdef class Batch:
             for number in range(self.size)
         ]
 
-    def signed(self):
-        """Each message, whole, its signatures on top."""
-        cdef Py_ssize_t number
-        cdef Item *item
-        cdef bytes made
-        cdef char *out
-        cdef list all = []
-        self.finish()
-        for number in range(self.size):
-            item = &self.items[number]
-            made = PyBytes_FromStringAndSize(NULL, item.text_size + item.size)
-            out = put(PyBytes_AS_STRING(made), item.text, item.text_size)
-            put(out, item.data, item.size)
-            all.append(made)
-        return all
-
     def release(self):
         """Let go of the messages; what most batches need of the memory is kept."""
         self.held = self.tag = self.error = None

@@ -68,17 +68,14 @@ class Signer:
         """
         if not self.keys:
             return b""
-        batch = self._worked([b"%b\r\n%b" % (header, body)], now)
-        lines = batch.lines()[0]
-        self._let_go(batch)
-        return lines
+        return self.collect(self._worked([b"%b\r\n%b" % (header, body)], now))[0]
 
-    def seal(self, messages: list[bytes], *, now: int) -> list[bytes]:
-        """Each of these whole messages with its signatures in front; without keys as it is. Otherwise as `sign`."""
-        return self.collect(self._worked(messages, now)) if self.keys else messages
+    def sign_many(self, messages: list[bytes], *, now: int) -> list[bytes]:
+        """`sign` of each of these whole messages."""
+        return self.collect(self._worked(messages, now)) if self.keys else [b""] * len(messages)
 
     def prepare(self, messages: list[bytes], *, now: int) -> Batch:
-        """The first step of `seal`; what follows is `work` of the batch, `complete`, `collect`, on any threads.
+        """The first step of `sign_many`; what follows is `work` of the batch, `complete`, `collect`, on any threads.
 
         `complete` may be left out where the batch is all done. Wants keys.
         """
@@ -107,10 +104,10 @@ class Signer:
                 batch.put(number, key.sign_digests(digests))
 
     def collect(self, batch: Batch) -> list[bytes]:
-        """The signed messages of a batch that is complete."""
-        signed = batch.signed()
+        """The signatures of a batch that is complete, as `sign` gives them."""
+        lines = batch.lines()
         self._let_go(batch)
-        return signed
+        return lines
 
     def _worked(self, messages: list[bytes], now: int) -> Batch:
         batch = self.prepare(messages, now=now)

@@ -115,7 +115,7 @@ class Composer:
             messages = [message for message in composed if isinstance(message, Message)]
             self._signing.sign(
                 [message.data for message in messages],
-                lambda whole: self._signed(batch, composed, messages, whole),
+                lambda signatures: self._signed(batch, composed, messages, signatures),
                 now=int(self._clock.time()),
             )
         except Exception as error:
@@ -126,13 +126,13 @@ class Composer:
         batch: Batch,
         composed: list[Message | ComposeFailure],
         messages: list[Message],
-        whole: list[bytes] | Exception,
+        signatures: list[bytes] | Exception,
     ) -> None:
         try:
-            if isinstance(whole, Exception):
-                raise whole
-            for message, data in zip(messages, whole, strict=True):
-                message.data = data
+            if isinstance(signatures, Exception):
+                raise signatures
+            for message, signature in zip(messages, signatures, strict=True):
+                message.signature = signature
             self._hand_out(batch, composed)
         except Exception as error:
             self._crashed(error)
@@ -168,9 +168,9 @@ class Composer:
         composed = self._compose(batch)
         began = thread_time()
         messages = [message for message in composed if isinstance(message, Message)]
-        whole = self._signer.seal([message.data for message in messages], now=int(self._clock.time()))
-        for message, data in zip(messages, whole, strict=True):
-            message.data = data
+        signatures = self._signer.sign_many([message.data for message in messages], now=int(self._clock.time()))
+        for message, signature in zip(messages, signatures, strict=True):
+            message.signature = signature
         self._meter.signed(thread_time() - began)
         return composed
 

@@ -482,7 +482,7 @@ def _sent(lane: Lane, connection: Connection, message: Message, now: float) -> T
         host=connection.host,
         source=lane.source.address,
         tls=connection.tls,
-        size_bytes=len(message.data),
+        size_bytes=message.size_bytes,
         milliseconds=round((now - message.started) * 1000, 1) if message.started else None,
         message_id=message.message_id,
     )

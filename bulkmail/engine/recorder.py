@@ -208,7 +208,7 @@ class Recorder:
                 host,
                 source,
                 tls,
-                len(message.data),
+                message.size_bytes,
                 milliseconds,
                 message.message_id,
             )

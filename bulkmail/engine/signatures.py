@@ -25,7 +25,7 @@ class SigningThreads:
         self._under_way: dict[Batch, Callable[[list[bytes] | Exception], None]] = {}
 
     def sign(self, messages: list[bytes], then: Callable[[list[bytes] | Exception], None], *, now: int) -> None:
-        """`then` is called on the loop with the signed messages, in order, or with what went wrong.
+        """`then` is called on the loop with the signatures of the messages, in order, or with what went wrong.
 
         Wants keys; `now` is Unix seconds.
         """

@@ -3,6 +3,7 @@ from typing import Any
 class Message:
     """The bytes after DATA or BDAT, with their envelope, for one recipient.
 
+    `data` is the message but for its `signature`, the header lines in front of it; `size_bytes` is that of both.
     `chunk` and `index` name the recipient in the store; `attempt` counts from 1; `started` is the monotonic time at
     which its transaction began; `utf8` is True where the envelope needs SMTPUTF8.
     """
@@ -23,7 +24,9 @@ class Message:
     def message_id(self) -> str: ...
     @property
     def utf8(self) -> bool: ...
-    data: bytes
+    @property
+    def data(self) -> bytes: ...
+    signature: bytes
     started: float
 
     def __init__(
@@ -39,3 +42,8 @@ class Message:
         message_id: str,
         utf8: bool = False,
     ) -> None: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def whole(self) -> bytes:
+        """Signature and data."""

@@ -8,6 +8,7 @@ cdef enum:
 cdef class Transaction:
     cdef object message
     cdef bytes recipient  # the whole RCPT line
+    cdef bytes head
     cdef bytes data
     cdef int stage       # the earliest command whose reply is still out
     cdef bint failed     # its result is out; the replies that still come are swallowed
@@ -45,12 +46,13 @@ cdef class Transactions:
 
     cdef bint ready(self)
     cdef int begin(
-        self, message, bytes sender, bytes recipient, bytes data, bint utf8, Py_ssize_t size_bytes, bytes mail, bytes rcpt
+        self, message, bytes sender, bytes recipient, bytes head, bytes data, bint utf8, Py_ssize_t size_bytes, bytes mail,
+        bytes rcpt
     ) except -1
     cpdef list answer(self, list replies)
     cdef write(self, bytes data)
     cdef send(self, bytes command, int stage, Transaction owner)
-    cdef finish(self, Transaction transaction, bytes data, bytes terminator)
+    cdef finish(self, Transaction transaction, bytes terminator)
     cdef withdraw(self)
     cdef drop(self, Transaction transaction)
     cdef fail(self, Transaction transaction, int stage, int code, text, list results)

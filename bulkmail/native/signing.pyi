@@ -25,7 +25,7 @@ class Batch:
     """Memory for signing many messages, to be used over and over; by one thread at a time.
 
     First `load` and `work`, on whatever thread; then `trouble`; then `digests` and `put` for each key whose signatures
-    are not made natively; then `lines` or `signed`.
+    are not made natively; then `lines`.
     """
 
     tag: Any
@@ -63,9 +63,6 @@ class Batch:
 
     def lines(self) -> list[bytes]:
         """Of each message, its signatures as header lines. RuntimeError while signatures are missing."""
-
-    def signed(self) -> list[bytes]:
-        """Each message with its signatures on top. RuntimeError while signatures are missing."""
 
     def release(self) -> None:
         """Let go of the messages; what most batches need of the memory is kept."""

@@ -30,8 +30,7 @@ class Envelopes:
         if (problem := self._problem(message)) is not None:
             return problem
         message.started = now
-        whole = message.data
-        data = whole if transactions.chunking else stuff(whole)
+        data = message.data if transactions.chunking else stuff(message.data)
         mail, rcpt = self._mail_parameters, b""
         if self._dsn is not None:
             # The token, by which a notification is recognised as one of ours.
@@ -44,9 +43,10 @@ class Envelopes:
                 message.recipient,
                 data,
                 utf8=message.utf8,
-                size_bytes=len(whole),
+                size_bytes=message.size_bytes,
                 mail=mail,
                 rcpt=rcpt,
+                head=message.signature,
             )
         except ValueError as error:
             return Reason.BAD_ADDRESS, str(error)
@@ -54,10 +54,10 @@ class Envelopes:
 
     def _problem(self, message: Message) -> Problem | None:
         capabilities, limit = self._capabilities, self._capabilities.size_bytes
-        if limit is not None and len(message.data) > limit:
+        if limit is not None and message.size_bytes > limit:
             return (
                 Reason.TOO_LARGE,
-                f"5.3.4 the message has {len(message.data)} bytes, {self._host} takes {limit}",
+                f"5.3.4 the message has {message.size_bytes} bytes, {self._host} takes {limit}",
             )
         if message.utf8 and not (capabilities.smtputf8 and capabilities.eight_bit_mime):
             # RFC 6531 §3.1 (8): a server with the one and without the other has neither.

@@ -125,14 +125,14 @@ def test_messages_of_a_batch_in_which_a_signature_was_wrong_are_signed_one_by_on
 ) -> None:
     messages = [b"From: a@garden.example\r\nSubject: %d\r\n\r\nx\r\n" % number for number in range(17)]
     fast, twin = accelerated(rsa_key(1024)), accelerated(ed25519_key())
-    expected = Signer([key_of(rsa_key(1024)), key_of(ed25519_key())]).seal(messages, now=1_700_000_000)
+    expected = Signer([key_of(rsa_key(1024)), key_of(ed25519_key())]).sign_many(messages, now=1_700_000_000)
     signer = Signer([fast, twin])
-    assert signer.seal(messages, now=1_700_000_000) == expected
+    assert signer.sign_many(messages, now=1_700_000_000) == expected
     fast.lanes = fast.native = broken_rsa(monkeypatch, rsa_key(1024), 2)
     twin.lanes = twin.native = mixed_ed25519()
     with caplog.at_level(logging.WARNING):
-        assert signer.seal(messages, now=1_700_000_000) == expected
-        assert signer.seal(messages, now=1_700_000_000) == expected
+        assert signer.sign_many(messages, now=1_700_000_000) == expected
+        assert signer.sign_many(messages, now=1_700_000_000) == expected
     assert [record.message.count("does not verify") for record in caplog.records] == [1, 1]
 
 

@@ -43,11 +43,11 @@ def test_a_whole_batch_is_signed_natively_by_all_keys() -> None:
         for _ in range(2)
     )
     fast.go_without_interpreter()
-    fast.seal(MESSAGES[:1], now=1_700_000_000)
+    fast.sign_many(MESSAGES[:1], now=1_700_000_000)
     batch = fast.prepare(MESSAGES, now=1_700_000_000)
     batch.work()
     assert batch.trouble() is None and batch.digests(0) == batch.digests(1) == []
-    assert fast.collect(batch) == slow.seal(MESSAGES, now=1_700_000_000)
+    assert fast.collect(batch) == slow.sign_many(MESSAGES, now=1_700_000_000)
 
 
 def test_a_library_that_signs_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +91,9 @@ def test_a_failure_of_the_library_leaves_no_signature() -> None:
     with pytest.raises(ArithmeticError):
         mixed.sign(DIGESTS)
     key = SigningKey("garden.example", "s", ed25519_key())
-    expected = Signer([key]).seal(MESSAGES, now=1_700_000_000)
+    expected = Signer([key]).sign_many(MESSAGES, now=1_700_000_000)
     key.native = mixed
-    assert Signer([key]).seal(MESSAGES, now=1_700_000_000) == expected
+    assert Signer([key]).sign_many(MESSAGES, now=1_700_000_000) == expected
     assert key.native is None
 
 

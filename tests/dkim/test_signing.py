@@ -169,12 +169,12 @@ def test_white_space_that_relays_may_change_breaks_nothing() -> None:
 
 def test_a_batch_is_signed_as_its_messages_alone() -> None:
     messages = [(HEADER, BODY), (HEADER.replace(b"Ada", b"Bob"), BODY), (HEADER, BODY + b"PS\r\n"), (HEADER, b"")]
-    alone = [signed(header, body) for header, body in messages]
+    alone = [SIGNER.sign(header, body, now=NOW) for header, body in messages]
     whole = [b"%b\r\n%b" % message for message in messages]
-    assert SIGNER.seal(whole, now=NOW) == alone
-    assert SIGNER.seal(whole * 9, now=NOW) == alone * 9
-    assert Signer([]).seal(whole, now=NOW) == whole
-    assert SIGNER.seal([], now=NOW) == []
+    assert SIGNER.sign_many(whole, now=NOW) == alone
+    assert SIGNER.sign_many(whole * 9, now=NOW) == alone * 9
+    assert Signer([]).sign_many(whole, now=NOW) == [b""] * 4
+    assert SIGNER.sign_many([], now=NOW) == []
 
 
 def test_the_hash_of_an_empty_body_is_that_of_rfc_6376() -> None:

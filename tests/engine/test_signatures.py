@@ -52,7 +52,7 @@ def test_batches_of_all_sizes_come_back_signed_in_order(turbo: bool, caplog: pyt
         [SigningKey("garden.example", "s2027", rsa_key(1024)), SigningKey("garden.example", "e", ed25519_key())]
     )
     batches = [messages_of(count) for count in (1, 2, 7, 8, 9, 64, 65)]
-    expected = [signer.seal(batch, now=NOW) for batch in batches]
+    expected = [signer.sign_many(batch, now=NOW) for batch in batches]
     if turbo:
         try:
             for key in signer.keys:
@@ -69,7 +69,7 @@ def test_a_batch_that_cannot_be_signed_fails_alone() -> None:
     signer = Signer([SigningKey("garden.example", "e", ed25519_key())])
     good = messages_of(3)
     results, _ = signed_by_threads(signer, [good, [b"To: nobody@example.org\r\n\r\n"], [b"no field\r\n\r\n"], good])
-    assert results[0] == results[3] == signer.seal(good, now=NOW)
+    assert results[0] == results[3] == signer.sign_many(good, now=NOW)
     assert isinstance(results[1], InternalError) and "exactly one From" in str(results[1])
     assert isinstance(results[2], ValueError) and "no field" in str(results[2])
 

@@ -46,7 +46,7 @@ def taken(crew: Crew, count: int) -> Iterator[Batch]:
 
 def test_what_needs_no_interpreter_passes_through_and_all_comes_back_signed() -> None:
     signer = signer_of(turbo=True)
-    expected = [signer.seal(messages_of(number), now=NOW) for number in range(60)]
+    expected = [signer.sign_many(messages_of(number), now=NOW) for number in range(60)]
     crew = Crew()
     returned: list[Batch | None] = []
     threads = [threading.Thread(target=lambda: returned.append(crew.serve())) for _ in range(3)]
@@ -75,7 +75,7 @@ def test_a_batch_that_needs_the_interpreter_is_returned_and_comes_out_when_given
     crew.give_back(batch)
     assert readable(crew) and crew.take() == [batch]
     assert not readable(crew) and crew.take() == []
-    assert signer.collect(batch) == signer.seal(messages_of(1), now=NOW)
+    assert signer.collect(batch) == signer.sign_many(messages_of(1), now=NOW)
 
 
 def test_the_pipe_has_one_byte_however_much_is_done() -> None:

@@ -21,8 +21,8 @@ def started(**options) -> Transactions:
     return transactions
 
 
-def submit(transactions, name: str, data: bytes = DATA) -> None:
-    transactions.submit(name, b"s@a.example", b"r@b.example", data)
+def submit(transactions, name: str, data: bytes = DATA, head: bytes = b"") -> None:
+    transactions.submit(name, b"s@a.example", b"r@b.example", data, head=head)
 
 
 def hear(transactions, replies) -> list:
@@ -98,6 +98,20 @@ def test_a_reply_that_nothing_asked_for_is_an_error() -> None:
     assert transactions.answer([OK]) == []
     assert "nothing asked for" in str(transactions.error)
     assert not transactions.wants
+
+
+@pytest.mark.parametrize("chunking", [False, True])
+def test_the_head_goes_in_front_of_the_message_and_counts_for_its_size(chunking: bool) -> None:
+    transactions = Transactions(pipelining=True, chunking=chunking, size=True)
+    submit(transactions, "first", head=b"DKIM-Signature: v=1\r\n")
+    whole = b"DKIM-Signature: v=1\r\n" + DATA
+    envelope = transactions.outgoing()
+    assert b" SIZE=%d\r\n" % len(whole) in envelope
+    if chunking:
+        assert envelope.endswith(b"BDAT %d LAST\r\n" % len(whole) + whole)
+    else:
+        hear(transactions, [OK, OK, GO_ON])
+        assert transactions.outgoing() == whole + b".\r\n"
 
 
 def test_a_delivery_confirmed_just_before_an_error_is_still_a_result() -> None:
@@ -428,7 +442,7 @@ def test_native_and_plain_transactions_agree_on_any_dialogue(
         for side in (native, plain):
             if step == "submit":
                 if side.wants:
-                    submit(side, f"m{number}")
+                    submit(side, f"m{number}", head=b"DKIM-Signature: v=1\r\n" * (number % 2))
                 outcome.append(None)
             elif step == "quit":
                 outcome.append(side.quit())

@@ -95,7 +95,8 @@ class Transactions:
     def windowed(self):
         return len(self.flying) > 1 and self.flying[0].chunked
 
-    def submit(self, message, sender, recipient, data, *, utf8=False, size_bytes=-1, mail=b"", rcpt=b""):
+    def submit(self, message, sender, recipient, data, *, utf8=False, size_bytes=-1, mail=b"", rcpt=b"", head=b""):
+        data = head + data
         if not self.wants:
             raise RuntimeError
         size = b" SIZE=" + str(len(data) if size_bytes < 0 else size_bytes).encode() if self.size else b""
