@@ -4,6 +4,7 @@
 # make lock   pin what CI installs          make audit  what is known against the pinned packages
 # make test-peers   tests against Postfix, Exim, OpenSMTPD and Dovecot, which it installs (as root, Debian)
 # make fuzz [FUZZ=inputs] [SEED=n]   random and mutated input, natives with sanitizers (docs/fuzzing.md)
+# make test-nodes   the scenes of the engine once more, sent by two processes
 # make bench-compare   bulkmail beside its rivals (make bench-peers installs those, as root)
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +22,11 @@ send: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest tests
+
+.PHONY: test-nodes
+test-nodes: $(VENV)/.dev
+	BULKMAIL_TEST_NODES=2 $(BIN)/python -m pytest $(addprefix tests/engine/test_,$(addsuffix .py,$(SCENES)))
+SCENES := binding canary client_certificates delivery disk extensions nodes pace suppressing transport ways window
 
 # A campaign of 5,000 to domains with MTA-STS enforced, every message verified.
 test-sts: $(VENV)/.dev

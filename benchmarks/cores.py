@@ -1,56 +1,64 @@
-"""What a second core brings: the rate of signed sending on one core and on several, the receiver counted out.
+"""What a second core brings: the rate of signed sending on one core and on several, by threads and by nodes.
 
     python -m benchmarks.cores [--recipients 20000] [--signing rsa|ed25519|none] [--no-turbo] [--cores 2]
-                               [--signers 1,2] [--runs 3] [--json]
+                               [--signers 1,2] [--nodes 2] [--runs 3] [--json]
 
-The sender is held to the first core, then to the first `--cores`, with so many signing threads; the settings take
-turns. The receiver (benchmarks.sink) has the cores that the sender has not. Where none is left it shares the sender's,
-and what it took of them is counted out, as if it had run elsewhere:
+The sender is held to the first core, then to the first `--cores`, with so many signing threads or so many nodes of one
+signing thread each; the settings take turns. The receiver (benchmarks.sink) has the cores that the sender has not.
+Where none is left it shares the sender's, and what it took of them is counted out, as if it had run elsewhere:
 
     rate = messages / (seconds - CPU seconds of the receiver on the sender's cores / number of those cores)
 
-A core that the sender leaves idle is not counted out, so two cores can at most bring twice the rate of one. `by the
-clock` is the rate without this. `neighbours` is how much of the sender's cores all other programs had meanwhile
-(/proc/stat less sender and receiver): above a tenth of a core the rates say nothing, and this says so.
+The seconds are those of sending, from when all rows are in (one thread reads them) and the nodes are there. A core that
+the sender leaves idle is not counted out, so two cores can at most bring twice the rate of one. `by the clock` is the
+rate without this. `neighbours` is how much of the sender's cores all other programs had meanwhile (/proc/stat less
+sender and receiver): above a tenth of a core the rates say nothing, and this says so.
 `chrt -f 1 python -m benchmarks.cores` puts sender and receiver ahead of all others; short runs only.
+
+All mail is for one site, through SOURCES addresses of ours: so many lanes for the nodes to share.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.workload import write_campaign
 
+SOURCES = 4
 SENDER = """
-import json, os, sys, time
-os.sched_setaffinity(0, json.loads(sys.argv[5]))
-import bulkmail, bulkmail.library
-def busy():
-    # user, nice, system, irq, softirq, steal: all but idle and waiting for disks
-    mine = [f"cpu{core}" for core in json.loads(sys.argv[5])]
-    with open("/proc/stat") as file:
-        rows = [row for row in map(str.split, file) if row[0] in mine]
-    return sum(int(row[place]) for row in rows for place in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
-clock, own, before = time.monotonic(), time.process_time(), busy()
-summary = bulkmail.send(sys.argv[1], state=sys.argv[2], turbo=sys.argv[3] == "turbo", signers=int(sys.argv[4]))
-print(json.dumps({
-    "delivered": summary.delivered, "seconds": time.monotonic() - clock, "own": time.process_time() - own,
-    "busy": busy() - before,
-}))
+import asyncio, json, os, sys
+file, state, turbo, signers, nodes, cores, sink = sys.argv[1:]
+os.sched_setaffinity(0, json.loads(cores))
+import bulkmail, uvloop
+from benchmarks.cores import Account
+async def run():
+    async with bulkmail.Engine(state, nodes=int(nodes), signers=int(signers), turbo=turbo == "turbo") as engine:
+        async def sending():
+            while (now := engine.snapshot()) is None or now.phase != "sending":
+                await asyncio.sleep(0.005)
+            return Account(int(sink))
+        account = asyncio.create_task(sending())
+        async for event in engine.send(file):
+            pass
+        print(json.dumps({"delivered": engine.summary.delivered, **(await account).closed()}))
+uvloop.run(run())
 """
 MOST_NEIGHBOURS = 0.1
 
 
 class Setting(NamedTuple):
-    """So many cores, and signing threads."""
+    """So many cores, nodes, and signing threads of each."""
 
     cores: int
+    nodes: int
     signers: int
 
 
@@ -61,6 +69,47 @@ class Result(NamedTuple):
     wall: float
     cpu_us: float
     neighbours: float
+
+
+class Account:
+    """Seconds since it was opened in the sender: by the clock, and CPU of it with its nodes, receiver and cores."""
+
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
+        self._cores = os.sched_getaffinity(0)
+        self._clock, self._busy, self._receiver = time.monotonic(), self._read_cores(), cpu_of(sink)
+        # Nodes that live now will be among the children that have ended.
+        self._own = _own() + sum(map(cpu_of, _children()))
+
+    def closed(self) -> dict[str, float]:
+        return {
+            "seconds": time.monotonic() - self._clock,
+            "own": _own() - self._own,
+            "receiver": cpu_of(self._sink) - self._receiver,
+            "busy": self._read_cores() - self._busy,
+        }
+
+    def _read_cores(self) -> float:
+        """All but idle and waiting for disks."""
+        names = {f"cpu{core}" for core in self._cores}
+        rows = [row.split() for row in Path("/proc/stat").read_text().splitlines()]
+        ticks = sum(int(row[place]) for row in rows if row[0] in names for place in (1, 2, 3, 6, 7, 8))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a living process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> float:
+    both = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(used.ru_utime + used.ru_stime for used in both)
+
+
+def _children() -> list[int]:
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
 
 
 def run_once(options: argparse.Namespace, setting: Setting, folder: Path) -> Result:
@@ -78,19 +127,21 @@ def run_once(options: argparse.Namespace, setting: Setting, folder: Path) -> Res
             sink=json.loads(sink.stdout.readline()),
             signing=None if options.signing == "none" else options.signing,
             connections=options.connections,
+            sources=SOURCES,
         )
-        arguments = [str(campaign), str(folder / "state"), "turbo" if options.turbo else "plain", str(setting.signers)]
+        arguments = [str(campaign), str(folder / "state"), "turbo" if options.turbo else "plain"]
+        arguments += [str(setting.signers), str(setting.nodes), json.dumps(mine), str(sink.pid)]
         sender = subprocess.run(
-            [sys.executable, "-c", SENDER, *arguments, json.dumps(mine)], stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, "-c", SENDER, *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
     finally:
         sink.stdin.close()
         counted = json.loads(sink.stdout.readline())
         sink.wait()
     made = json.loads(sender.stdout.splitlines()[-1])
-    if made["delivered"] != options.recipients:
-        raise SystemExit(f"not all was delivered: {made}")
-    shared = 0.0 if rest else counted["cpu"]
+    if made["delivered"] != options.recipients or counted["messages"] != options.recipients:
+        raise SystemExit(f"not all was delivered: {made}, the receiver counted {counted}")
+    shared = 0.0 if rest else made["receiver"]
     return Result(
         rate=options.recipients / (made["seconds"] - shared / setting.cores),
         wall=options.recipients / made["seconds"],
@@ -106,14 +157,16 @@ def main() -> None:
     parser.add_argument("--turbo", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--signers", default="1,2", help="signing threads to try on all cores")
+    parser.add_argument("--nodes", default="2", help="nodes to try on all cores")
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.cores > len(os.sched_getaffinity(0)):
         parser.error(f"--cores {options.cores}: this process may use {len(os.sched_getaffinity(0))}")
-    one = Setting(1, 1)
-    settings = [one, *(Setting(options.cores, int(number)) for number in options.signers.split(","))]
+    one = Setting(1, 1, 1)
+    settings = [one, *(Setting(options.cores, 1, int(number)) for number in filter(None, options.signers.split(",")))]
+    settings += [Setting(options.cores, int(number), 1) for number in filter(None, options.nodes.split(","))]
     results: dict[Setting, list[Result]] = {setting: [] for setting in settings}
     for _ in range(options.runs):
         for setting in settings:
@@ -128,12 +181,14 @@ def main() -> None:
     if options.json:
         print(json.dumps({"options": vars(options), "rows": rows}))
         return
-    print("| cores | signing threads | messages/s | times one core | by the clock | CPU us a message | neighbours |")
-    print("|---|---|---|---|---|---|---|")
+    names = ("cores", "nodes", "signing threads of each", "messages/s", "times one core", "by the clock")
+    print(f"| {' | '.join((*names, 'CPU us a message', 'neighbours'))} |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(
-            f"| {row['cores']} | {row['signers']} | {row['rate']:,.0f} ({row['low']:,.0f} to {row['high']:,.0f}) "
-            f"| {row['times']:.2f} | {row['wall']:,.0f} | {row['cpu_us']:.0f} | {row['neighbours']:.2f} |"
+            f"| {row['cores']} | {row['nodes']} | {row['signers']} | {row['rate']:,.0f} ({row['low']:,.0f} to "
+            f"{row['high']:,.0f}) | {row['times']:.2f} | {row['wall']:,.0f} | {row['cpu_us']:.0f} "
+            f"| {row['neighbours']:.2f} |"
         )
     if max(row["neighbours"] for row in rows) > MOST_NEIGHBOURS:
         print("\nOther programs were at work: these rates say nothing about the machine.")

@@ -1,11 +1,13 @@
 """What a whole send costs: CPU a message, rate and peak memory of the sending process.
 
     python -m benchmarks.send [--recipients 20000] [--signing rsa|ed25519|none] [--connections 20] [--domains 1]
-                              [--bytes 10000] [--no-turbo] [--runs 5] [--json]
+                              [--bytes 10000] [--no-turbo] [--nodes 1] [--sources 1] [--signers N] [--runs 5] [--json]
 
 The receiver is benchmarks.sink in a process of its own; the sender is `bulkmail.send` in another. CPU is that of all
-threads of the sender, from reading the list to the finished run, less a sender that only starts up. Its stages are what
-the run has kept of itself (`bulkmail report`); `start` is what came before and after.
+threads of the sender, from reading the list to the finished run, less a sender that only starts up; with `--nodes`, of
+their processes, too, from their first instruction. Its stages are what the run has kept of itself (`bulkmail report`);
+`start` is what came before and after. All mail is for one site: several nodes have something to do where `--sources`
+gives it as many lanes.
 """
 
 import argparse
@@ -25,12 +27,16 @@ SENDER = """
 import json, resource, sys
 import bulkmail
 import bulkmail.library
+nodes, signers = (int(word) for word in (sys.argv[4:] or (1, 0)))
 began = resource.getrusage(resource.RUSAGE_SELF)
-summary = bulkmail.send(sys.argv[1], state=sys.argv[2], turbo=sys.argv[3] == "turbo")
-used = resource.getrusage(resource.RUSAGE_SELF)
+summary = bulkmail.send(
+    sys.argv[1], state=sys.argv[2], turbo=sys.argv[3] == "turbo", nodes=nodes, signers=signers or None
+)
+used, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps({
     "delivered": summary.delivered, "recipients": summary.recipients, "seconds": summary.seconds,
-    "cpu": used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime, "peak_kib": used.ru_maxrss,
+    "cpu": used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime + children.ru_utime + children.ru_stime,
+    "peak_kib": max(used.ru_maxrss, children.ru_maxrss),
 }))
 """
 
@@ -54,9 +60,11 @@ def run_once(options: argparse.Namespace, folder: Path) -> dict[str, float]:
             connections=options.connections,
             bytes_wanted=options.bytes,
             window=options.window,
+            sources=options.sources,
         )
+        words = [str(campaign), str(folder / "state"), "turbo" if options.turbo else "plain"]
         sender = subprocess.run(
-            [sys.executable, "-c", SENDER, str(campaign), str(folder / "state"), "turbo" if options.turbo else "plain"],
+            [sys.executable, "-c", SENDER, *words, str(options.nodes), str(options.signers)],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -88,6 +96,9 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=1)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--turbo", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--sources", type=int, default=1)
+    parser.add_argument("--signers", type=int, default=0, help="of each node; 0: what is usual")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -113,7 +124,7 @@ def main() -> None:
         ("cpu_us", "us CPU a message, sender"),
         *((stage, f"us of that: {stage}") for stage in (*STAGES, "start")),
         ("per_second", "messages a second"),
-        ("peak_kib", "KiB peak memory, sender"),
+        ("peak_kib", "KiB peak memory, the largest process of the sender"),
         ("sink_cpu_us", "us CPU a message, sink"),
     ):
         row = summary[name]

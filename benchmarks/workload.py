@@ -54,8 +54,12 @@ def write_campaign(
     bytes_wanted: int = 10_000,
     window: int = 1,
     tls: bool = False,
+    sources: int = 1,
 ) -> Path:
-    """A campaign that sends to the sink without limits but `connections`; page and text are about `bytes_wanted`."""
+    """A campaign that sends to the sink without limits but `connections`; page and text are about `bytes_wanted`.
+
+    The connections are shared by `sources` loopback addresses; of one, the system chooses which.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     body = PARAGRAPH * 3
     while len(body) < bytes_wanted * 0.47:
@@ -67,6 +71,9 @@ def write_campaign(
     if signing is not None:
         make_key(folder / "key.pem", signing)
         dkim = "dkim: [{domain: sender.example, selector: s1, key: key.pem}]\n"
+    addresses = ", ".join(f"{{address: 127.0.2.{number}}}" for number in range(1, sources + 1))
+    share = max(1, connections // sources)
+    egress = f"  sources: [{addresses}]\n" if sources > 1 else ""
     path = folder / "campaign.yaml"
     path.write_text(
         f"""campaign: benchmark
@@ -82,9 +89,9 @@ unsubscribe: {{url: "https://sender.example/u/{{{{ token }}}}"}}
   allow_private_mx: true
   tls: {"required" if tls else "none"}
   window: {window}
-dns: {{servers: ["{sink["dns"]}"]}}
+{egress}dns: {{servers: ["{sink["dns"]}"]}}
 limits:
-  default: {{connections: {connections}, messages_per_connection: 1000000, messages: 1000000/s, connects: 1000/s}}
+  default: {{connections: {share}, messages_per_connection: 1000000, messages: 1000000/s, connects: 1000/s}}
 """
     )
     return path

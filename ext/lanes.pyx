@@ -5,7 +5,7 @@ from hashlib import sha256
 from cpython.buffer cimport PyBUF_READ
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -44,6 +44,28 @@ cdef class LaneKey:
         memcpy(made.key.seed, PyBytes_AS_STRING(seed), MB_DIGEST)
         memcpy(made.key.public_key, PyBytes_AS_STRING(public), MB_DIGEST)
         return made
+
+    @staticmethod
+    def one_by_one(addresses, bytes der not None, Py_ssize_t width, bint rsa):
+        cdef LaneKey made = LaneKey()
+        cdef uintptr_t *functions = <uintptr_t *> &made.openssl
+        cdef const uint8_t *data = <const uint8_t *> PyBytes_AS_STRING(der)
+        cdef int number
+        if len(addresses) * sizeof(uintptr_t) != sizeof(ossl_functions) or width > MB_MOST_BYTES:
+            raise ValueError("not the functions, or not a key of this size")
+        for number in range(len(addresses)):
+            functions[number] = addresses[number]
+        made.key.openssl = &made.openssl
+        made.key.width, made.key.bits = width, 8 * <int> width if rsa else 0
+        made.fewest = 0
+        made.key.pkey = made.openssl.d2i(NULL, &data, len(der))
+        if made.key.pkey == NULL:
+            raise ValueError("OpenSSL cannot read the key")
+        return made
+
+    def __dealloc__(self):
+        if self.key.pkey != NULL:
+            self.openssl.pkey_free(self.key.pkey)
 
     def sign(self, digests):
         cdef bytes joined = b"".join(digests)

@@ -1,4 +1,5 @@
-/* Eight signatures at once by functions of libcrypto_mb, whose addresses are handed in, each verified before it is used.
+/* Signatures by functions whose addresses are handed in: of libcrypto_mb, eight at once, each verified before it is used;
+   or of OpenSSL, one by one.
 
    A fault in a CRT computation, or in one of two equal Ed25519 signatures, would give the private key away. */
 
@@ -21,6 +22,21 @@ typedef uint32_t (*mb_ed25519_verify)(const uint8_t *const r[8], const uint8_t *
                                       const uint8_t *const message[8], const int32_t length[8],
                                       const uint8_t *const public_key[8]);
 
+/* OpenSSL's functions (evp.h), by their addresses: those of the library that the interpreter has loaded. */
+typedef struct {
+    void *(*pkey_ctx_new)(void *pkey, void *engine);
+    void (*pkey_ctx_free)(void *ctx);
+    int (*sign_init)(void *ctx);
+    int (*ctrl_str)(void *ctx, const char *type, const char *value);
+    int (*sign)(void *ctx, uint8_t *out, size_t *size, const uint8_t *digest, size_t length);
+    void *(*md_ctx_new)(void);
+    void (*md_ctx_free)(void *ctx);
+    int (*digest_sign_init)(void *ctx, void **pkey_ctx, const void *md, void *engine, void *pkey);
+    int (*digest_sign)(void *ctx, uint8_t *out, size_t *size, const uint8_t *data, size_t length);
+    void *(*d2i)(void **pkey, const uint8_t **der, long size);
+    void (*pkey_free)(void *pkey);
+} ossl_functions;
+
 enum { MB_P, MB_Q, MB_DP, MB_DQ, MB_IQ, MB_N, MB_PARTS };
 
 typedef struct {
@@ -31,6 +47,8 @@ typedef struct {
     uint64_t parts[MB_PARTS][MB_MOST_BYTES / 8]; /* little endian */
     uint8_t padding[MB_MOST_BYTES]; /* what stands before the digest */
     uint8_t seed[MB_DIGEST], public_key[MB_DIGEST];
+    const ossl_functions *openssl; /* NULL: by eights */
+    void *pkey;
 } mb_key;
 
 static int mb_sign_rsa(const mb_key *key, const uint8_t *const digests[8], uint8_t *out, uint8_t *scratch) {
@@ -70,10 +88,36 @@ static int mb_sign_ed25519(const mb_key *key, const uint8_t *const digests[8], u
            !((mb_ed25519_verify)key->verify)(made_r, made_s, digests, lengths, publics);
 }
 
+/* One after the other. OpenSSL checks RSA signatures made by the Chinese remainder theorem itself. */
+static int ossl_sign(const mb_key *key, const uint8_t *digests, size_t count, uint8_t *signatures) {
+    const ossl_functions *f = key->openssl;
+    void *ctx = key->bits ? f->pkey_ctx_new(key->pkey, NULL) : NULL, *md_ctx = NULL;
+    int good = !key->bits || (ctx && f->sign_init(ctx) == 1 && f->ctrl_str(ctx, "rsa_padding_mode", "pkcs1") == 1 &&
+                              f->ctrl_str(ctx, "digest", "sha256") == 1);
+    for (size_t i = 0; good && i < count; i++) {
+        const uint8_t *digest = digests + i * MB_DIGEST;
+        uint8_t *out = signatures + i * key->width;
+        size_t size = key->width;
+        if (key->bits) {
+            good = f->sign(ctx, out, &size, digest, MB_DIGEST) == 1 && size == key->width;
+            continue;
+        }
+        md_ctx = f->md_ctx_new();
+        good = md_ctx && f->digest_sign_init(md_ctx, NULL, NULL, NULL, key->pkey) == 1 &&
+               f->digest_sign(md_ctx, out, &size, digest, MB_DIGEST) == 1 && size == key->width;
+        f->md_ctx_free(md_ctx);
+    }
+    if (ctx)
+        f->pkey_ctx_free(ctx);
+    return good;
+}
+
 /* Sign `count` digests that lie side by side; 1 when every signature verifies. `scratch` is as long as the methods want. */
 static inline int mb_sign(const mb_key *key, const uint8_t *digests, size_t count, uint8_t *signatures, uint8_t *scratch) {
     uint8_t out[MB_LANES * MB_MOST_BYTES];
     const uint8_t *lanes[MB_LANES];
+    if (key->openssl)
+        return ossl_sign(key, digests, count, signatures);
     for (size_t start = 0; start < count; start += MB_LANES) {
         const size_t some = count - start < MB_LANES ? count - start : MB_LANES;
         /* All eight lanes work; those not asked for repeat the last digest. */

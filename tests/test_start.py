@@ -20,6 +20,7 @@ NEEDLESS = {
     "cryptography": "30: DKIM keys, DANE, channel binding",
     "dns.message": "25: answers that are not plain",
     "pydantic": "65: newer releases of Typer, which pyproject.toml keeps out",
+    "sysconfig": "3: time zones",
     "babel": "4: dates, numbers and money by locale",
     "zipfile": "4: packages that read data files through importlib.resources or importlib.metadata",
     "email.parser": "4: looking into a message, as preview does",

@@ -10,8 +10,10 @@ from bulkmail.bench.lanes import Lanes, SiteTime
 from bulkmail.bench.whole import Sending
 from bulkmail.cli.output import span
 
-# Above this share of a core the loop is what is waited for, and another process would take mail off it.
-BUSY_SHARE = 0.8
+# A second node costs CPU for each message that the owner hands to a node and hears of again (benchmarks.send --nodes 2,
+# of 100,000), and trouble to nobody: it pays where it brings this much more.
+HANDOVER_US = 12.0
+WORTHWHILE = 1.15
 # With eight signatures at once RSA costs about a third; measured where it can be, else said so.
 TURBO_GAIN = 2.7
 RECORDS_PER_MESSAGE = 2
@@ -20,7 +22,8 @@ RECORDS_PER_MESSAGE = 2
 class Verdict(Struct, frozen=True, kw_only=True):
     """`per_second` is what this machine can send, `binds` what keeps it from more; `seconds` what the list takes.
 
-    `loop_share` is how much of a core the event loop needs at that pace.
+    `loop_share` is how much of a core the event loop needs at that pace. `second_node` is how many times as much two
+    nodes would send; `second_process` whether that is worth while.
     """
 
     binds: str
@@ -28,6 +31,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     seconds: float | None
     loop_share: float
     second_process: bool
+    second_node: float
     sentence: str
 
 
@@ -61,22 +65,28 @@ def judge(
     slowest = lanes.sites[0] if lanes is not None and lanes.sites else None
     if slowest is not None and lanes is not None and slowest.seconds > lanes.recipients / per_second:
         pace = lanes.recipients / slowest.seconds
-        return _verdict("the limits", per_second, slowest.seconds, pace * loop_us / 1e6, _limits_bind(slowest))
+        return _verdict("the limits", per_second, slowest.seconds, pace * loop_us / 1e6, 1.0, _limits_bind(slowest))
     sentence = f"{binds} binds: {per_second:,.0f} messages/s"
     if binds == "signing":
         sentence += _advice(chosen, [one for one in composed if one.key == key and one.turbo])
     seconds = lanes.recipients / per_second if lanes is not None else None
-    return _verdict(binds, per_second, seconds, per_second * loop_us / 1e6, sentence)
+    two = min(2e6 / loop_us, cores * 1e6 / (message_us + others_us + HANDOVER_US), rates["the disk"])
+    # What more threads would bring as well is no reason for another process.
+    one = min(rates["the event loop"], rates["the processor"], rates["the disk"])
+    return _verdict(binds, per_second, seconds, per_second * loop_us / 1e6, max(1.0, two / one), sentence)
 
 
-def _verdict(binds: str, per_second: float, seconds: float | None, share: float, sentence: str) -> Verdict:
+def _verdict(
+    binds: str, per_second: float, seconds: float | None, share: float, second_node: float, sentence: str
+) -> Verdict:
     share = min(1.0, share)
     return Verdict(
         binds=binds,
         per_second=per_second,
         seconds=seconds,
         loop_share=share,
-        second_process=share > BUSY_SHARE,
+        second_process=second_node >= WORTHWHILE,
+        second_node=second_node,
         sentence=sentence,
     )
 

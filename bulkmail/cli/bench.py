@@ -143,7 +143,10 @@ def _print(console: PlainConsole, found: Bench) -> None:
     _print_sites(console, found.lanes)
     console.print()
     verdict = found.verdict
-    more = "a second sending process would pay" if verdict.second_process else "a second process would not pay"
+    if verdict.second_process:
+        more = f"`send --nodes 2` would pay, with {verdict.second_node:.1f} times as many"
+    else:
+        more = "a second node would not pay"
     console.print(f"  at that pace the event loop needs {verdict.loop_share:.0%} of a core: {more}")
     console.print(Text(verdict.sentence, "bold"))
 

@@ -4,6 +4,7 @@ What a verb takes is in `verbs`, what it does in the module of its name. Both ar
 costs what it does and not what the others would, and help and completion stay quick.
 """
 
+import atexit
 import gc
 import sys
 from collections.abc import Iterable
@@ -52,6 +53,8 @@ YOUNG_OBJECTS = 50_000
 def main() -> None:
     """The console script."""
     gc.set_threshold(YOUNG_OBJECTS)
+    # At its end the interpreter looks for cycles once more, in everything: what the system takes back anyway.
+    atexit.register(gc.freeze)
     called = sys.argv[1] if len(sys.argv) > 1 else ""
     command_line([called] if called in VERBS else VERBS)(prog_name=program_name())
 

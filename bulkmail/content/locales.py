@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from functools import cache, partial
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Undefined
 
@@ -19,6 +18,9 @@ MAX_DIGITS = 60
 @cache
 def zone_of(name: str) -> tzinfo:
     """`Europe/Vienna`. Fails with ContentError."""
+    # Reads how this Python was built, which is worth it only where there are zones.
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bulkmail.dkim.multibuffer import LANES, MultibufferError, batch_signer, installed
+from bulkmail.dkim.openssl import openssl_key
 from bulkmail.dkim.pem import PrivateKey, read_private_key
 from bulkmail.errors import CampaignError
 from bulkmail.model.campaign import DkimKey
@@ -35,13 +36,14 @@ class SigningKey:
     Raises `CampaignError` when `domain` or `selector` cannot be part of a DNS name.
     """
 
-    __slots__ = ("_private", "algorithm", "bits", "domain", "lanes", "public_base64", "selector")
+    __slots__ = ("_private", "algorithm", "bits", "domain", "lanes", "native", "public_base64", "selector")
 
     def __init__(self, domain: str, selector: str, private: PrivateKey) -> None:
         self.domain = _a_label(domain)
         self.selector = selector
         self._private = private
         self.lanes: LaneKey | None = None
+        self.native: LaneKey | None = None
         if not _is_dns_name(self.domain) or "." not in self.domain:
             raise CampaignError(f"{domain!r} is not a domain name", path="dkim.domain")
         if not _is_dns_name(selector):
@@ -100,13 +102,23 @@ class SigningKey:
         lanes = batch_signer(self._private)
         if lanes.sign(_SELF_TEST) != [self._sign_digest(digest) for digest in _SELF_TEST]:
             raise MultibufferError("its signatures differ from those of OpenSSL")
-        self.lanes = lanes
+        self.lanes = self.native = lanes
+
+    def go_without_interpreter(self) -> None:
+        """Sign without the interpreter's lock from here on, where that can be done without eight at a time, too."""
+        if self.native is None and (native := openssl_key(self._private)) is not None:
+            try:
+                same = native.sign(_SELF_TEST[:1]) == [self._sign_digest(_SELF_TEST[0])]
+            except ArithmeticError:
+                same = False
+            self.native = native if same else None
 
     def slow_down(self) -> None:
         """A signature made eight at a time did not verify: from here on one by one.
 
         A machine that computes wrong once is not asked again.
         """
+        self.native = None
         if self.lanes is not None:
             self.lanes = None
             _log.warning("%s: signing one by one from here on: a signature does not verify", self.record_name)

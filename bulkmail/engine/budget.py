@@ -24,12 +24,16 @@ class Budget:
     """
 
     def __init__(self, connections: int) -> None:
-        self.connections = connections
-        self.most_late = connections // 2
+        self.resize(connections)
         self.open = 0
         self._late = 0
         self.holders: dict[Pool, None] = {}
         self.line = Line()
+
+    def resize(self, connections: int) -> None:
+        """Another share of what all nodes have together."""
+        self.connections = connections
+        self.most_late = connections // 2
 
     def free_connections(self) -> int:
         return self.connections + self._late - self.open

@@ -42,6 +42,7 @@ class SigningThreads:
             self._crew = None
 
     def _begin(self) -> Crew:
+        self._signer.go_without_interpreter()
         self._crew = crew = Crew()
         asyncio.get_running_loop().add_reader(crew.fileno(), self._collect)
         for number in range(self._threads):

@@ -13,6 +13,9 @@ cdef extern from "sha256.h" nogil:
 cdef extern from "multibuffer.h" nogil:
     enum:
         MB_LANES, MB_DIGEST, MB_MOST_BYTES, MB_ED25519_BYTES, MB_PARTS
+    ctypedef struct ossl_functions:
+        void *(*d2i)(void **pkey, const uint8_t **der, long size)
+        void (*pkey_free)(void *pkey)
     ctypedef struct mb_key:
         uintptr_t sign
         uintptr_t verify
@@ -24,11 +27,14 @@ cdef extern from "multibuffer.h" nogil:
         uint8_t padding[512]
         uint8_t seed[32]
         uint8_t public_key[32]
+        const ossl_functions *openssl
+        void *pkey
     int mb_sign(const mb_key *key, const uint8_t *digests, size_t count, uint8_t *signatures, uint8_t *scratch)
 
 
 cdef class LaneKey:
     cdef mb_key key
+    cdef ossl_functions openssl
     cdef size_t scratch
     cdef readonly Py_ssize_t fewest
 

@@ -9,9 +9,9 @@ def sha256_many(messages: list[bytes], lanes: int = 16) -> list[bytes]:
     """The SHA-256 of each, `lanes` side by side or as many as this CPU can: 16, 2, or 0 for `hashlib`'s."""
 
 class LaneKey:
-    """A key that signs SHA-256 digests by eights with functions of libcrypto_mb, whose addresses it is given.
+    """A key that signs SHA-256 digests by functions whose addresses it is given, without the GIL. Threads may share it.
 
-    Threads may share it. No signature comes out that does not verify against the public key.
+    By eights with libcrypto_mb: then no signature comes out that does not verify against the public key.
     """
 
     fewest: int
@@ -34,6 +34,13 @@ class LaneKey:
     @staticmethod
     def ed25519(functions: tuple[int, int], fewest: int, seed: bytes, public: bytes) -> LaneKey:
         """`functions` are `mbx_ed25519_sign_mb8` and `mbx_ed25519_verify_mb8`."""
+
+    @staticmethod
+    def one_by_one(addresses: Sequence[int], der: bytes, width: int, rsa: bool) -> LaneKey:
+        """Signs one by one with OpenSSL: `addresses` of its functions in the order of `ossl_functions`.
+
+        `der` is the private key in any form that `d2i_AutoPrivateKey` reads, `width` the bytes of a signature.
+        """
 
     def sign(self, digests: Sequence[bytes]) -> list[bytes]:
         """One signature a digest, in order. Runs without the GIL. ArithmeticError unless every one verifies."""

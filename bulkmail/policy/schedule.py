@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bulkmail.model.campaign import WEEKDAYS, Schedule
 
@@ -82,6 +81,9 @@ def zone_of(name: str) -> tzinfo:
     """A time zone of the IANA database. ValueError where there is none of that name."""
     if name.upper() in ("UTC", "Z"):
         return UTC
+    # Reads how this Python was built, which is worth it only where there are zones.
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -111,9 +111,8 @@ class Replay:
         if column is None:
             return
         self.outcomes += 1
-        if is_news(column, index, outcome) or (
-            outcome.attempt == column.attempt(index) and not is_final(column, index)
-        ):
+        same = outcome.attempt == column.attempt(index)
+        if is_news(column, index, outcome) or (same and not is_final(column, index)):
             column.set(index, outcome)
         self.unpublished.append(JournalEntry(chunk, index, outcome))
 

@@ -75,6 +75,19 @@ def test_unsigned_mail_is_bound_by_the_loop_and_a_second_process_pays() -> None:
     assert found.binds == "the event loop"
     assert found.sentence.startswith("the event loop binds: ")
     assert found.loop_share == pytest.approx(1.0) and found.second_process
+    assert found.second_node == pytest.approx(2.0)
+
+
+def test_a_second_node_pays_for_nobody_without_a_core_for_it() -> None:
+    # The loop has 40 us of a message's 48; what passing it on costs is more than the other core's eighth.
+    assert not verdict(key="unsigned", cores=1).second_process
+    two = verdict(key="unsigned", cores=2)
+    assert two.second_process and two.second_node == pytest.approx(2 * 40.1 / (10.1 + 37 + 12), rel=0.01)
+
+
+def test_where_threads_would_bring_as_much_a_second_node_does_not_pay() -> None:
+    assert not verdict(threads=1, cores=2).second_process
+    assert not verdict(turbo_us=90.0, threads=1, cores=2).second_process
 
 
 def test_a_disk_that_takes_few_records_binds() -> None:

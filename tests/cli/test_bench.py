@@ -63,7 +63,7 @@ def test_with_a_campaign_it_names_the_site_that_takes_longest_and_sends_it_nothi
     assert (counted["connections"], counted["messages"]) == (0, 0)
     lines = result.stdout.splitlines()
     assert lines[-1] == "the limits bind: mx.sink.example takes 30 s"
-    assert "a second process would not pay" in lines[-2]
+    assert "a second node would not pay" in lines[-2]
     site = next(line.split() for line in lines if line.strip().startswith("mx.sink.example"))
     assert site[:4] == ["mx.sink.example", "30", "1", "30"]
     assert any("answers/s (1 domain," in line for line in lines)

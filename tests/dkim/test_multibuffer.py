@@ -95,7 +95,7 @@ def test_a_wrong_signature_leaves_nobody_and_ends_the_use_of_the_library(
 ) -> None:
     """A fault in one half of a CRT computation would give the private key to whoever sees the signature."""
     fast, expected = accelerated(rsa_key(1024)), key_of(rsa_key(1024)).sign_digests(DIGESTS)
-    fast.lanes = broken_rsa(monkeypatch, rsa_key(1024), part)
+    fast.lanes = fast.native = broken_rsa(monkeypatch, rsa_key(1024), part)
     with caplog.at_level(logging.WARNING):
         assert fast.sign_digests(DIGESTS) == expected
         assert fast.sign_digests(DIGESTS) == expected
@@ -105,7 +105,7 @@ def test_a_wrong_signature_leaves_nobody_and_ends_the_use_of_the_library(
 
 def test_a_wrong_ed25519_signature_leaves_nobody(caplog: pytest.LogCaptureFixture) -> None:
     fast, expected = accelerated(ed25519_key()), key_of(ed25519_key()).sign_digests(DIGESTS)
-    fast.lanes = mixed_ed25519()
+    fast.lanes = fast.native = mixed_ed25519()
     with caplog.at_level(logging.WARNING):
         assert fast.sign_digests(DIGESTS) == expected
     assert len(caplog.records) == 1 and not fast.accelerated
@@ -128,7 +128,8 @@ def test_messages_of_a_batch_in_which_a_signature_was_wrong_are_signed_one_by_on
     expected = Signer([key_of(rsa_key(1024)), key_of(ed25519_key())]).seal(messages, now=1_700_000_000)
     signer = Signer([fast, twin])
     assert signer.seal(messages, now=1_700_000_000) == expected
-    fast.lanes, twin.lanes = broken_rsa(monkeypatch, rsa_key(1024), 2), mixed_ed25519()
+    fast.lanes = fast.native = broken_rsa(monkeypatch, rsa_key(1024), 2)
+    twin.lanes = twin.native = mixed_ed25519()
     with caplog.at_level(logging.WARNING):
         assert signer.seal(messages, now=1_700_000_000) == expected
         assert signer.seal(messages, now=1_700_000_000) == expected

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ from tests.engine.exchanger import Behaviour, Exchanger, yes
 T = TypeVar("T")
 
 OUTCOMES = ("rejected", "duplicates", "suppressed", "delivered", "deferred", "bounced", "expired", "in_doubt")
+# With BULKMAIL_TEST_NODES=2 the same scenes are played by two sending processes (`make test-nodes`).
+NODES = int(os.environ.get("BULKMAIL_TEST_NODES", "1"))
 FAST = {
     "connections": 20,
     "messages_per_connection": 1000,
@@ -103,7 +106,7 @@ def write_campaign(folder: Path, recipients: Sequence[str] | str, **changes: Any
 
 async def send(campaign: Path | Any, state: Path, **options: Any) -> tuple[Summary, list[Event]]:
     """Send to the end through the library."""
-    async with Engine(state, signers=1) as engine:
+    async with Engine(state, signers=1, nodes=NODES) as engine:
         events = [event async for event in engine.send(campaign, **options)]
     assert engine.summary is not None
     assert_sum(engine.summary)

@@ -64,6 +64,8 @@ END_SECONDS = 5.0
 # How long a lane rests that comes from a node that has died: its receiver has noticed by then that the connections
 # there are gone, and no bucket of tokens takes longer to fill.
 REST_SECONDS = 1.0
+# A node reports twice a second; one that says nothing for so long, while we have looked around so often, is ended.
+SILENT_SECONDS, SILENT_SWEEPS = 60.0, 100
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
 
@@ -297,7 +299,12 @@ class Deal:
     # What whoever drives the run asks.
 
     def sweep(self, now: float) -> None:
-        """Let the nodes follow what is allowed now."""
+        """Let the nodes follow what is allowed now, and end one that has said nothing for a long time."""
+        for seat in self._alive:
+            seat.sweeps_silent += 1
+            # Counted as well, for we may have been held up ourselves.
+            if now - seat.heard_at > SILENT_SECONDS and seat.sweeps_silent > SILENT_SWEEPS:
+                seat.process.kill()
         flow = self._desk.may_begin()
         if flow != self._flow:
             self._flow = flow
@@ -359,6 +366,7 @@ class Deal:
     # What the nodes say.
 
     def _receive(self, seat: Seat, messages: Sequence[FromNode]) -> None:
+        seat.heard_at, seat.sweeps_silent = self._clock.monotonic(), 0
         for message in messages:
             self._handlers[type(message)](seat, message)
 

@@ -39,7 +39,7 @@ class Seat:
     """`number` counts the nodes of this owner from 1; `folder` has the node's journal, handed over up to `position`.
 
     `load` is what is or will be there of recipients, as far as is known. `ready`, `full` and `drained` are what it has
-    said; `cpu` is what it has taken. `leaving` is set when its end is no surprise.
+    said, the last of it at `heard_at` (monotonic); `cpu` is what it has taken. `leaving`: its end is no surprise.
     """
 
     def __init__(self, number: int, folder: Path, process: NodeProcess) -> None:
@@ -52,5 +52,6 @@ class Seat:
         self.lanes = 0
         self.held: dict[int, Held] = {}
         self.ready = self.full = self.drained = self.leaving = self.gone = False
+        self.heard_at, self.sweeps_silent = 0.0, 0
         self.cpu = CpuSpent()
         self.failure: BaseException | None = None

@@ -236,7 +236,7 @@ class SendingNode:
             del self._active[active.chunk.number]
 
     def _follow_flow(self, flow: Flow) -> None:
-        self._lanes.budget.connections = flow.connections
+        self._lanes.budget.resize(flow.connections)
         before, self._flow = self._flow, flow.may_begin
         if flow.may_begin and not before:
             self._lanes.go_on()
