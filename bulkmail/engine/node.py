@@ -45,7 +45,8 @@ from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
 if TYPE_CHECKING:
-    from bulkmail.engine.nodes.deal import Deal, NodeStarter
+    from bulkmail.engine.nodes.deal import Deal
+    from bulkmail.engine.nodes.desk import NodeStarter
 
 T = TypeVar("T")
 
@@ -290,7 +291,8 @@ class Node:
     ) -> "Deal":
         """The lanes at nodes of their own."""
         # Most sends are of one process.
-        from bulkmail.engine.nodes.deal import Deal, Desk
+        from bulkmail.engine.nodes.deal import Deal
+        from bulkmail.engine.nodes.desk import Desk
 
         desk = Desk(
             store=self._store,

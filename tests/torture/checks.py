@@ -40,7 +40,7 @@ CHECKS = {
     "full-disk": Check(
         "a real disk full for half a minute, from each job of the threads on",
         "disk",
-        "the send waits and goes on by itself, 60 times",
+        "the send waits and goes on by itself, each of some fifty times",
         "tests/simulation/test_full_disk.py",
     ),
     "files": Check(
