@@ -1,12 +1,14 @@
 """What the number of sites costs: CPU a message of the sender, the same messages over the same number of connections.
 
-    python -m benchmarks.sites [--sites 1 100 1000 10000] [--each 10] [--connections 2000] [--shared] [--runs 3]
+    python -m benchmarks.sites [--sites 1 100 1000 10000] [--each 10] [--connections 2000] [--shared] [--mixed]
+                               [--waiting 0] [--runs 3] [--json]
 
 Each row sends `--each` messages over each of `--connections` connections: with one site all of these are to it, with
 as many sites as connections each is to another, with more there are as many connections as sites. So what differs
 between rows is what a site costs (three DNS questions, a lane, an exchange, a pool), and what the number of them costs
 beyond that. `--shared` gives the domains of a row one mail exchanger, so that they differ in their names alone: what
-a domain costs. The receiver is on every address of 127/8; it and the DNS are processes of their own.
+a domain costs. `--waiting` puts so many recipients more into the store, a hundred in a chunk, who are not due. The
+receiver is on every address of 127/8; it and the DNS are processes of their own. CPU is that of all stages but intake.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import inet_aton
 from typing import Any, cast
@@ -32,6 +35,8 @@ from bulkmail.store.view import StoreView
 
 HEADER_BYTES, TO_QUESTION = 12, b"\xc0\x0c"  # RFC 1035 §4.1.1, §4.1.4
 SITE_BITS = 20
+NOT_WAITING = SENDER.replace("turbo=", "wait=False, turbo=")
+WAITING_TOGETHER = 100
 
 
 class Names(asyncio.DatagramProtocol):
@@ -84,6 +89,11 @@ async def serve(kind: str) -> None:
     print(json.dumps(counted | {"cpu": used.ru_utime + used.ru_stime}), flush=True)
 
 
+def later(minutes: int) -> str:
+    """So long after a hundred years from now."""
+    return (datetime(2126, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)).isoformat()
+
+
 class Server:
     """One of the processes beside the sender."""
 
@@ -114,10 +124,13 @@ def write(folder: Path, sites: int, messages: int, options: argparse.Namespace, 
     """The list, its domains in turn or one after the other, and the campaign."""
     share = messages // sites
     with (folder / "list.csv").open("w") as file:
-        file.write("email\n")
+        file.write("email,due\n" if options.waiting else "email\n")
         for number in range(messages):
             domain = number % sites if options.mixed else number // share
-            file.write(f"reader.{number:07d}@d{domain}.example\n")
+            file.write(f"reader.{number:07d}@d{domain}.example{',' * bool(options.waiting)}\n")
+        for number in range(options.waiting):
+            # Few to a chunk, as they are left over from many: each minute's are in chunks of their own.
+            file.write(f"later.{number:07d}@d{number % sites}.example,{later(number // WAITING_TOGETHER)}\n")
     (folder / "body.txt").write_text("Hello {{ address }}\n" + "Sow thinly, water once.\n" * 80)
     path = folder / "campaign.yaml"
     path.write_text(
@@ -127,6 +140,7 @@ from: "Garden <news@sender.example>"
 subject: "Seeds"
 content: {{text: body.txt}}
 recipients: [{{file: list.csv}}]
+{"send_at: due" if options.waiting else ""}
 delivery: {{route: mx, port: {smtp}, allow_private_mx: true, tls: none}}
 dns: {{servers: ["127.0.0.1:{names}"]}}
 limits:
@@ -146,7 +160,15 @@ def run_once(sites: int, options: argparse.Namespace) -> dict[str, float]:
         try:
             campaign = write(folder, sites, messages, options, sink.port, names.port)
             sender = subprocess.run(
-                [*options.wrap, sys.executable, "-c", SENDER, str(campaign), str(folder / "state"), "plain"],
+                [
+                    *options.wrap,
+                    sys.executable,
+                    "-c",
+                    NOT_WAITING,
+                    str(campaign),
+                    str(folder / "state"),
+                    "plain",
+                ],
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,
@@ -161,7 +183,8 @@ def run_once(sites: int, options: argparse.Namespace) -> dict[str, float]:
     stages = {stage: spent.microseconds(stage) for stage in STAGES}
     return {
         **stages,
-        "cpu_us": sum(stages.values()),
+        # Rows of those who wait are read, too.
+        "cpu_us": sum(stages.values()) - stages["intake"],
         "seconds": result["seconds"],
         "peak_kib": result["peak_kib"],
         "messages": messages,
@@ -179,6 +202,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument("--shared", action="store_true", help="one mail exchanger for all domains")
     parser.add_argument("--mixed", action="store_true", help="a list with its domains in turn, not one after the other")
+    parser.add_argument("--waiting", type=int, default=0, help="recipients besides, who are due in a hundred years")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--wrap", default="", type=shlex.split, help=argparse.SUPPRESS)

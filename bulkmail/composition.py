@@ -49,7 +49,7 @@ from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
 if TYPE_CHECKING:
-    from bulkmail.engine.nodes.deal import NodeStarter
+    from bulkmail.engine.nodes.desk import NodeStarter
 
 # What receivers of events have not taken so long after the end is left for `events push`.
 WEBHOOK_GRACE_SECONDS = 5.0
@@ -339,7 +339,7 @@ class Send:
             wait=options.wait,
             limit=options.limit,
             connections=most_connections(),
-            signers=options.signers or max(1, ((os.cpu_count() or 2) - 1) // options.nodes),
+            signers=options.signers or max(1, ((os.cpu_count() or 2) - 1) // max(1, options.nodes)),
             nodes=options.nodes,
             pacing=pacing_of(campaign),
             rules=self._rules,

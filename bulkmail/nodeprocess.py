@@ -99,7 +99,7 @@ class ProcessStarter:
     async def start(
         self, number: int, folder: Path, *, events_offset: int, connections: int
     ) -> "tuple[Child, socket.socket, Setup]":
-        """See `bulkmail.engine.nodes.deal.NodeStarter`. The node ignores signals that are typed on the terminal."""
+        """See `bulkmail.engine.nodes.desk.NodeStarter`. The node ignores signals that are typed on the terminal."""
         ours, theirs = socket.socketpair()
         paths = [str(Path(bulkmail.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         with theirs:

@@ -16,6 +16,8 @@ from bulkmail.engine.statistics import Snapshot
 FRAME_SECONDS = 0.2
 SITES_SECONDS = 1.0
 LINE_SECONDS = 3.0
+# With 100,000 sites a frame takes a tenth of a second: the next one waits so many times as long.
+REST = 50.0
 # A line that says nothing new comes less often: retries may be hours away.
 UNCHANGED_SECONDS = 60.0
 
@@ -45,8 +47,9 @@ class LiveDisplay:
 
     async def run(self) -> None:
         while True:
+            began = time.thread_time()
             self._draw()
-            await asyncio.sleep(FRAME_SECONDS)
+            await asyncio.sleep(max(FRAME_SECONDS, REST * (time.thread_time() - began)))
 
     def say(self, text: str) -> None:
         with suppress(OSError):
@@ -77,12 +80,15 @@ class LineDisplay:
 
     async def run(self) -> None:
         last, said = "", 0.0
+        rest = 0.0
         while True:
-            await asyncio.sleep(LINE_SECONDS)
+            await asyncio.sleep(max(LINE_SECONDS, rest))
+            began = time.thread_time()
             snapshot = self._look()
             if snapshot is None:
                 continue
             line, now = plain_line(snapshot), time.monotonic()
+            rest = REST * (time.thread_time() - began)
             if line != last or now - said >= UNCHANGED_SECONDS:
                 self._console.print(Text(line))
                 last, said = line, now

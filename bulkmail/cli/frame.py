@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bulkmail.cli.output import COLOURS, safe, shortened, span
 from bulkmail.engine.lane import LaneStatistics
-from bulkmail.engine.statistics import Snapshot
+from bulkmail.engine.statistics import SiteCount, Snapshot
 from bulkmail.model.delivery import Summary
 
 SITES = 10
@@ -65,20 +65,32 @@ def site_rows(snapshot: Snapshot, count: int = SITES) -> list[SiteRow]:
     lanes: dict[str, list[LaneStatistics]] = {}
     for lane in snapshot.lanes:
         lanes.setdefault(lane.site, []).append(lane)
-    rows = []
-    for site in snapshot.sites.keys() | lanes.keys():
-        counted = snapshot.sites.get(site)
-        row = SiteRow(site or "(no site)")
-        if counted is not None:
-            row.delivered, row.deferred, row.bounced = counted.delivered, counted.deferred, counted.bounced
-        for lane in lanes.get(site, ()):
-            row.connections += lane.connections
-            row.waiting += lane.waiting + lane.ready
-            if lane.state and (lane.paused_seconds > 0 or not row.said):
-                row.said = lane.state.partition(": ")[2] or lane.state
-            row.paused_seconds = max(row.paused_seconds, lane.paused_seconds)
-        rows.append(row)
+    # There may be 100,000 of the others, so no more of them are looked at in full than may be shown.
+    others = nlargest(
+        count,
+        ((_rank(one.deferred, one), site) for site, one in snapshot.sites.items() if site not in lanes),
+    )
+    rows = [_site_row(snapshot, site, lanes.get(site, ())) for site in (*lanes, *(site for _, site in others))]
     return nlargest(count, rows, key=lambda row: row.rank)
+
+
+def _rank(waits: int, counted: SiteCount) -> tuple[int, int]:
+    """As that of a row."""
+    return waits.bit_length(), counted.delivered + counted.bounced + waits
+
+
+def _site_row(snapshot: Snapshot, site: str, lanes: Sequence[LaneStatistics]) -> SiteRow:
+    counted = snapshot.sites.get(site)
+    row = SiteRow(site or "(no site)")
+    if counted is not None:
+        row.delivered, row.deferred, row.bounced = counted.delivered, counted.deferred, counted.bounced
+    for lane in lanes:
+        row.connections += lane.connections
+        row.waiting += lane.waiting + lane.ready
+        if lane.state and (lane.paused_seconds > 0 or not row.said):
+            row.said = lane.state.partition(": ")[2] or lane.state
+        row.paused_seconds = max(row.paused_seconds, lane.paused_seconds)
+    return row
 
 
 def eta(snapshot: Snapshot) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Objects more than before; rounds of the young until the middle-aged are looked at, and of these until all are.
-THRESHOLDS = (10_000, 5, 40)
+THRESHOLDS = (10_000, 2, 100)
 
 _runs = 0
 _before = (0, 0, 0)
@@ -24,7 +24,7 @@ def seldom_collecting() -> Iterator[None]:
         _before = gc.get_threshold()
         # A first threshold of 0 means never.
         if _before[0]:
-            gc.set_threshold(*map(max, _before, THRESHOLDS))
+            gc.set_threshold(*max(_before, THRESHOLDS))
     _runs += 1
     try:
         yield

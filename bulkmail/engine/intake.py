@@ -13,8 +13,9 @@ from bulkmail.address import AddressError, comparison_key, parse_address, wire_a
 from bulkmail.clock import Clock, rfc3339
 from bulkmail.content.errors import ContentError
 from bulkmail.content.program import Program
-from bulkmail.engine.statistics import Statistics
+from bulkmail.engine.statistics import DISK_FULL, Statistics
 from bulkmail.engine.timing import Timing
+from bulkmail.errors import DiskFull
 from bulkmail.events.log import EventLog
 from bulkmail.model.delivery import Disposition, Event, Reason
 from bulkmail.model.recipient import PlainBatch, Recipient, RejectedRow
@@ -26,6 +27,8 @@ from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
 INGEST_ROWS = 50_000
+# How often a full disk is tried again.
+FULL_SECONDS = 1.0
 CHUNK_RECIPIENTS = 1_000
 # A destination with fewer recipients in a batch shares chunks with others.
 OWN_CHUNK_RECIPIENTS = 50
@@ -66,26 +69,29 @@ class Intake:
         self._rows = 0
         self._since_ingest = 0
         self._groups: defaultdict[tuple[str, float], Groups] = defaultdict(dict)
+        self._chunks: list[NewChunk] = []
         self._events: list[Event] = []
+        self._logged: list[Event] = []
         self._publish = publish
         self._durable: list[Event] = []
 
     async def run(
         self, batches: AsyncIterator[Batch], thread: Executor, *, limit: int | None, stop: Callable[[], bool]
     ) -> bool:
-        """Take all rows in; False where `stop` said so before the end. Raises CampaignError, StateError."""
-        loop = asyncio.get_running_loop()
+        """Take all rows in; False where `stop` said so before the end. Raises CampaignError, StateError.
+
+        A full disk is waited for until `stop` says otherwise.
+        """
         async for batch in batches:
             if limit is not None and len(batch) > limit - self._rows:
                 batch = _first(batch, limit - self._rows)
-            await loop.run_in_executor(thread, self.take, batch)
-            self._publish_durable()
+            await self._stored(thread, stop, self.take, batch)
             if stop():
-                await self._finish(thread)
+                await self._stored(thread, stop, self.finish)
                 return False
             if limit is not None and self._rows >= limit:
                 break
-        await self._finish(thread)
+        await self._stored(thread, stop, self.finish)
         return True
 
     def take(self, batch: Batch) -> None:
@@ -170,8 +176,24 @@ class Intake:
                 wanted = [fresh and ahead for fresh, ahead in zip(wanted, first, strict=True)]
             group(batch.addresses, batch.rows, wanted, self._groups[batch.list or "", due])
 
-    async def _finish(self, thread: Executor) -> None:
-        await asyncio.get_running_loop().run_in_executor(thread, self.finish)
+    async def _stored(
+        self, thread: Executor, stop: Callable[[], bool], function: Callable[..., None], *arguments: object
+    ) -> None:
+        """Call it on the thread; what the disk had no room for is stored when there is some."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(thread, function, *arguments)
+        except DiskFull:
+            self._statistics.problem = DISK_FULL
+            while True:
+                await asyncio.sleep(FULL_SECONDS)
+                try:
+                    await loop.run_in_executor(thread, self.finish)
+                    break
+                except DiskFull:
+                    if stop():
+                        raise
+            self._statistics.problem = ""
         self._publish_durable()
 
     def _publish_durable(self) -> None:
@@ -200,16 +222,18 @@ class Intake:
         )
 
     def _ingest(self) -> None:
-        chunks = build_chunks(self._groups)
+        """Store what has been gathered. Where the disk is full it is kept, and the next call goes on with it."""
+        self._chunks += build_chunks(self._groups)
         self._groups.clear()
         self._since_ingest = 0
-        events, self._events = self._events, []
-        self._event_log.append(events)
+        self._event_log.append(self._events)
+        self._logged += self._events
+        self._events = []
         self._event_log.sync()
         statistics = self._statistics
         self._store.ingest(
             self._run.number,
-            chunks,
+            self._chunks,
             IntakeProgress(
                 rows=statistics.rows,
                 rejected=statistics.rejected,
@@ -219,8 +243,9 @@ class Intake:
                 events_offset=self._event_log.offset,
             ),
         )
-        statistics.totals[Disposition.OPEN] += sum(len(chunk.addresses) for chunk in chunks)
-        self._durable += events
+        statistics.totals[Disposition.OPEN] += sum(len(chunk.addresses) for chunk in self._chunks)
+        self._durable += self._logged
+        self._chunks, self._logged = [], []
 
 
 def build_chunks(groups: Mapping[tuple[str, float], Groups]) -> list[NewChunk]:

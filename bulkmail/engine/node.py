@@ -21,13 +21,13 @@ from bulkmail.engine.canary import CanaryWatch
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.encryption import Encryption
-from bulkmail.engine.intake import Batch, Intake
+from bulkmail.engine.intake import FULL_SECONDS, Batch, Intake
 from bulkmail.engine.lanes import Lanes, Means
 from bulkmail.engine.meter import CpuMeter
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
-from bulkmail.engine.statistics import MOST_SITES, Snapshot, Statistics
+from bulkmail.engine.statistics import DISK_FULL, MOST_SITES, Snapshot, Statistics
 from bulkmail.engine.timing import Timing
 from bulkmail.engine.watch import Block, LoopWatch
 from bulkmail.engine.ways import Ways
@@ -45,7 +45,8 @@ from bulkmail.store.store import Store
 from bulkmail.store.suppressions import Suppressions
 
 if TYPE_CHECKING:
-    from bulkmail.engine.nodes.deal import Deal, NodeStarter
+    from bulkmail.engine.nodes.deal import Deal
+    from bulkmail.engine.nodes.desk import NodeStarter
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ class Node:
         # What is due, and when a recipient expires, is reckoned by this one.
         steady = SteadyClock(clock)
         self._encryption = encryption
-        self._stopping = False
+        self._stopping = self._leaving = False
         self._disk_full = False
         self._paused = self._cancelled = False
         self._canary: CanaryWatch | None = None
@@ -242,9 +243,9 @@ class Node:
                     finally:
                         self._sync_thread.shutdown()
         if finished:
-            await self._in_store(self._store.set_state, self._run.number, RunState.FINISHED)
+            await self._when_there_is_room(self._store.set_state, self._run.number, RunState.FINISHED)
         elif self._cancelled:
-            await self._in_store(self._store.set_state, self._run.number, RunState.CANCELLED)
+            await self._when_there_is_room(self._store.set_state, self._run.number, RunState.CANCELLED)
         if finished or self._cancelled:
             take_back(self._store.path, self._run.id)
         return self.statistics.summary(self._ending(finished), self._clock.monotonic())
@@ -254,6 +255,7 @@ class Node:
 
     def stop(self) -> None:
         """Begin no new message; replies may come in for up to DRAIN_SECONDS; then `run` returns."""
+        self._leaving = True
         if not self._stopping:
             self._stopping = True
             self.statistics.phase = "stopping"
@@ -289,7 +291,8 @@ class Node:
     ) -> "Deal":
         """The lanes at nodes of their own."""
         # Most sends are of one process.
-        from bulkmail.engine.nodes.deal import Deal, Desk
+        from bulkmail.engine.nodes.deal import Deal
+        from bulkmail.engine.nodes.desk import Desk
 
         desk = Desk(
             store=self._store,
@@ -355,7 +358,7 @@ class Node:
         )
         done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
         if done:
-            await self._in_store(self._store.set_state, self._run.number, RunState.SENDING)
+            await self._when_there_is_room(self._store.set_state, self._run.number, RunState.SENDING)
         return done
 
     @staticmethod
@@ -467,10 +470,25 @@ class Node:
         full = full or self._lanes.full
         if full != self._disk_full:
             self._disk_full = full
-            self.statistics.problem = "paused: disk full" if full else ""
+            self.statistics.problem = DISK_FULL if full else ""
             self._recorder.run_event("paused" if full else "resumed", "the disk is full" if full else "")
             if not full:
                 self._lanes.go_on()
+
+    async def _when_there_is_room(self, function: Callable[..., T], *arguments: object) -> T:
+        """`_in_store`, again and again while the disk is full. Raises DiskFull once somebody wants to leave."""
+        while True:
+            try:
+                done = await self._in_store(function, *arguments)
+            except DiskFull:
+                if self._leaving:
+                    raise
+                self.statistics.problem = DISK_FULL
+                await asyncio.sleep(FULL_SECONDS)
+            else:
+                if self.statistics.problem == DISK_FULL:
+                    self.statistics.problem = ""
+                return done
 
     async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)

@@ -41,7 +41,7 @@ MAX_ACTIVE = 4096
 # Chunks of tails of small sites that are opened at once. One counts while more than FEW of it are outstanding, and not
 # for longer than a moment: what is left of it then waits for hosts that are slow, and those must not hold up the rest.
 MAX_TAILS = 8
-TAIL_SECONDS = 0.25
+TAIL_SECONDS = 0.1
 # A destination whose chunks are gone so soon gets twice as many with its next claim, up to so many: each call of the
 # store's thread costs the loop some 2 ms, because a thread that waits for the interpreter is woken at each release.
 QUICK_SECONDS = 0.25

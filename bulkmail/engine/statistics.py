@@ -8,6 +8,8 @@ from bulkmail.engine.lane import LaneStatistics
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Disposition, Reason, Summary
 
+# What is said while a full disk is waited for.
+DISK_FULL = "paused: disk full"
 # Sites that are counted one by one; when there are more, the half of them that most was, or waits, at.
 MOST_SITES = 4000
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from bulkmail.clock import SystemClock
 from bulkmail.config.load import load_campaign
-from bulkmail.engine.nodes.deal import Deal, Desk
+from bulkmail.engine.nodes.deal import Deal
+from bulkmail.engine.nodes.desk import Desk
 from bulkmail.engine.nodes.messages import ENCODER, FROM_OWNER, Gone, Portion
 from bulkmail.engine.nodes.mirror import Mirror
 from bulkmail.engine.nodes.seat import Seat
@@ -54,7 +55,7 @@ def dealer(folder: Path, waiting: dict[str, int], sources: tuple[EgressSource, .
         seat = Seat(number, folder, nothing)
         seat.channel = Posts()  # type: ignore[assignment]
         seat.ready = True
-        deal._seats.append(seat)
+        deal._table.seats.append(seat)
     return deal
 
 
@@ -92,8 +93,8 @@ def test_many_small_sites_go_where_the_big_one_is_not(tmp_path: Path) -> None:
         deal = dealer(tmp_path, {"big.example": 10_000, **{f"s{n}.example": 100 for n in range(90)}}, SOURCES[:1])
         (big,) = dealt(deal, "big.example")
         small = [dealt(deal, f"s{n}.example")[0] for n in range(90)]
-        assert {mirror.lane.seat for mirror in small} == set(deal._seats) - {big.lane.seat}
-        assert sorted(seat.load for seat in deal._seats) == [9_000, 10_000]
+        assert {mirror.lane.seat for mirror in small} == set(deal._table.seats) - {big.lane.seat}
+        assert sorted(seat.load for seat in deal._table.seats) == [9_000, 10_000]
 
     run(scene())
 

@@ -97,6 +97,7 @@ def play(
         await asyncio.sleep(0)
         return played
 
-    played = run(loop, send())
-    internet.ledger.close()
-    return played
+    try:
+        return run(loop, send())
+    finally:
+        internet.ledger.close()

@@ -37,6 +37,23 @@ CHECKS = {
         "no turn takes 50 ms of CPU",
         "tests/engine/test_watch.py",
     ),
+    "full-disk": Check(
+        "a real disk full for half a minute, from each job of the threads on",
+        "disk",
+        "the send waits and goes on by itself, each of some fifty times",
+        "tests/simulation/test_full_disk.py",
+    ),
+    "files": Check(
+        "files open in sends to 108 domains that refuse, close, reset, defer, are dead or unknown",
+        "files",
+        "one for each connection and 25 more; then as many as before",
+        "tests/engine/test_descriptors.py",
+    ),
+    "growth": Check(
+        "what is held after 700 domains: containers that have grown with their number",
+        "grow",
+        "the DNS cache and the counts of sites, both bounded",
+    ),
 }
 
 

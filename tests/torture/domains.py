@@ -200,8 +200,8 @@ def simulated_domains(count: int) -> Row:
         duplicates=len(found.duplicates),
         unknown=len(found.duplicates.keys() - found.doubted),
         doubted=len(found.doubted),
-        note=f"{measured['cpu'] / count * 1e6:,.0f} us of CPU a domain with its receiver and DNS, lanes remembered at the "
-        f"end: {measured['lanes']}, {measured['most_kib'] / 1024:.0f} MiB at most, receivers and list among them",
+        note=f"{measured['cpu'] / count * 1e6:,.0f} us of CPU a domain with its receiver and DNS, lanes remembered at "
+        f"the end: {measured['lanes']}, {measured['most_kib'] / 1024:.0f} MiB at most, receivers and list among them",
         problems=tuple(problems),
     )
 

@@ -1,24 +1,19 @@
 """Deal the lanes of a run out to nodes, hear what became of their recipients, and go on without a node that dies.
 
-A lane is at exactly one node at a time: so every limit holds for the run as a whole, though no node knows of another.
 What is folded, published and suppressed is done by the owner alone, from what the nodes' journals have durably.
 """
 
 import asyncio
-import socket
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
-
-from msgspec import Struct
+from typing import Any
 
 from bulkmail.clock import Clock
-from bulkmail.engine.courier import Courier
-from bulkmail.engine.lane import LOW_WATER, LaneStatistics
-from bulkmail.engine.lanes import DRAIN_SECONDS, QUIT_SECONDS, LaneKey
+from bulkmail.engine.lane import LOW_WATER
+from bulkmail.engine.lanes import DRAIN_SECONDS, QUIT_SECONDS
 from bulkmail.engine.nodes.channel import Channel
+from bulkmail.engine.nodes.desk import Desk, NodeStarter
 from bulkmail.engine.nodes.messages import (
     FROM_NODE,
     Anomaly,
@@ -30,26 +25,18 @@ from bulkmail.engine.nodes.messages import (
     FromNode,
     Gone,
     Marked,
-    Other,
     Parked,
     Pause,
-    Portion,
     Ready,
     Recorded,
     Report,
-    Rest,
-    Setup,
-    Shut,
     Spent,
     Stale,
     TlsCounts,
 )
 from bulkmail.engine.nodes.mirror import LaneMirror, Mirror
-from bulkmail.engine.nodes.seat import Held, NodeProcess, Seat
-from bulkmail.engine.recorder import Recorder
-from bulkmail.engine.tally import Tally
-from bulkmail.engine.ways import Way
-from bulkmail.engine.work import ActiveChunk, Work
+from bulkmail.engine.nodes.seat import Held, Seat
+from bulkmail.engine.nodes.table import Table
 from bulkmail.errors import InternalError, StateError
 from bulkmail.model.campaign import Campaign, EgressSource
 from bulkmail.model.cpu import CpuSpent
@@ -57,52 +44,20 @@ from bulkmail.store.handover import Leftovers, leftovers, outcomes_in
 from bulkmail.store.recovery import remove_journal
 from bulkmail.store.replay import is_news
 from bulkmail.store.segments import node_folder
-from bulkmail.store.store import Store
 
 START_SECONDS = 60.0
 END_SECONDS = 5.0
-# How long a lane rests that comes from a node that has died: its receiver has noticed by then that the connections
-# there are gone, and no bucket of tokens takes longer to fill.
-REST_SECONDS = 1.0
 # A node reports twice a second; one that says nothing for so long, while we have looked around so often, is ended.
 SILENT_SECONDS, SILENT_SWEEPS = 60.0, 100
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
 
 
-class NodeStarter(Protocol):
-    """Starts the process of a node."""
-
-    async def start(
-        self, number: int, folder: Path, *, events_offset: int, connections: int
-    ) -> tuple[NodeProcess, socket.socket, Setup]:
-        """Process, our end of its channel, and what is to be said to it first. `folder` is for its journal."""
-        ...
-
-
-class Desk(Struct, frozen=True, kw_only=True):
-    """What the owner does for its nodes.
-
-    `waiting` is about how many recipients of a destination wait in the store; `checkpoint` folds chunks and says
-    whether there was room for that.
-    """
-
-    store: Store
-    recorder: Recorder
-    courier: Courier
-    tally: Tally
-    in_store: Callable[..., Awaitable[Any]]
-    waiting: Callable[[str], int]
-    checkpoint: Callable[[Collection[int]], Awaitable[bool]]
-    keep_anomaly: Callable[[str, str], None]
-    may_begin: Callable[[], bool]
-    events_offset: Callable[[], int]
-    on_low: Callable[[], None]
-    on_crash: Callable[[BaseException], None]
-
-
 class Deal:
-    """Stands in for `Lanes` where they are at `nodes` other processes; `connections` are those of all together."""
+    """Stands in for `Lanes` where they are at `nodes` other processes; `connections` are those of all together.
+
+    `exchanges_of` and `put` are what the scheduler asks, `statistics` what a display does (see `Table`).
+    """
 
     def __init__(
         self,
@@ -115,16 +70,14 @@ class Deal:
         connections: int,
         clock: Clock,
     ) -> None:
-        self._sources = sources
         self._desk = desk
+        self._table = Table(campaign, sources, waiting=desk.waiting, clock=clock)
+        self.exchanges_of, self.put, self.statistics = self._table.exchanges_of, self._table.put, self._table.statistics
         self._starter = starter
         self._nodes = nodes
         self._connections = connections
         self._clock = clock
-        self._rated = {name.lower() for name, limits in campaign.limits.domains.items() if limits.messages is not None}
-        self._seats: list[Seat] = []
         self._started = 0
-        self._lanes: dict[LaneKey, LaneMirror] = {}
         self._flow = True
         self._stopped = self._draining = False
         self._changed = asyncio.Event()
@@ -137,7 +90,7 @@ class Deal:
             Pause: self._paused,
             Report: self._reported,
             Spent: self._spent,
-            Gone: self._lanes_gone,
+            Gone: self._table.forget,
             Stale: self._stale,
             TlsCounts: lambda _, counts: self._desk.tally.add(counts.sessions),
             Drained: self._drained,
@@ -151,18 +104,14 @@ class Deal:
         await asyncio.gather(*(self._seat_up() for _ in range(self._nodes)))
 
     @property
-    def _alive(self) -> list[Seat]:
-        return [seat for seat in self._seats if seat.ready and not seat.gone and not seat.drained]
-
-    @property
     def full(self) -> bool:
         """Whether a node's journal has no room."""
-        return any(seat.full for seat in self._alive)
+        return any(seat.full for seat in self._table.alive)
 
     @property
     def cpu(self) -> CpuSpent:
         """What the nodes have taken, up to their last words about it."""
-        return sum((seat.cpu for seat in self._seats), CpuSpent())
+        return sum((seat.cpu for seat in self._table.seats), CpuSpent())
 
     async def _seat_up(self) -> None:
         self._started += 1
@@ -183,7 +132,7 @@ class Deal:
             on_closed=partial(self._closed, seat),
             on_error=self._desk.on_crash,
         )
-        self._seats.append(seat)
+        self._table.seats.append(seat)
         seat.channel.post(setup)
         await self._until(lambda: seat.ready or seat.gone or self._stopped, START_SECONDS)
         if not (seat.ready or self._stopped):
@@ -192,101 +141,15 @@ class Deal:
 
     def _share_out(self) -> None:
         """Tell each node whether to begin messages, and its share of the connections."""
-        alive = self._alive
+        alive = self._table.alive
         for seat in alive:
             seat.channel.post(Flow(may_begin=self._flow, connections=max(1, self._connections // len(alive))))
 
     # What the scheduler asks.
 
-    def exchanges_of(self, ways: Sequence[Way], domain: str) -> list[Mirror]:
-        """The exchanges of a domain's ways, each in a lane that is dealt on first use."""
-        mirrors = []
-        for way in ways:
-            for position, source in enumerate(self._sources):
-                mirror = self._mirror_of(way, domain, position, len(ways) * len(self._sources))
-                mirror.weight, mirror.priority = way.weight * source.weight, way.priority
-                mirrors.append(mirror)
-        for mirror in mirrors:
-            mirror.alternatives = mirrors
-        return mirrors
-
-    def _mirror_of(self, way: Way, domain: str, position: int, shares: int) -> Mirror:
-        site = way.site
-        key = (site.name, position)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = LaneMirror(key, self._least_loaded(), self._desk.waiting(domain) // shares)
-            lane.seat.load += lane.expected
-            lane.seat.lanes += 1
-        kind = (site.hosts, domain if domain in self._rated else "", site.protection)
-        mirror = lane.mirrors.get(kind)
-        if mirror is None:
-            mirror = lane.mirrors[kind] = Mirror(lane, kind, way, domain)
-            if kind[1]:
-                lane.rated.append(mirror)
-        mirror.way, mirror.domain = way, domain
-        return mirror
-
-    def _least_loaded(self) -> Seat:
-        """Where a lane goes: to the node with the fewest recipients, there and to come; of several the one with the
-        fewest lanes."""
-        return min(self._alive or self._seats, key=lambda seat: (seat.load, seat.lanes, seat.number))
-
-    def put(self, mirror: Mirror, work: Iterable[Work]) -> None:
-        lane, seat = mirror.lane, mirror.lane.seat
-        by_chunk: defaultdict[ActiveChunk, list[int]] = defaultdict(list)
-        for active, index in work:
-            by_chunk[active].append(index)
-        lane.told_low = False
-        for active, indexes in by_chunk.items():
-            held = seat.held.get(active.chunk.number)
-            if held is None:
-                held = seat.held[active.chunk.number] = Held(active)
-            held.places.update(dict.fromkeys(indexes, mirror))
-            mirror.count(len(indexes))
-            covered = min(len(indexes), lane.expected)
-            lane.expected -= covered
-            seat.load += len(indexes) - covered
-            # What is at a node that has died goes on with the rest of it.
-            if not seat.gone:
-                seat.channel.post(self._portion(mirror, active, indexes))
-
-    def _portion(self, mirror: Mirror, active: ActiveChunk, indexes: list[int]) -> Portion:
-        lane, chunk = mirror.lane, active.chunk
-        rest = Rest(seconds=lane.rest_seconds, learned=lane.learned) if lane.rest_seconds else None
-        lane.rest_seconds = 0.0
-        addresses, rows = chunk.addresses, chunk.rows
-        return Portion(
-            way=mirror.way,
-            domain=mirror.domain,
-            position=lane.key[1],
-            chunk=chunk.number,
-            size=len(addresses),
-            list_name=chunk.list_name,
-            jitter=active.jitter,
-            indexes=indexes,
-            addresses=[addresses[index] for index in indexes],
-            rows=[rows[index] for index in indexes],
-            records=chunk.outcomes.records_of(indexes),
-            others=self._others(mirror),
-            rest=rest,
-        )
-
-    def _others(self, mirror: Mirror) -> tuple[Other, ...]:
-        """The other sites among the ways of the same mail: other relays."""
-        if len(mirror.alternatives) == len(self._sources):
-            return ()
-        now, site = self._clock.monotonic(), mirror.lane.key[0]
-        others: dict[str, Other] = {}
-        for one in mirror.alternatives:
-            name, seconds = one.lane.key[0], max(0.0, one.open_again_at - now)
-            if name != site and (name not in others or seconds < others[name].shut_seconds):
-                others[name] = Other(name, one.priority, seconds)
-        return tuple(others.values())
-
     def about_to_fold(self) -> Callable[[Collection[int]], None]:
         """Called before outcomes are copied into the tables; to be called, with the chunks, when they are in."""
-        positions = [(seat, seat.position) for seat in self._alive]
+        positions = [(seat, seat.position) for seat in self._table.alive]
 
         def folded(chunks: Collection[int]) -> None:
             numbers = list(chunks)
@@ -300,7 +163,7 @@ class Deal:
 
     def sweep(self, now: float) -> None:
         """Let the nodes follow what is allowed now, and end one that has said nothing for a long time."""
-        for seat in self._alive:
+        for seat in self._table.alive:
             seat.sweeps_silent += 1
             # Counted as well, for we may have been held up ourselves.
             if now - seat.heard_at > SILENT_SECONDS and seat.sweeps_silent > SILENT_SWEEPS:
@@ -318,12 +181,6 @@ class Deal:
     def drop_idle(self, now: float) -> None:
         """The nodes say which lanes they have forgotten."""
 
-    def statistics(self, now: float) -> list[LaneStatistics]:
-        """Of every lane that was reported, the busiest first."""
-        lanes = [lane.statistics for lane in self._lanes.values() if lane.statistics is not None]
-        lanes.sort(key=lambda lane: (lane.waiting, lane.connections), reverse=True)
-        return lanes
-
     def stop(self) -> None:
         """Nothing more will be put: a start that is under way need not go on."""
         self._stopped = True
@@ -334,24 +191,24 @@ class Deal:
         self._flow = False
         if not self._draining:
             self._draining = True
-            for seat in self._alive:
+            for seat in self._table.alive:
                 seat.channel.post(Drain())
         seconds = DRAIN_SECONDS + QUIT_SECONDS + END_SECONDS
-        await self._until(lambda: not self._alive and not self._tasks, seconds)
+        await self._until(lambda: not self._table.alive and not self._tasks, seconds)
 
     async def close(self) -> None:
         """The same; a node that does not come to its end is ended, and what its journal has is taken from there."""
         await self.drain()
-        for seat in self._alive:
+        for seat in self._table.alive:
             seat.process.kill()
-        await self._until(lambda: not self._alive and not self._tasks, END_SECONDS)
+        await self._until(lambda: not self._table.alive and not self._tasks, END_SECONDS)
 
     async def leave(self, *, folded: bool) -> None:
         """Let the nodes go. With `folded`, tables and log have all of theirs: their journals are deleted."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for seat in self._seats:
+        for seat in self._table.seats:
             seat.leaving = True
             seat.channel.close()
             try:
@@ -423,7 +280,7 @@ class Deal:
             del seat.held[parked.chunk]
 
     def _paused(self, seat: Seat, pause: Pause) -> None:
-        lane = self._lanes.get((pause.site, pause.position))
+        lane = self._table.lanes.get((pause.site, pause.position))
         if lane is None or lane.seat is not seat:
             return
         now = self._clock.monotonic()
@@ -434,23 +291,13 @@ class Deal:
                 mirror.closed_until = now + closed.seconds if closed.seconds else 0.0
         if pause.complaint:
             self._desk.courier.complained(pause.site, pause.complaint)
-        self._tell_other_relays(lane, now)
+        self._table.tell_other_relays(lane, now)
         self._desk.on_low()
-
-    def _tell_other_relays(self, lane: LaneMirror, now: float) -> None:
-        """Wherever mail may go by another relay, it has to be known when this one takes none."""
-        site = lane.key[0]
-        for mirror in lane.mirrors.values():
-            if len(mirror.alternatives) == len(self._sources):
-                continue
-            until = min(one.open_again_at for one in mirror.alternatives if one.lane.key[0] == site)
-            for seat in self._alive:
-                seat.channel.post(Shut(site, max(0.0, until - now)))
 
     def _reported(self, seat: Seat, report: Report) -> None:
         seat.full = report.full
         for position, statistics in report.lanes:
-            lane = self._lanes.get((statistics.site, position))
+            lane = self._table.lanes.get((statistics.site, position))
             if lane is None or lane.seat is not seat:
                 continue
             lane.statistics = statistics
@@ -461,15 +308,6 @@ class Deal:
 
     def _spent(self, seat: Seat, spent: Spent) -> None:
         seat.cpu = spent.cpu
-
-    def _lanes_gone(self, seat: Seat, gone: Gone) -> None:
-        for key in gone.lanes:
-            lane = self._lanes.get(key)
-            # One that has got something since is made again there.
-            if lane is not None and lane.seat is seat and not lane.outstanding:
-                seat.load -= lane.expected
-                seat.lanes -= 1
-                del self._lanes[key]
 
     def _stale(self, seat: Seat, stale: Stale) -> None:
         self._begin(self._fold_for(seat, stale.chunks, seat.position))
@@ -484,7 +322,7 @@ class Deal:
 
     def _anomaly(self, seat: Seat, anomaly: Anomaly) -> None:
         self._desk.keep_anomaly(anomaly.site, anomaly.what)
-        for other in self._alive:
+        for other in self._table.alive:
             if other is not seat:
                 other.channel.post(anomaly)
 
@@ -514,9 +352,9 @@ class Deal:
             "node", f"node {seat.number} (process {seat.process.pid}) ended: {how}; {doubts} recipients in doubt"
         )
         if not self._draining:
-            if not self._alive:
+            if not self._table.alive:
                 await self._seat_up()
-            self._move_lanes(seat)
+            self._table.move_lanes(seat)
             self._share_out()
         await self._retire(seat)
         seat.drained = True
@@ -548,26 +386,6 @@ class Deal:
         mirror = held.places.pop(index)
         mirror.count(-1)
         return mirror
-
-    def _move_lanes(self, seat: Seat) -> None:
-        """Each lane to another node, after a rest; and what was there goes with it."""
-        now = self._clock.monotonic()
-        for lane in self._lanes.values():
-            if lane.seat is seat:
-                lane.seat = self._least_loaded()
-                lane.seat.load += lane.expected
-                lane.seat.lanes += 1
-                lane.rest_seconds = max(REST_SECONDS, lane.paused_until - now)
-                lane.paused_until = now + lane.rest_seconds
-                lane.statistics, lane.lately, lane.told_low = None, 0, False
-        left: defaultdict[Mirror, list[Work]] = defaultdict(list)
-        for held in seat.held.values():
-            for index, mirror in held.places.items():
-                left[mirror].append((held.active, index))
-        seat.held.clear()
-        for mirror, work in left.items():
-            mirror.count(-len(work))
-            self.put(mirror, work)
 
     async def _retire(self, seat: Seat) -> None:
         """Delete a dead node's journal, once all that it knows is in the log and in the tables."""
