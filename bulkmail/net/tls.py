@@ -18,8 +18,8 @@ SESSIONS_PER_CONTEXT = 2000
 LOOKS_LEAK = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
 # So many are taken there by a process: of names that came back, of any, and of one name by a context. Then what has
 # been kept must do.
-LEAKING_LOOKS = 1000
-LEAKING_FIRST_LOOKS = 300
+LEAKING_LOOKS = 500
+LEAKING_FIRST_LOOKS = 150
 LEAKING_LOOKS_PER_NAME = 20
 
 

@@ -33,6 +33,9 @@ CONNECTIONS = 20
 # What a process may need more at the end of a list than when a quarter of it was through.
 FLAT_BYTES = 8 * MEBIBYTE
 FLAT_SHARE = 0.1
+# Comes later, when the domains have nothing more to wait for: what is remembered of them is forgotten then.
+LATE = "greylist-1@gmail.com"
+MOST_LANES = 10
 # Of domains that are done with, per domain: their outcomes are in chunks, and nothing else is kept.
 DOMAIN_BYTES = 100
 
@@ -185,20 +188,20 @@ def simulated_domains(count: int) -> Row:
             summary=measured["summary"],
         )
     problems = list(found.problems[:20])
-    if found.accepted != count:
-        problems.append(f"{found.accepted} of {count} accepted")
-    if measured["lanes"] > max(5000, count // 10):
+    if found.accepted != count + 1:
+        problems.append(f"{found.accepted} of {count + 1} accepted")
+    if measured["lanes"] > MOST_LANES:
         problems.append(f"{measured['lanes']} lanes are remembered at the end")
     return Row(
         name="domains-simulated",
         fault=f"{count:,} domains, simulated",
         runs="1",
-        lost=count - found.accepted,
+        lost=count + 1 - found.accepted,
         duplicates=len(found.duplicates),
         unknown=len(found.duplicates.keys() - found.doubted),
         doubted=len(found.doubted),
-        note=f"{measured['cpu'] / count * 1e6:,.0f} us of CPU a domain with its receiver and DNS, {measured['lanes']} "
-        f"lanes remembered at the end, {measured['most_kib'] / 1024:.0f} MiB at most, receivers and list among them",
+        note=f"{measured['cpu'] / count * 1e6:,.0f} us of CPU a domain with its receiver and DNS, lanes remembered at "
+        f"the end: {measured['lanes']}, {measured['most_kib'] / 1024:.0f} MiB at most, receivers and list among them",
         problems=tuple(problems),
     )
 
@@ -206,7 +209,7 @@ def simulated_domains(count: int) -> Row:
 def simulate(count: int, folder: Path) -> None:
     """Print what it took, as JSON."""
     before = time.process_time()
-    played = play(folder, [f"r{n}@own-{n}.test" for n in range(count)], tls={"mta_sts": False})
+    played = play(folder, [*(f"r{n}@own-{n}.test" for n in range(count)), LATE], tls={"mta_sts": False})
     print(
         json.dumps(
             {
