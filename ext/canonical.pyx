@@ -5,9 +5,11 @@ A body with nothing to change is returned as the very same object.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcpy
+from libc.string cimport memcpy
 
-from relaxed cimport Field, count_left_out, ends_line, without_empty_end, write_field, write_reduced
+from relaxed cimport (
+    Field, count_left_out, end_of_field, ends_line, without_empty_end, write_field, write_reduced,
+)
 
 cdef enum:
     NOGIL_BYTES = 65536
@@ -98,15 +100,7 @@ def relaxed_headers(bytes block not None, /) -> list:
     while at < end:
         if at[0] == b"\n" or (at[0] == b"\r" and at + 1 < end and at[1] == b"\n"):
             break
-        stop = at
-        while True:
-            stop = <const unsigned char *>memchr(stop, b"\n", end - stop)
-            if stop == NULL:
-                stop = end
-                break
-            stop += 1
-            if stop == end or (stop[0] != b" " and stop[0] != b"\t"):
-                break
+        stop = end_of_field(at, end)
         fields.append(canonical_field(at, stop - at))
         at = stop
     return fields

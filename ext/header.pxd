@@ -3,10 +3,10 @@
 Header only (no .pyx twin), so that every extension compiles it into itself.
 """
 
-from libc.string cimport memchr, memcpy
+from libc.string cimport memcpy
 
 from arena cimport Arena, take
-from relaxed cimport Field, write_field
+from relaxed cimport Field, end_of_field, write_field
 
 cdef enum:
     FIELDS = 64              # of one header, to begin with
@@ -38,15 +38,7 @@ cdef inline Split split_header(Arena *arena, const unsigned char *data, Py_ssize
     if lines == NULL:
         return made
     while at < end and at[0] != b"\n" and not (at[0] == b"\r" and at + 1 < end and at[1] == b"\n"):
-        stop = at
-        while True:
-            stop = <const unsigned char *> memchr(stop, b"\n", end - stop)
-            if stop == NULL:
-                stop = end
-                break
-            stop += 1
-            if stop == end or (stop[0] != b" " and stop[0] != b"\t"):
-                break
+        stop = end_of_field(at, end)
         if made.count == room:
             more = <Line *> take(arena, 2 * room * sizeof(Line))
             if more == NULL:

@@ -6,7 +6,7 @@ whole.
 """
 
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memchr, memcpy, memset
 
 from scan cimport scan_count, scan_equal, scan_first
 
@@ -166,6 +166,17 @@ cdef inline Py_ssize_t without_empty_end(const unsigned char *data, Py_ssize_t l
 cdef struct Field:
     Py_ssize_t name      # length of the canonical name, -1: the field has none
     Py_ssize_t length    # length of the canonical line
+
+
+cdef inline const unsigned char *end_of_field(const unsigned char *at, const unsigned char *end) noexcept nogil:
+    """Behind the header field that begins at `at`, its continuation lines (RFC 5322 §2.2.3) among it."""
+    while True:
+        at = <const unsigned char *> memchr(at, b"\n", end - at)
+        if at == NULL:
+            return end
+        at += 1
+        if at == end or (at[0] != b" " and at[0] != b"\t"):
+            return at
 
 
 cdef inline Field write_field(unsigned char *out, const unsigned char *line, Py_ssize_t length) noexcept nogil:
