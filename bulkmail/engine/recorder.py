@@ -346,11 +346,15 @@ class Recorder:
         except DiskFull:
             if closing:
                 raise
-            self._refused = True
-            asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
+            self._wait_for_room()
         finally:
             if entries and self.subscriber is not None:
                 self.subscriber(self._publication.events(entries))
+
+    def _wait_for_room(self) -> None:
+        """The disk is full: what was recorded is kept, and tried again by itself."""
+        self._refused = True
+        asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
 
     async def _log_events(self) -> list[Entry]:
         self._bring_lines()

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from bulkmail.clock import Clock
 from bulkmail.engine.nodes.messages import Recorded
 from bulkmail.engine.publication import Entry
-from bulkmail.engine.recorder import FULL_SECONDS, Recorder
+from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.statistics import Statistics
 from bulkmail.engine.work import ActiveChunk
 from bulkmail.errors import DiskFull
@@ -64,8 +64,7 @@ class NodeRecorder(Recorder):
         except DiskFull:
             if closing:
                 raise
-            self._refused = True
-            asyncio.get_running_loop().call_later(FULL_SECONDS, self._dirty.set)
+            self._wait_for_room()
             return
         self._bring_lines()
         position = self._journal.position
