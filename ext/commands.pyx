@@ -4,8 +4,9 @@ A caller's text is refused, never escaped: a control character in an address wou
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy
+
+from digits cimport DIGITS, decimal
 
 cdef enum:
     # RFC 5321 §4.5.3.1.3: a path has 256 octets, its brackets among them.
@@ -58,8 +59,9 @@ cpdef bytes command_line(bytes text, bint utf8=False):
 
 
 cdef bytes size_parameter(Py_ssize_t size):
-    cdef char text[32]
-    return PyBytes_FromStringAndSize(text, snprintf(text, sizeof(text), b" SIZE=%zd", size))
+    cdef char text[6 + DIGITS]
+    memcpy(text, b" SIZE=", 6)
+    return PyBytes_FromStringAndSize(text, 6 + decimal(text + 6, size))
 
 
 cdef bytes path_line(bytes start, bytes path, bytes parameters, bint utf8):

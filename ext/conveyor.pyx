@@ -116,7 +116,7 @@ cdef class Conveyor:
         self.most_bytes = most_bytes
         self.plain = plain
 
-    def receive(self, bytes data not None, double now):
+    cpdef list receive(self, bytes data, double now):
         cdef list replies = self.parser.feed(data)
         cdef list results
         cdef tuple result
@@ -136,8 +136,20 @@ cdef class Conveyor:
             done += 1
         return results[done:] if done else results
 
+    def turn(self, bytes data not None, double now):
+        cdef list results = self.receive(data, now)
+        if results is None or results or not self.is_well():
+            return results
+        self.fill(now)
+        if self.transactions.ready() or not self.transactions.awaited or not self.intend():
+            return results
+        return self.transactions.taken()
+
     @property
     def well(self):
+        return self.is_well()
+
+    cdef bint is_well(self):
         cdef Transactions transactions = self.transactions
         return (
             transactions.error is None
@@ -147,26 +159,27 @@ cdef class Conveyor:
             and self.parser.held + self.parser.line.length == 0
         )
 
-    def fill(self, double now):
+    cpdef int fill(self, double now) except -1:
         cdef Message message
         cdef Transactions transactions = self.transactions
         if not self.plain:
-            return
+            return 0
         while transactions.ready():
             message = self.dispenser.next(now)
             if message is None or message.utf8 or message.size() > self.most_bytes:
-                return
+                return 0
             data = message.data if transactions.chunking else stuff(message.data)
             try:
                 transactions.begin(
                     message, message.sender, message.recipient, message.signature, data, False, message.size(), b"", b""
                 )
             except ValueError:
-                return
+                return 0
             message.started = now
             self.dispenser.taken(now)
+        return 0
 
-    def intend(self):
+    cpdef bint intend(self) except -1:
         cdef Transaction transaction
         cdef list begun = self.transactions.begun
         for transaction in begun:

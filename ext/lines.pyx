@@ -6,8 +6,9 @@ the caller is told so and goes the general way.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memcmp
+
+from digits cimport DIGITS, TENTHS, decimal, tenths
 
 from bulkmail.native.reply cimport enhanced_code
 
@@ -47,9 +48,9 @@ cdef class DeliveredLines:
         self.size += length
         return 0
 
-    cdef int number(self, long value) except -1:
-        self.reserve(32)
-        self.size += snprintf(self.buffer + self.size, 32, b"%ld", value)
+    cdef int number(self, Py_ssize_t value) except -1:
+        self.reserve(DIGITS)
+        self.size += decimal(self.buffer + self.size, value)
         return 0
 
     cdef bint text(self, object value) except -1:
@@ -200,9 +201,9 @@ cdef class DeliveredLines:
         self.copy(b',"bytes":', 9)
         self.number(size_bytes)
         self.copy(b',"milliseconds":', 16)
-        self.reserve(32)
+        self.reserve(TENTHS)
         # One decimal, as the value was rounded to: the shortest that reads back the same.
-        self.size += snprintf(self.buffer + self.size, 32, b"%.1f", milliseconds)
+        self.size += tenths(self.buffer + self.size, milliseconds)
         self.copy(b',"message_id":', 14)
         if not self.text(message_id):
             return False

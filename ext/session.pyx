@@ -182,6 +182,9 @@ cdef class Transactions:
 
     def outgoing(self):
         """The bytes to write now, or b"". `take_begun` must be recorded before they leave."""
+        return self.taken()
+
+    cdef bytes taken(self):
         if not self.out:
             return b""
         data = b"".join(self.out)

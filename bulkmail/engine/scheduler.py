@@ -411,7 +411,8 @@ class Scheduler(Generic[Place]):
         if isinstance(ways, Unroutable):
             self._courier.unroutable(active, indexes, ways, domain)
             return
-        indexes = [index for index in indexes if not self._courier.expired(active, index, ways[0].site)]
+        if active.chunk.outcomes.any_tried():
+            indexes = [index for index in indexes if not self._courier.expired(active, index, ways[0].site)]
         exchanges = self._open_ones(self._exchanges_of(ways, domain))
         now = self._clock.monotonic()
         shares = spread(indexes, tuple(exchange.weight for exchange in exchanges), offset=active.chunk.number)

@@ -56,6 +56,9 @@ class Conveyor:
         `now` is monotonic. Raises what `ReplyParser.feed` and the journal raise.
         """
 
+    def turn(self, data: bytes, now: float) -> bytes | list[tuple[Any, int, int, bytes]] | None:
+        """`receive`, and where nothing needs a look, all that follows: what is to be written, its intents recorded."""
+
     @property
     def well(self) -> bool:
         """Whether nothing of the connection needs a look after `receive`."""

@@ -6,7 +6,7 @@ cdef class DeliveredLines:
 
     cdef int reserve(self, Py_ssize_t more) except -1
     cdef int copy(self, const char *data, Py_ssize_t length) except -1
-    cdef int number(self, long value) except -1
+    cdef int number(self, Py_ssize_t value) except -1
     cdef bint text(self, object value) except -1
     cdef bint reply(self, int code, bytes raw) except -1
     cdef bint passage_text(self, str site, str host, str source, str tls) except -1

@@ -50,6 +50,7 @@ cdef class Transactions:
         bytes rcpt
     ) except -1
     cpdef list answer(self, list replies)
+    cdef bytes taken(self)
     cdef write(self, bytes data)
     cdef send(self, bytes command, int stage, Transaction owner)
     cdef finish(self, Transaction transaction, bytes terminator)

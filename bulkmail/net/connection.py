@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         self._secured(transport)
         handshake.tls_started()
         self._wire.write(handshake.outgoing())
-        self._set_deadline(handshake.stage)
+        self._set_deadline(handshake.stage, self._clock.monotonic())
 
     # From the socket.
 
@@ -185,36 +185,46 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         try:
-            if self._conveyor is not None:
-                results = self._conveyor.receive(data, self._clock.monotonic())
-                if results is None:
-                    return
-                if results:
-                    self._owner.results(self, results)
-                if self._conveyor.well or self._is_well():
-                    self.pump(answered=True)
+            conveyor = self._conveyor
+            if conveyor is None:
+                if replies := self._parser.feed(data):
+                    self._answer(replies)
                 return
-            replies = self._parser.feed(data)
-            if not replies:
+            now = self._clock.monotonic()
+            answer = conveyor.receive(data, now) if self._draining else conveyor.turn(data, now)
+            if answer is None:
                 return
-            if self.transactions is not None:
-                if self._handshake.tells_secrets:
-                    replies = [(code, self._handshake.blotted(text)) for code, text in replies]
-                results = self.transactions.answer(replies)
-                if results:
-                    self._owner.results(self, results)
-                if self._is_well():
-                    self.pump(answered=True)
-            else:
-                self._handshake.answer(replies, pending_bytes=self._parser.pending)
-                if self._parser.failure is not None:
-                    raise ProtocolError(self._parser.failure)
-                self._wire.write(self._handshake.outgoing())
-                self._set_deadline(self._handshake.stage)
-                if self._handshake.done:
-                    self._settle()
+            if isinstance(answer, bytes):
+                assert self.transactions is not None
+                self._wire.write(answer)
+                self._set_deadline(self.transactions.stage, now)
+                return
+            if answer:
+                self._owner.results(self, answer)
+            if conveyor.well or self._is_well():
+                self.pump(answered=True)
         except ProtocolError as error:
             self._finish(Reason.PROTOCOL, self._handshake.discreet(str(error)))
+
+    def _answer(self, replies: list[tuple[int, bytes]]) -> None:
+        """Take replies the general way, or those of the handshake."""
+        handshake = self._handshake
+        if self.transactions is not None:
+            if handshake.tells_secrets:
+                replies = [(code, handshake.blotted(text)) for code, text in replies]
+            results = self.transactions.answer(replies)
+            if results:
+                self._owner.results(self, results)
+            if self._is_well():
+                self.pump(answered=True)
+            return
+        handshake.answer(replies, pending_bytes=self._parser.pending)
+        if self._parser.failure is not None:
+            raise ProtocolError(self._parser.failure)
+        self._wire.write(handshake.outgoing())
+        self._set_deadline(handshake.stage, self._clock.monotonic())
+        if handshake.done:
+            self._settle()
 
     def _is_well(self) -> bool:
         """After replies: learn what they say of the window, and end the connection where they make no sense."""
@@ -277,7 +287,7 @@ class Connection(asyncio.Protocol):
         if transactions.stage:
             self.idle_since = None
             if answered or (silent and data):
-                self._set_deadline(transactions.stage)
+                self._set_deadline(transactions.stage, now)
         elif self.idle_since is None:
             self.idle_since = now
 
@@ -394,9 +404,9 @@ class Connection(asyncio.Protocol):
             return self._handshake.stage
         return Stage(self.transactions.stage)
 
-    def _set_deadline(self, stage: int) -> None:
-        self._waiting_since = self._clock.monotonic()
-        self.deadline = self._waiting_since + self._timeouts.of(stage)
+    def _set_deadline(self, stage: int, now: float) -> None:
+        self._waiting_since = now
+        self.deadline = now + self._timeouts.of(stage)
 
     def _settle(self) -> None:
         if self._settled is not None and not self._settled.done():

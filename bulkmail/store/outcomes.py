@@ -124,6 +124,11 @@ class OutcomeColumn:
         """Unix seconds of the first attempt's outcome, 0.0 before it."""
         return float(_STAMP.unpack_from(self.records, self._offset(index) + _FIRST)[0])
 
+    def any_tried(self) -> bool:
+        """Whether `first_tried` is set for any recipient."""
+        # The last byte of a time's eight is its sign and exponent.
+        return self.records[RECORD_BYTES - 1 :: RECORD_BYTES].count(0) < self.size
+
     def set_first_tried(self, index: int, time: float) -> None:
         """Let the time to expire run from `time` (Unix seconds), unless it runs already."""
         if not self.first_tried(index):

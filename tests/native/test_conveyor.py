@@ -265,3 +265,48 @@ def test_the_time_of_an_event_is_what_its_stamp_says(times: list[float], steps: 
         assert scene.send_one() == []
         # Cut, not rounded, as all events' times are.
         assert json.loads(scene.lines.take())["time"] == rfc3339(floor(time * 1000) / 1000 + 0.0001)
+
+
+def test_a_turn_takes_the_replies_and_gives_what_follows_with_its_intent_on_record() -> None:
+    scene = Scene()
+    scene.fill()
+    assert scene.conveyor.turn(ENVELOPE[:9], 100.0) is None and not scene.writer.unanswered
+    wanted = b"Subject: x\r\n\r\n..dots\r\n.\r\nMAIL FROM:<s@a.example> SIZE=21\r\nRCPT TO:<R1@b.example>\r\nDATA\r\n"
+    assert scene.conveyor.turn(ENVELOPE[9:], 100.0) == wanted
+    assert list(scene.writer.unanswered) == [7 << 16] and scene.transactions.outgoing() == b""
+    assert scene.conveyor.turn(b"250 2.0.0 taken\r\n", 101.0) == b"" and not scene.writer.unanswered
+
+
+def test_a_turn_leaves_to_the_general_way_what_it_would_have_to_ask_for() -> None:
+    scene = Scene()
+    while len(scene.ring) > 1:
+        scene.ring.pop()
+    scene.fill()
+    # No other message may travel behind the body.
+    assert scene.conveyor.turn(ENVELOPE, 100.0) == [] and not scene.writer.unanswered
+    assert scene.transactions.outgoing() == b"Subject: x\r\n\r\n..dots\r\n.\r\n" and scene.conveyor.intend()
+    # Nothing is under way any more.
+    assert scene.conveyor.turn(b"250 2.0.0 taken\r\n", 101.0) == [] and scene.transactions.stage == 0
+
+
+def test_a_turn_without_room_for_an_intent_keeps_message_and_bytes_for_the_general_way() -> None:
+    scene = Scene(kept=ROOM)
+    scene.fill()
+    assert scene.conveyor.turn(ENVELOPE, 100.0) == [] and not scene.writer.unanswered
+    assert [message.index for message in scene.transactions.take_begun()] == [0]
+    assert b"..dots\r\n.\r\nMAIL FROM" in scene.transactions.outgoing()
+
+
+def test_a_turn_with_something_to_judge_writes_nothing() -> None:
+    scene = Scene()
+    scene.send_one()
+    answer = scene.conveyor.turn(b"550 5.1.1 nobody\r\n503 no\r\n503 no\r\n", 101.0)
+    assert isinstance(answer, list) and [(message.index, code) for message, _, code, _ in answer] == [(1, 550)]
+    assert scene.transactions.outgoing() == b""
+
+
+def test_a_turn_that_ends_with_half_a_reply_leaves_it_to_a_closer_look() -> None:
+    scene = Scene()
+    scene.fill()
+    assert scene.conveyor.turn(ENVELOPE + b"250-", 100.0) == []
+    assert not scene.conveyor.well and not scene.writer.unanswered

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkmail.native.lines import DeliveredLines
@@ -88,3 +88,13 @@ def test_a_refused_line_leaves_the_others_whole() -> None:
     assert lines.add(**plain)
     assert lines.take() == 2 * delivered_line("spring-1", **plain)
     assert len(lines) == 0 and lines.take() == b""
+
+
+@given(st.floats(0, 1e6) | st.integers(0, 10**7).map(lambda twentieths: twentieths / 20) | st.floats(0, 9.9e11))
+@example(0.25).via("half of a tenth, which is rounded to the even one")
+@example(0.35).via("not half of a tenth, though ten times it is")
+@example(99.95)
+@example(1e8)
+def test_milliseconds_are_rounded_as_everybody_rounds_them(milliseconds: float) -> None:
+    line = gathered(**PLAIN | {"milliseconds": milliseconds})
+    assert line is not None and f'"milliseconds":{milliseconds:.1f},'.encode() in line

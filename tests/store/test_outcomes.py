@@ -76,10 +76,10 @@ def test_a_column_of_final_outcomes_is_never_due() -> None:
 def test_the_first_attempt_keeps_its_time() -> None:
     column = OutcomeColumn(1)
     column.set(0, Outcome(Disposition.OPEN, 0, time=1.0))
-    assert column.first_tried(0) == 0.0
+    assert column.first_tried(0) == 0.0 and not column.any_tried()
     for attempt, time in ((1, 5.0), (2, 9.0)):
         column.set(0, Outcome(Disposition.DEFERRED, attempt, time=time))
-    assert column.first_tried(0) == 5.0
+    assert column.first_tried(0) == 5.0 and column.any_tried()
 
 
 def test_a_copy_does_not_follow_the_original() -> None:
