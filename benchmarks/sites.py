@@ -133,6 +133,7 @@ def write(folder: Path, sites: int, messages: int, options: argparse.Namespace, 
             file.write(f"later.{number:07d}@d{number % sites}.example,{later(number // WAITING_TOGETHER)}\n")
     (folder / "body.txt").write_text("Hello {{ address }}\n" + "Sow thinly, water once.\n" * 80)
     path = folder / "campaign.yaml"
+    at_once = max(1, options.connections // sites)
     path.write_text(
         f"""campaign: sites
 kind: transactional
@@ -144,7 +145,7 @@ recipients: [{{file: list.csv}}]
 delivery: {{route: mx, port: {smtp}, allow_private_mx: true, tls: none}}
 dns: {{servers: ["127.0.0.1:{names}"]}}
 limits:
-  default: {{connections: 20, messages_per_connection: {options.each}, messages: 1000000/s, connects: 100000/s}}
+  default: {{connections: {at_once}, messages_per_connection: {options.each}, messages: 1000000/s, connects: 100000/s}}
 """
     )
     return path

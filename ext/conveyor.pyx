@@ -27,20 +27,23 @@ cdef class Dispenser:
     cdef object suppressions
     cdef object may_begin
     cdef object on_delivered
+    cdef object on_low
     cdef Deliveries deliveries
     cdef TokenBucket bucket
     cdef bint held
     cdef Py_ssize_t counts[DISPOSITIONS]
     cdef Py_ssize_t untold
+    cdef public Py_ssize_t low
 
     def __init__(
         self, *, ring, lane, suppressions, Deliveries deliveries not None, TokenBucket bucket, bint held, may_begin,
-        on_delivered
+        on_delivered, on_low
     ):
         self.ring, self.lane, self.pacer = ring, lane, lane.pacer
         self.suppressions, self.deliveries = suppressions, deliveries
         self.bucket, self.held = bucket, held
-        self.may_begin, self.on_delivered = may_begin, on_delivered
+        self.may_begin, self.on_delivered, self.on_low = may_begin, on_delivered, on_low
+        self.low = -1
 
     def take_counts(self):
         cdef int disposition
@@ -85,6 +88,9 @@ cdef class Dispenser:
         self.untold += 1
         if self.untold == 1:
             self.on_delivered()
+        if len(self.ring) <= self.low:
+            self.low = -1
+            self.on_low()
         return 0
 
 

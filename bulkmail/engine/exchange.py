@@ -109,6 +109,13 @@ class Exchange:
         return min(len(self.backlog), missing) if 2 * missing >= ahead else 0
 
     @property
+    def low(self) -> int:
+        """With how many in the ring there may be something to ask for, `composable` or from the store; -1: never."""
+        if not self.backlog and self.told_low:
+            return -1
+        return self.ahead * self.connections // 2 - self.composing
+
+    @property
     def open_again_at(self) -> float:
         """Monotonic time from which connections and messages make sense."""
         return max(self.closed_until, self.lane.pacer.paused_until)

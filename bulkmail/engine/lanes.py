@@ -102,6 +102,7 @@ class Lanes:
             recorder=recorder,
             budget=self.budget,
             clock=clock,
+            uncounted={},
             may_begin=may_begin,
             on_low=on_low,
             on_crash=on_crash,
@@ -169,7 +170,9 @@ class Lanes:
         return self._lanes.items()
 
     def sweep(self, now: float) -> None:
-        """Let the slow give way where others wait; called a few times a second."""
+        """Count what was delivered, and let the slow give way where others wait; called a few times a second."""
+        for pool in list(self._rooms.uncounted):
+            pool.account()
         self.budget.relieve(now)
 
     def go_on(self) -> None:

@@ -40,7 +40,8 @@ EARLY_SECONDS = 2.0
 class Rooms(Struct, frozen=True):
     """What every pool of a run works with.
 
-    `may_begin` is asked before each message: False stops the flow (stopping, disk full) and lets replies drain.
+    `uncounted` are the pools with deliveries that are on record and not in the counts. `may_begin` is asked before each
+    message: False stops the flow (stopping, disk full) and lets replies drain.
     `on_low` is called when a lane has few recipients left waiting, `on_crash` for a defect of ours.
     """
 
@@ -50,6 +51,7 @@ class Rooms(Struct, frozen=True):
     recorder: Recorder
     budget: Budget
     clock: Clock
+    uncounted: dict["Pool", None]
     may_begin: Callable[[], bool]
     on_low: Callable[[], None]
     on_crash: Callable[[BaseException], None]
@@ -81,6 +83,7 @@ class Pool:
             held=exchange.bucket is not None,
             may_begin=rooms.may_begin,
             on_delivered=self._delivered,
+            on_low=self._low,
         )
 
     # What the engine asks.
@@ -101,8 +104,7 @@ class Pool:
         if self._rooms.courier.should_park(exchange, now):
             # Given back or composed since the lane was closed: parked as the rest was.
             self._rooms.courier.park(exchange)
-        if exchange.composable > 0:
-            self._rooms.composer.request(exchange)
+        self._refill()
         if exchange.ring:
             for connection in list(self._connections):
                 if not exchange.ring:
@@ -184,6 +186,7 @@ class Pool:
                 break
         self._look_at_supply()
         if message is None:
+            self._count_deliveries()
             if exchange.ring:
                 self._schedule(exchange.wait_seconds(self._clock.monotonic()))
             elif not exchange.waiting:
@@ -212,14 +215,21 @@ class Pool:
         self._go_on_after_replies()
 
     def _delivered(self) -> None:
-        asyncio.get_running_loop().call_soon(self._go_on_after_deliveries)
+        """The first since they were counted. That can wait, unless the lane's pace or connections hang on it."""
+        self._rooms.uncounted[self] = None
+        if not self._answered or self._lane.pacer.has_learned:
+            asyncio.get_running_loop().call_soon(self.account)
 
-    def _go_on_after_deliveries(self) -> None:
+    def _low(self) -> None:
+        asyncio.get_running_loop().call_soon(self.account)
+
+    def account(self) -> None:
+        """Count what the conveyors have delivered since this was asked last, and go on with what follows from it."""
         self._count_deliveries()
         self._go_on_after_replies()
 
     def _count_deliveries(self) -> None:
-        """What the conveyors have delivered since this was asked last."""
+        self._rooms.uncounted.pop(self, None)
         if counts := self._dispenser.take_counts():
             self._rooms.courier.delivered(self._lane, counts)
 
@@ -258,8 +268,17 @@ class Pool:
         if not exchange.told_low and exchange.supply < LOW_WATER:
             exchange.told_low = True
             self._rooms.on_low()
+        self._refill()
+
+    def _refill(self) -> None:
+        """Have more composed where enough is missing, and hear of it when that is so again."""
+        exchange, dispenser = self.exchange, self._dispenser
         if exchange.composable > 0:
             self._rooms.composer.request(exchange)
+            # It comes with a kick.
+            dispenser.low = -1
+        else:
+            dispenser.low = exchange.low
 
     def _open_more(self, now: float) -> None:
         exchange, lane, budget = self.exchange, self._lane, self._rooms.budget
@@ -345,8 +364,7 @@ class Pool:
         self.go_on()
 
     async def _open(self) -> None:
-        if self.exchange.composable > 0:
-            self._rooms.composer.request(self.exchange)
+        self._refill()
         connection = None
         try:
             found = await self._rooms.dialer.dial(self, self.exchange, self._establishing)

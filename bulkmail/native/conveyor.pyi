@@ -12,8 +12,11 @@ class Dispenser:
     Nothing where messages are `held` by a rate of their own, nothing while `may_begin()` is false or the lane's pacer
     is paused, and nothing without a token of `bucket`, if there is one. `suppressions` has `quick`, the set that is the
     whole truth or None, and `everywhere`, what stands there before an address suppressed for all. `on_delivered` is
-    called at the first delivery since `take_counts`.
+    called at the first delivery since `take_counts`; `on_low` at the first since `low` was set that finds so few
+    messages in the ring, or fewer.
     """
+
+    low: int
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class Dispenser:
         held: bool,
         may_begin: Callable[[], bool],
         on_delivered: Callable[[], None],
+        on_low: Callable[[], None],
     ) -> None: ...
     def take_counts(self) -> list[tuple[int, int]]:
         """How many were delivered since the last call, by the disposition that they had before."""

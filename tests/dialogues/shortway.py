@@ -55,6 +55,7 @@ class ShortWay:
             held=False,
             may_begin=lambda: True,
             on_delivered=lambda: None,
+            on_low=lambda: None,
         )
         self._text = b""
         self._answered: list[int] = []

@@ -66,6 +66,7 @@ class Scene:
             held=held,
             may_begin=lambda: self.open,
             on_delivered=lambda: self.count("noted"),
+            on_low=lambda: self.count("low"),
         )
         self.parser, self.transactions = ReplyParser(), Transactions(pipelining=True, size=True)
         self.conveyor = self.make()
