@@ -365,6 +365,7 @@ class Pool:
 
     async def _open(self) -> None:
         self._refill()
+        began = self._clock.monotonic()
         connection = None
         try:
             found = await self._rooms.dialer.dial(self, self.exchange, self._establishing)
@@ -375,6 +376,7 @@ class Pool:
                 self._connections[connection] = None
                 self.exchange.failed_connects = 0
                 self._lane.pacer.on_connected()
+                self._rooms.budget.answered(self._clock.monotonic() - began)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task not in self._giving_way:
