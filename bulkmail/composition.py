@@ -24,7 +24,8 @@ from bulkmail.content.tracking import LinkSeal
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.collection import seldom_collecting
 from bulkmail.engine.intake import Batch
-from bulkmail.engine.node import Node, NodeOptions
+from bulkmail.engine.node import Node
+from bulkmail.engine.options import NodeOptions
 from bulkmail.engine.pinning import Pins, pin
 from bulkmail.engine.recovery import Recovered, publish_recovered, settle_doubts
 from bulkmail.engine.sources import drop_snapshots, file_batches, iterable_batches, snapshots

@@ -1,6 +1,6 @@
-"""Keep every lane supplied: claim chunks whose time has come, spread their recipients over lanes, fold them when done.
+"""Keep every lane supplied: claim the chunks whose time has come, and fold them when they are done.
 
-    round:  for each destination that is awake and whose lane is open and hungry: claim, route, hand out
+    round:  for each destination that is awake and whose lane is open and hungry (`claims`): claim, hand out (`placing`)
     then    sleep until a chunk is done, a lane has drained or opened, or the next retry is due
 
 Nothing here depends on the number of recipients or destinations: `agenda` knows who is awake, and a claim is up to
@@ -11,29 +11,23 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
-from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Generic, TypeVar
-
-from msgspec import Struct
+from typing import Any, Generic
 
 from bulkmail.clock import Clock
 from bulkmail.engine.agenda import Agenda
+from bulkmail.engine.claims import Claim, Claims
 from bulkmail.engine.courier import Courier
-from bulkmail.engine.exchange import Outlet
 from bulkmail.engine.intake import CHUNK_RECIPIENTS
-from bulkmail.engine.lane import LOW_WATER
 from bulkmail.engine.lookups import Lookups
-from bulkmail.engine.router import Router, Unroutable
+from bulkmail.engine.placing import Place, Placing
+from bulkmail.engine.router import Router
+from bulkmail.engine.storethread import StoreThread
 from bulkmail.engine.ways import Way
 from bulkmail.engine.work import FEW, ActiveChunk, Work
 from bulkmail.errors import DiskFull
-from bulkmail.policy.spread import spread
 from bulkmail.store.chunks import OpenChunk
 from bulkmail.store.store import Store
-
-T = TypeVar("T")
-Place = TypeVar("Place", bound=Outlet)
 
 # Recipients in memory, and chunks.
 MAX_RECIPIENTS = 256_000
@@ -42,39 +36,14 @@ MAX_ACTIVE = 4096
 # for longer than a moment: what is left of it then waits for hosts that are slow, and those must not hold up the rest.
 MAX_TAILS = 8
 TAIL_SECONDS = 0.1
-# A destination whose chunks are gone so soon gets twice as many with its next claim, up to so many: each call of the
-# store's thread costs the loop some 2 ms, because a thread that waits for the interpreter is woken at each release.
-QUICK_SECONDS = 0.25
-MOST_TOGETHER = 8
-# Chunks that are claimed with one call of the store's thread.
-CLAIMED_TOGETHER = 16
-# How long a destination whose lanes are closed sleeps before it is looked at again, and one that has others, too.
-LONGEST_SLEEP_SECONDS = 300.0
-SLEEP_SECONDS = 1.0
-# Destinations whose last claim is remembered.
-MOST_CLAIMED = 10_000
 # Chunks that are done are folded so many together, or so long after the first: a transaction costs two syncs, and a
 # thread that waits for the interpreter, whether it has one chunk or ten.
 FOLD_TOGETHER = 16
 FOLD_SECONDS = 0.25
 # How often a full disk is tried again.
 FULL_SECONDS = 1.0
-# Domains of a chunk that are asked for in one turn of the loop: a thousand would hold it up for a tenth of a second.
-ROUTED_TOGETHER = 32
 # The longest nap, so that a clock step or a missed wake-up costs little.
 MAX_NAP_SECONDS = 30.0
-
-
-# The sites of a destination's ways, and the destination where it has a rate of its own.
-LaneName = tuple[tuple[str, ...], str]
-
-
-class Order(Struct, frozen=True):
-    """So many chunks of a destination are to be claimed, and go these ways; "" is the tail, which goes many."""
-
-    destination: str
-    most: int
-    ways: Sequence[Way] | Unroutable = ()
 
 
 class Scheduler(Generic[Place]):
@@ -94,20 +63,16 @@ class Scheduler(Generic[Place]):
         courier: Courier,
         exchanges_of: Callable[[Sequence[Way], str], Sequence[Place]],
         put: Callable[[Place, Iterable[Work]], None],
-        store_thread: Executor,
+        in_store: StoreThread,
         clock: Clock,
         rng: random.Random,
         rated: Collection[str] = (),
     ) -> None:
         self._rng = rng
-        self._rated = rated
         self._store = store
         self._run_number = run_number
-        self._router = router
         self._courier = courier
-        self._exchanges_of = exchanges_of
-        self._put = put
-        self._store_thread = store_thread
+        self._in_store = in_store
         self._clock = clock
         self._active: dict[int, ActiveChunk] = {}
         self._recipients = 0
@@ -116,14 +81,22 @@ class Scheduler(Generic[Place]):
         self._wake = asyncio.Event()
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._routing = asyncio.Lock()
         self._failure: BaseException | None = None
         self.disk_full = False
         self.on_fold: Callable[[], Callable[[Collection[int]], None]] = lambda: _nothing
-        self._claimed: dict[str, tuple[float, int]] = {}
         self._tails: deque[ActiveChunk] = deque()
         self._agenda = Agenda()
         self._lookups = Lookups(router, clock=clock, begin=self._begin, found=self._agenda.wake)
+        self._placing = Placing(
+            router=router,
+            courier=courier,
+            exchanges_of=exchanges_of,
+            put=put,
+            clock=clock,
+            begin=self._begin,
+            done=self.progressed,
+        )
+        self._claims = Claims(self._agenda, self._lookups, self._placing, clock=clock, rated=rated)
         self._stale = True
 
     def wake(self) -> None:
@@ -262,101 +235,27 @@ class Scheduler(Generic[Place]):
     async def _supply(self) -> bool:
         """Claim for all that are awake and hungry, until there is no room or enough to fold; whether anything was."""
         supplied = False
-        for lane, destination in self._agenda.sleepers():
-            if not self._has_enough(destination):
-                self._agenda.wake_one(lane)
+        self._claims.wake_hungry()
         while not self._stopping and not self._saturated and (self._few_idle or not self._idle):
-            orders: list[Order] = []
+            claims: list[Claim] = []
             if self._agenda.ready("") and self._open_tails < MAX_TAILS:
-                orders.append(Order("", 1))
-            orders += self._hungry(self._room - len(orders))
-            if not orders:
+                claims.append(Claim("", 1))
+            claims += self._claims.take(self._room - len(claims))
+            if not claims:
                 break
-            for order, chunks in zip(orders, await self._in_store(self._claim, orders), strict=True):
+            for claim, chunks in zip(claims, await self._in_store(self._claim, claims), strict=True):
                 recipients = sum(len(chunk.addresses) for chunk in chunks)
-                self._agenda.claimed(order.destination, wanted=order.most, chunks=len(chunks), recipients=recipients)
+                self._agenda.claimed(claim.destination, wanted=claim.most, chunks=len(chunks), recipients=recipients)
                 for chunk in chunks:
-                    self._hand_out(chunk, order.ways)
+                    self._placing.hand_out(self._opened(chunk), claim.ways)
                     supplied = True
-                self._look_after(order)
+                self._claims.settled(claim)
         return supplied
 
-    def _hungry(self, most: int) -> list[Order]:
-        """For whom to claim now: one destination a lane, and no more chunks than `most`."""
-        orders: list[Order] = []
-        lanes: set[LaneName] = set()
-        left = min(most, CLAIMED_TOGETHER)
-        while left > 0 and not self._lookups.full and (destination := self._agenda.take()) is not None:
-            ways = self._lookups.ways_of(destination)
-            if ways is None:
-                continue
-            if not isinstance(ways, Unroutable):
-                lane = self._lane_name(ways, destination)
-                # What is claimed for one may be enough for its lane: the next is looked at after that.
-                if lane in lanes:
-                    self._agenda.sleep_for(destination, lane)
-                    continue
-                if not self._is_hungry(ways, destination):
-                    continue
-                lanes.add(lane)
-            orders.append(Order(destination, min(self._at_once(destination), left), ways))
-            left -= orders[-1].most
-        return orders
-
-    def _is_hungry(self, ways: Sequence[Way], destination: str) -> bool:
-        """Whether to claim for it now; else it is put to sleep."""
-        now = self._clock.monotonic()
-        exchanges = self._exchanges_of(ways, destination)
-        fit = self._fit_ones(exchanges) or exchanges
-        hungry = [one for one in fit if one.supply < LOW_WATER]
-        if not hungry:
-            self._agenda.sleep_for(destination, self._lane_name(ways, destination))
-            return False
-        opens = min(one.open_again_at for one in hungry)
-        if opens <= now:
-            return True
-        # Others that are open may have little left before that.
-        longest = LONGEST_SLEEP_SECONDS if len(hungry) == len(fit) else SLEEP_SECONDS
-        self._agenda.sleep_until(destination, min(opens, now + longest))
-        return False
-
-    def _has_enough(self, destination: str) -> bool:
-        """Whether every lane for it that could take more has enough."""
-        ways = self._lookups.ways_of(destination)
-        if ways is None or isinstance(ways, Unroutable):
-            return False
-        exchanges = self._exchanges_of(ways, destination)
-        return all(one.supply >= LOW_WATER for one in self._fit_ones(exchanges) or exchanges)
-
-    def _look_after(self, order: Order) -> None:
-        """After a claim: look at the destination once more, or at the next one that sleeps for its lane."""
-        if not order.destination:
-            return
-        if self._agenda.ready(order.destination):
-            self._agenda.wake(order.destination)
-        elif not isinstance(order.ways, Unroutable):
-            self._agenda.wake_one(self._lane_name(order.ways, order.destination))
-
-    def _lane_name(self, ways: Sequence[Way], destination: str) -> LaneName:
-        """What destinations have in common that are supplied together: a domain with a rate of its own is alone."""
-        return tuple(way.site.name for way in ways), destination if destination in self._rated else ""
-
-    def _at_once(self, destination: str) -> int:
-        """How many chunks to claim together: more where those claimed last were gone in no time."""
-        if self._agenda.ready(destination) < 2:
-            return 1
-        now = self._clock.monotonic()
-        then, count = self._claimed.get(destination, (0.0, 1))
-        count = min(2 * count, MOST_TOGETHER) if now - then < QUICK_SECONDS else 1
-        if len(self._claimed) >= MOST_CLAIMED:
-            self._claimed.clear()
-        self._claimed[destination] = (now, count)
-        return count
-
-    def _claim(self, orders: Sequence[Order]) -> list[list[OpenChunk]]:
-        """The chunks of each order; on the store's thread."""
+    def _claim(self, claims: Sequence[Claim]) -> list[list[OpenChunk]]:
+        """The chunks of each claim; on the store's thread."""
         now = self._clock.time()
-        return [self._store.claim_many(self._run_number, order.destination, now, order.most) for order in orders]
+        return [self._store.claim_many(self._run_number, claim.destination, now, claim.most) for claim in claims]
 
     @property
     def _open_tails(self) -> int:
@@ -366,83 +265,13 @@ class Scheduler(Generic[Place]):
             self._tails.popleft()
         return sum(active.outstanding > FEW for active in self._tails)
 
-    def _hand_out(self, chunk: OpenChunk, ways: Sequence[Way] | Unroutable) -> None:
-        """Spread a chunk's ready recipients over the lanes of their domains; `ways` are those of its destination."""
+    def _opened(self, chunk: OpenChunk) -> ActiveChunk:
         active = ActiveChunk(chunk, jitter=self._rng.random(), since=self._clock.monotonic())
         self._active[chunk.number] = active
         if not chunk.destination:
             self._tails.append(active)
         self._recipients += len(chunk.addresses)
-        ready = chunk.ready(self._clock.time())
-        # One more, so that the chunk is not taken for idle before all of it is handed out.
-        active.outstanding = len(ready) + 1
-        if chunk.destination:
-            self._put_all(active, chunk.destination, ready, ways)
-            self._handed_out(active)
-            return
-        by_domain: dict[str, list[int]] = {}
-        for index in ready:
-            by_domain.setdefault(chunk.addresses[index].rpartition("@")[2], []).append(index)
-        self._begin(self._route_all(active, by_domain))
-
-    def _handed_out(self, active: ActiveChunk) -> None:
-        active.outstanding -= 1
-        if active.outstanding == 0:
-            self.progressed(active)
-
-    async def _route_all(self, active: ActiveChunk, by_domain: dict[str, list[int]]) -> None:
-        routes: list[asyncio.Task[None]] = []
-        try:
-            async with self._routing:
-                for domain, indexes in by_domain.items():
-                    if len(routes) % ROUTED_TOGETHER == ROUTED_TOGETHER - 1:
-                        await asyncio.sleep(0)
-                    routes.append(asyncio.get_running_loop().create_task(self._route(active, domain, indexes)))
-            await asyncio.gather(*routes)
-        finally:
-            for route in routes:
-                route.cancel()
-        self._handed_out(active)
-
-    async def _route(self, active: ActiveChunk, domain: str, indexes: list[int]) -> None:
-        self._put_all(active, domain, indexes, await self._router.ways(domain))
-
-    def _put_all(self, active: ActiveChunk, domain: str, indexes: list[int], ways: Sequence[Way] | Unroutable) -> None:
-        if isinstance(ways, Unroutable):
-            self._courier.unroutable(active, indexes, ways, domain)
-            return
-        if active.chunk.outcomes.any_tried():
-            indexes = [index for index in indexes if not self._courier.expired(active, index, ways[0].site)]
-        exchanges = self._open_ones(self._exchanges_of(ways, domain))
-        now = self._clock.monotonic()
-        shares = spread(indexes, tuple(exchange.weight for exchange in exchanges), offset=active.chunk.number)
-        for exchange, share in zip(exchanges, shares, strict=True):
-            if not share:
-                continue
-            work = [(active, index) for index in share]
-            if exchange.open_again_at - now > self._courier.park_seconds:
-                self._courier.park_work(exchange, work)
-            else:
-                self._put(exchange, work)
-
-    def _open_ones(self, exchanges: Sequence[Place]) -> Sequence[Place]:
-        """Those that can take more now; where none can, those that open first."""
-        fit = self._fit_ones(exchanges)
-        if not fit:
-            return [min(exchanges, key=lambda one: one.open_again_at)]
-        return [one for one in fit if one.supply < LOW_WATER] or fit
-
-    def _fit_ones(self, exchanges: Sequence[Place]) -> Sequence[Place]:
-        """Of the best priority that works: the open ones, else those that soon are; none where all stay closed."""
-        now = self._clock.monotonic()
-        soon = [one for one in exchanges if one.open_again_at - now <= self._courier.park_seconds]
-        if len(soon) < 2:
-            return soon
-        # A relay that cannot be reached has failed; one that only asked for a pause has not.
-        working = [one for one in soon if one.closed_until <= now] or soon
-        best = min(one.priority for one in working)
-        working = [one for one in working if one.priority == best]
-        return [one for one in working if one.open_again_at <= now] or working
+        return active
 
     async def _fold_idle(self) -> bool:
         """Close the chunks that are done; False where the disk has no room for that: they stay, for another time."""
@@ -476,9 +305,6 @@ class Scheduler(Generic[Place]):
         for chunk in opened:
             if chunk.open_count and (due := chunk.outcomes.next_due()) is not None:
                 self._agenda.returned(chunk.destination, due, self._clock.time())
-
-    async def _in_store(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._store_thread, function, *arguments)
 
 
 def _nothing(chunks: Collection[int]) -> None:

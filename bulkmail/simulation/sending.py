@@ -10,7 +10,7 @@ from msgspec import structs
 
 from bulkmail.composition import Send, SendOptions
 from bulkmail.dns.resolver import Resolver
-from bulkmail.engine.node import NodeOptions
+from bulkmail.engine.options import NodeOptions
 from bulkmail.events.log import EventLog
 from bulkmail.model.campaign import Campaign, Delivery, EgressSource, Relay, TlsSettings
 from bulkmail.simulation.disk import Disk, DiskLog

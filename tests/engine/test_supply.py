@@ -58,7 +58,7 @@ def test_chunks_that_are_gone_at_once_are_claimed_together_and_all_are_sent(
     tmp_path: Path, calls: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However slow the machine that runs this.
-    monkeypatch.setattr("bulkmail.engine.scheduler.QUICK_SECONDS", 60.0)
+    monkeypatch.setattr("bulkmail.engine.claims.QUICK_SECONDS", 60.0)
     monkeypatch.setattr("bulkmail.engine.scheduler.FOLD_SECONDS", 60.0)
 
     async def scene() -> None:

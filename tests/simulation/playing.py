@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from bulkmail.config.load import load_campaign
-from bulkmail.engine.node import NodeOptions
+from bulkmail.engine.options import NodeOptions
 from bulkmail.model.campaign import Campaign
 from bulkmail.model.delivery import Event, Summary
 from bulkmail.sandbox.profiles import OPEN_HOUSE, Profiles
