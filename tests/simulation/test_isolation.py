@@ -164,7 +164,7 @@ def test_what_a_run_holds_does_not_grow_with_the_domains_it_has_met(tmp_path: Pa
     # Answers of the DNS, and counts of sites: both have a bound. The chunk that was sent last is as large as it was.
     ours = {path for path in large if "_internet" not in path and "subscriber" not in path}
     assert ours == {
-        "._encryption._resolver._cache._entries",
+        "._lanes._means.encryption._resolver._cache._entries",
         ".statistics.sites",
         "._scheduler._tails[].chunk.addresses",
         "._scheduler._tails[].chunk.rows",
