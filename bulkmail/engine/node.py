@@ -18,6 +18,7 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
 from bulkmail.engine.canary import CanaryWatch
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.encryption import Encryption
@@ -28,6 +29,7 @@ from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import DISK_FULL, MOST_SITES, Snapshot, Statistics
+from bulkmail.engine.syncs import Syncs
 from bulkmail.engine.timing import Timing
 from bulkmail.engine.watch import Block, LoopWatch
 from bulkmail.engine.ways import Ways
@@ -122,27 +124,30 @@ class Node:
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sync_thread = ThreadPoolExecutor(1, thread_name_prefix="bulkmail-sync")
         self.statistics = Statistics(campaign, run.id, now=clock.monotonic(), most_sites=options.most_sites)
-        self._recorder = Recorder(
+        self._syncs = Syncs(
             run=run,
             journal=store.journal,
             event_log=event_log,
             suppressions=suppressions,
-            statistics=self.statistics,
-            clock=steady,
             sync_thread=self._sync_thread,
             store_thread=store_thread,
             soft_bounces=campaign.feedback.soft_bounces,
+        )
+        self._recorder = Recorder(
+            run=run,
+            journal=store.journal,
+            syncs=self._syncs,
+            statistics=self.statistics,
+            clock=steady,
+            sync_thread=self._sync_thread,
             sync_intents=campaign.delivery.intent == "synced",
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
         router = Router(campaign, resolver, ways, own_names=own_names, rng=rng, encryption=encryption)
-        courier = Courier(
-            campaign,
-            self._recorder,
-            suppressions,
-            clock=steady,
-            rules=options.rules,
+        conclusions = Conclusions(
+            campaign, self._recorder, self._syncs, suppressions, clock=steady, rules=options.rules
         )
+        courier = Courier(campaign, self._recorder, conclusions, clock=steady, rules=options.rules)
         self._meter = CpuMeter(store_thread, self._sync_thread)
         self._watch = LoopWatch(self._loop_blocked)
         self._lanes: Lanes | Deal
@@ -163,6 +168,7 @@ class Node:
             self._lanes = Lanes(
                 means,
                 recorder=self._recorder,
+                conclusions=conclusions,
                 courier=courier,
                 windows=Windows(store.anomalies(), self._recorder, keep=self._keep_anomaly),
                 meter=self._meter,
@@ -173,11 +179,12 @@ class Node:
                 on_crash=self._crashed,
             )
         else:
-            self._lanes = self._deal(sources, starter, courier=courier, encryption=encryption, clock=steady)
+            self._lanes = self._deal(sources, starter, conclusions=conclusions, encryption=encryption, clock=steady)
         self._scheduler: Scheduler[Any] = Scheduler(
             store,
             run.number,
             router=router,
+            conclusions=conclusions,
             courier=courier,
             exchanges_of=self._lanes.exchanges_of,
             put=self._lanes.put,
@@ -192,7 +199,7 @@ class Node:
 
     def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
         """`subscriber` gets every event once it is durable."""
-        self._recorder.subscriber = subscriber
+        self._syncs.subscriber = subscriber
 
     async def run(self, batches: AsyncIterator[Batch] | None) -> Summary:
         """Take recipients in (unless that is done already), send, and return how the run stands.
@@ -208,7 +215,7 @@ class Node:
         self._look_at_orders()
         if self._options.watch:
             self._watch.start()
-        syncs = loop.create_task(self._recorder.run_syncs())
+        syncs = loop.create_task(self._syncs.run())
         sweeps = loop.create_task(self._sweep())
         work = loop.create_task(self._work(batches))
         finished = False
@@ -229,7 +236,7 @@ class Node:
                 # Where the journal has failed, what ends with the connections cannot be recorded.
                 await self._end_of(sweeps)
                 self._recorder.run_event(self._ending(finished))
-                self._recorder.close()
+                self._syncs.close()
                 folded = False
                 try:
                     await syncs
@@ -285,7 +292,7 @@ class Node:
         sources: Sequence[EgressSource],
         starter: "NodeStarter",
         *,
-        courier: Courier,
+        conclusions: Conclusions,
         encryption: Encryption,
         clock: Clock,
     ) -> "Deal":
@@ -297,7 +304,8 @@ class Node:
         desk = Desk(
             store=self._store,
             recorder=self._recorder,
-            courier=courier,
+            syncs=self._syncs,
+            conclusions=conclusions,
             tally=encryption.tally,
             in_store=self._in_store,
             waiting=lambda destination: self._scheduler.recipients_waiting(destination),
@@ -354,7 +362,7 @@ class Node:
             self.statistics,
             timing=Timing(self._campaign, began=self._run.created),
             clock=self._clock,
-            publish=self._recorder.publish,
+            publish=self._syncs.publish,
         )
         done = await intake.run(batches, self._store_thread, limit=self._options.limit, stop=lambda: self._stopping)
         if done:
@@ -464,9 +472,9 @@ class Node:
         stale = self._store.journal.stale_chunks()
         if stale:
             await self._scheduler.checkpoint(stale)
-        full = self._recorder.full or self._scheduler.disk_full
+        full = self._syncs.full or self._scheduler.disk_full
         if full:
-            full = not await self._in_store(self._recorder.make_room) or self._scheduler.disk_full
+            full = not await self._in_store(self._syncs.make_room) or self._scheduler.disk_full
         full = full or self._lanes.full
         if full != self._disk_full:
             self._disk_full = full

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from bulkmail.clock import Clock
 from bulkmail.engine.agenda import Agenda
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Outlet
 from bulkmail.engine.intake import CHUNK_RECIPIENTS
@@ -91,6 +92,7 @@ class Scheduler(Generic[Place]):
         run_number: int,
         *,
         router: Router,
+        conclusions: Conclusions,
         courier: Courier,
         exchanges_of: Callable[[Sequence[Way], str], Sequence[Place]],
         put: Callable[[Place, Iterable[Work]], None],
@@ -104,6 +106,7 @@ class Scheduler(Generic[Place]):
         self._store = store
         self._run_number = run_number
         self._router = router
+        self._conclusions = conclusions
         self._courier = courier
         self._exchanges_of = exchanges_of
         self._put = put
@@ -409,10 +412,10 @@ class Scheduler(Generic[Place]):
 
     def _put_all(self, active: ActiveChunk, domain: str, indexes: list[int], ways: Sequence[Way] | Unroutable) -> None:
         if isinstance(ways, Unroutable):
-            self._courier.unroutable(active, indexes, ways, domain)
+            self._conclusions.unroutable(active, indexes, ways, domain)
             return
         if active.chunk.outcomes.any_tried():
-            indexes = [index for index in indexes if not self._courier.expired(active, index, ways[0].site)]
+            indexes = [index for index in indexes if not self._conclusions.expired(active, index, ways[0].site)]
         exchanges = self._open_ones(self._exchanges_of(ways, domain))
         now = self._clock.monotonic()
         shares = spread(indexes, tuple(exchange.weight for exchange in exchanges), offset=active.chunk.number)
