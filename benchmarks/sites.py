@@ -1,14 +1,16 @@
 """What the number of sites costs: CPU a message of the sender, the same messages over the same number of connections.
 
-    python -m benchmarks.sites [--sites 1 100 1000 10000] [--each 10] [--connections 2000] [--shared] [--mixed]
+    python -m benchmarks.sites [--sites 1 100 1000 10000] [--each 10 40] [--connections 2000] [--shared] [--mixed]
                                [--waiting 0] [--runs 3] [--json]
 
 Each row sends `--each` messages over each of `--connections` connections: with one site all of these are to it, with
 as many sites as connections each is to another, with more there are as many connections as sites. So what differs
 between rows is what a site costs (three DNS questions, a lane, an exchange, a pool), and what the number of them costs
-beyond that. `--shared` gives the domains of a row one mail exchanger, so that they differ in their names alone: what
-a domain costs. `--waiting` puts so many recipients more into the store, a hundred in a chunk, who are not due. The
-receiver is on every address of 127/8; it and the DNS are processes of their own. CPU is that of all stages but intake.
+beyond that. With two numbers of messages for each connection, "a further one" is the difference of the CPU divided by
+that of the messages: what a message costs where sites, connections and starting are paid for already. `--shared` gives
+the domains of a row one mail exchanger, so that they differ in their names alone: what a domain costs. `--waiting` puts
+so many recipients more into the store, a hundred in a chunk, who are not due. The receiver is on every address of
+127/8; it and the DNS are processes of their own. CPU is that of all stages but intake.
 """
 
 import argparse
@@ -120,7 +122,9 @@ class Server:
         return last
 
 
-def write(folder: Path, sites: int, messages: int, options: argparse.Namespace, smtp: int, names: int) -> Path:
+def write(
+    folder: Path, sites: int, messages: int, each: int, options: argparse.Namespace, smtp: int, names: int
+) -> Path:
     """The list, its domains in turn or one after the other, and the campaign."""
     share = messages // sites
     with (folder / "list.csv").open("w") as file:
@@ -145,21 +149,21 @@ recipients: [{{file: list.csv}}]
 delivery: {{route: mx, port: {smtp}, allow_private_mx: true, tls: none}}
 dns: {{servers: ["127.0.0.1:{names}"]}}
 limits:
-  default: {{connections: {at_once}, messages_per_connection: {options.each}, messages: 1000000/s, connects: 100000/s}}
+  default: {{connections: {at_once}, messages_per_connection: {each}, messages: 1000000/s, connects: 100000/s}}
 """
     )
     return path
 
 
-def run_once(sites: int, options: argparse.Namespace) -> dict[str, float]:
+def run_once(sites: int, each: int, options: argparse.Namespace) -> dict[str, float]:
     """CPU microseconds a message, by stage, and what it took."""
     connections = max(sites, options.connections)
-    messages = connections * options.each
+    messages = connections * each
     with tempfile.TemporaryDirectory(prefix="bulkmail-sites-") as name:
         folder = Path(name)
         sink, names = Server("sink"), Server("shared" if options.shared else "own")
         try:
-            campaign = write(folder, sites, messages, options, sink.port, names.port)
+            campaign = write(folder, sites, messages, each, options, sink.port, names.port)
             sender = subprocess.run(
                 [
                     *options.wrap,
@@ -199,7 +203,7 @@ def run_once(sites: int, options: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="what the number of sites costs")
     parser.add_argument("--sites", type=int, nargs="+", default=[1, 100, 1000, 10_000])
-    parser.add_argument("--each", type=int, default=10, help="messages a connection")
+    parser.add_argument("--each", type=int, nargs="+", default=[10, 40], help="messages a connection")
     parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument("--shared", action="store_true", help="one mail exchanger for all domains")
     parser.add_argument("--mixed", action="store_true", help="a list with its domains in turn, not one after the other")
@@ -212,23 +216,36 @@ def main() -> None:
     if options.serve:
         uvloop.run(serve(options.serve))
         return
-    results: dict[int, list[dict[str, float]]] = {sites: [] for sites in options.sites}
+    rows = [(sites, each) for sites in options.sites for each in options.each]
+    results: dict[tuple[int, int], list[dict[str, float]]] = {row: [] for row in rows}
     for _ in range(options.runs):
-        for sites, runs in results.items():
-            runs.append(run_once(sites, options))
+        for row, runs in results.items():
+            runs.append(run_once(*row, options))
     if options.json:
-        print(json.dumps({"options": vars(options), "results": results}))
+        print(json.dumps({"options": vars(options), "results": [[*row, runs] for row, runs in results.items()]}))
         return
-    print(f"{options.each} messages a connection, {'domains of one site' if options.shared else 'a site each'}")
-    print("domains messages connections questions |  CPU us a message (range)  | loop | store | messages/s | peak MiB")
-    for sites, runs in results.items():
+    print(f"{'domains of one site' if options.shared else 'a site each'}; CPU us a message")
+    print(
+        "domains messages connections questions | CPU (range) | a further one (range) | loop | store | messages/s | MiB"
+    )
+    for (sites, each), runs in results.items():
         of = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         low, high = min(run["cpu_us"] for run in runs), max(run["cpu_us"] for run in runs)
+        further = ""
+        if each != options.each[0]:
+            costs = [further_us(few, many) for few, many in zip(results[sites, options.each[0]], runs, strict=True)]
+            further = f"{statistics.median(costs):.1f} ({min(costs):.1f} to {max(costs):.1f})"
         print(
             f"{sites:>7} {of['messages']:>8.0f} {of['connections']:>11.0f} {of['questions']:>9.0f} |"
-            f" {of['cpu_us']:>8.1f} ({low:.1f} to {high:.1f}) | {of['loop']:.1f} | {of['store']:.1f} |"
+            f" {of['cpu_us']:>8.1f} ({low:.1f} to {high:.1f}) | {further:>19} | {of['loop']:.1f} | {of['store']:.1f} |"
             f" {of['per_second']:,.0f} | {of['peak_kib'] / 1024:.0f}"
         )
+
+
+def further_us(few: dict[str, float], many: dict[str, float]) -> float:
+    """What each message costs by which one run had more than another."""
+    more = many["messages"] - few["messages"]
+    return (many["cpu_us"] * many["messages"] - few["cpu_us"] * few["messages"]) / more
 
 
 if __name__ == "__main__":
