@@ -32,9 +32,5 @@ cdef class Message:
     def size_bytes(self):
         return self.size()
 
-    @property
-    def whole(self):
-        return self.signature + self.data
-
     cdef Py_ssize_t size(self):
         return len(self.signature) + len(self.data)

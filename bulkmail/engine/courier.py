@@ -1,4 +1,4 @@
-"""Carry out what policy decides about a reply: for this recipient, this message, this connection or the whole lane.
+"""Carry out what a reply, a loss or a refusal means for messages in flight, their exchange and its lane.
 
 Rules: a refusal that is about the lane leaves the recipient as it was and slows or pauses the lane. The second one
 that meets the same recipient is taken as the recipient's own, so that one bad recipient never blocks the others.
@@ -6,13 +6,12 @@ that meets the same recipient is taken as the recipient's own, so that one bad r
 
 from collections.abc import Callable, Sequence
 
-from bulkmail.address import comparison_key_of_wire
 from bulkmail.clock import Clock
-from bulkmail.engine.composer import ComposeFailure
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.dialer import Refusal
 from bulkmail.engine.exchange import Exchange, Outlet
 from bulkmail.engine.lane import Lane
-from bulkmail.engine.recorder import NOTHING_SENT, Recorder, Transmission
+from bulkmail.engine.recorder import Recorder, Transmission
 from bulkmail.engine.router import Unroutable
 from bulkmail.engine.work import ActiveChunk, Work
 from bulkmail.model.campaign import Campaign
@@ -21,23 +20,15 @@ from bulkmail.native.message import Message
 from bulkmail.net.connection import Connection
 from bulkmail.net.owner import Left, Result
 from bulkmail.policy.disposition import judge
-from bulkmail.policy.feedback import is_soft_bounce
-from bulkmail.policy.retry import expired, next_due
-from bulkmail.policy.route import Site
 from bulkmail.policy.rules import RuleBook
 from bulkmail.policy.verdict import Verdict
 from bulkmail.smtp.replies import parse_text
-from bulkmail.store.outcomes import Outcome
-from bulkmail.store.suppressions import Suppression, Suppressions
 
 # A lane that pauses for longer gives its recipients back to the store, so that chunks can close.
 PARK_SECONDS = 5.0
 PARK_SHARE = 0.1
 # Forgetting them costs a bad recipient's lane one more pause.
 MOST_REFUSED = 100_000
-# Sites whose last complaint is kept, to be told to those who expire without an attempt.
-MOST_COMPLAINTS = 10_000
-_FAILED = (Disposition.BOUNCED, Disposition.EXPIRED)
 
 
 class Courier:
@@ -50,24 +41,20 @@ class Courier:
         self,
         campaign: Campaign,
         recorder: Recorder,
-        suppressions: Suppressions,
+        conclusions: Conclusions,
         *,
         clock: Clock,
         rules: RuleBook | None = None,
     ) -> None:
         self._rules = rules
         self._retry = [float(seconds) for seconds in campaign.delivery.retry]
-        self._expire_seconds = float(campaign.delivery.expire)
         # A campaign that gives up soon looks at the time to expire often.
-        self.park_seconds = min(PARK_SECONDS, self._expire_seconds * PARK_SHARE)
-        self._in_doubt = campaign.delivery.in_doubt
-        self._campaign = campaign.campaign
+        self.park_seconds = min(PARK_SECONDS, float(campaign.delivery.expire) * PARK_SHARE)
         self._recorder = recorder
-        self.suppressions = suppressions
+        self._conclusions = conclusions
         self._clock = clock
         # Recipients that a lane-wide refusal met. Not kept with their chunk: that may be closed while the lane is.
         self._refused: set[tuple[int, int]] = set()
-        self._complaints: dict[str, str] = {}
         self.on_lane_changed: Callable[[Lane], None] = lambda lane: None
 
     # Replies.
@@ -122,20 +109,7 @@ class Courier:
         verdict = judge(Stage.COMPOSE, None, reason)
         self._conclude_refused(exchange.lane, connection, message, verdict, Stage.COMPOSE, None, explanation)
 
-    def compose_failed(self, exchange: Exchange, failure: ComposeFailure) -> None:
-        """A row that could not be rendered: final, and not the recipient's fault."""
-        self._recorder.conclude(
-            failure.active,
-            failure.index,
-            Disposition.BOUNCED,
-            attempt=failure.active.chunk.outcomes.get(failure.index).attempt + 1,
-            stage=Stage.COMPOSE,
-            reason=Reason.CONTENT,
-            explanation=failure.explanation,
-            site=exchange.lane.site.name,
-        )
-
-    # Lanes and domains.
+    # Lanes.
 
     def unreachable(self, exchange: Exchange, refusal: Refusal) -> None:
         """No host of the exchange let us in. Without a word: it waits by the retry schedule, and only it.
@@ -149,7 +123,7 @@ class Courier:
             # What was asked of them, none of the hosts can do: nobody there will get it, whenever it is tried.
             problem = Unroutable(verdict.reason, refusal.explanation)
             for active, index in exchange.clear():
-                self.unroutable(active, [index], problem, lane.site.name, stage=refusal.stage)
+                self._conclusions.unroutable(active, [index], problem, lane.site.name, stage=refusal.stage)
         elif reply is None or exchange.has_another_relay(now, spare=True):
             delay = self._retry[min(exchange.failed_connects, len(self._retry) - 1)]
             exchange.failed_connects += 1
@@ -161,33 +135,6 @@ class Courier:
         else:
             # The connection that was turned away still counts as one being opened.
             self._heard(lane, verdict, now, refusal, open_connections=lane.connections - 1)
-
-    def unroutable(
-        self,
-        active: ActiveChunk,
-        indexes: Sequence[int],
-        problem: Unroutable,
-        domain: str,
-        *,
-        stage: Stage = Stage.DNS,
-    ) -> None:
-        """The domain has no way in: for good (bounced), or for now (deferred)."""
-        verdict = judge(stage, None, problem.reason)
-        for index in indexes:
-            attempt = active.chunk.outcomes.get(index).attempt + 1
-            disposition, due = self._disposition(active, index, attempt, verdict)
-            self._recorder.conclude(
-                active,
-                index,
-                disposition,
-                attempt=attempt,
-                stage=stage,
-                reason=Reason.EXPIRED if disposition is Disposition.EXPIRED else verdict.reason,
-                explanation=problem.explanation,
-                due=due,
-                site=domain,
-            )
-            self._note_for_list(active, index, disposition, verdict, None, problem.explanation)
 
     def should_park(self, exchange: Exchange, now: float) -> bool:
         """Whether what waits on a closed exchange would wait for long, or for nothing: another relay is open."""
@@ -209,116 +156,7 @@ class Courier:
         for active, index in work:
             self._recorder.park(active, index, due)
 
-    def suppressed(self, lane: Lane, active: ActiveChunk, index: int) -> bool:
-        """Look once more before the wire; a suppressed recipient is concluded here."""
-        chunk = active.chunk
-        key = comparison_key_of_wire(chunk.addresses[index])
-        if not self.suppressions.contains(key, chunk.list_name):
-            return False
-        self._recorder.conclude(
-            active,
-            index,
-            Disposition.SUPPRESSED,
-            attempt=chunk.outcomes.get(index).attempt,
-            reason=Reason.SUPPRESSED,
-            explanation="on the suppression list since the run began",
-            event="suppressed",
-            site=lane.site.name,
-        )
-        return True
-
-    def expired(self, active: ActiveChunk, index: int, site: Site) -> bool:
-        """Give up on a recipient that was first tried too long ago; it is concluded here."""
-        first = active.chunk.outcomes.first_tried(index)
-        if not first or not expired(self._clock.time(), first, self._expire_seconds):
-            return False
-        outcome = active.chunk.outcomes.get(index)
-        self._recorder.conclude(
-            active,
-            index,
-            Disposition.EXPIRED,
-            attempt=outcome.attempt,
-            stage=outcome.stage,
-            reason=Reason.EXPIRED,
-            explanation=outcome.text or self._why_closed(site),
-            site=site.name,
-        )
-        return True
-
-    def doubt(
-        self,
-        active: ActiveChunk,
-        index: int,
-        attempt: int,
-        explanation: str,
-        *,
-        site: str,
-        sent: Transmission = NOTHING_SENT,
-    ) -> None:
-        """The message was written whole and no reply came (RFC 1047): the campaign says what that counts as."""
-        due = 0.0
-        if self._in_doubt == "hold":
-            disposition = Disposition.IN_DOUBT
-        elif self._in_doubt == "assume_delivered":
-            disposition = Disposition.DELIVERED
-        else:
-            verdict = judge(Stage.MESSAGE, None, Reason.CONNECTION_LOST)
-            disposition, due = self._disposition(active, index, attempt, verdict)
-        self._recorder.conclude(
-            active,
-            index,
-            disposition,
-            attempt=attempt,
-            stage=Stage.MESSAGE,
-            reason=Reason.CONNECTION_LOST,
-            explanation=explanation,
-            due=due,
-            event="in_doubt",
-            site=site,
-            sent=sent,
-        )
-
-    # Nodes.
-
-    def adopt(self, active: ActiveChunk, index: int, outcome: Outcome, site: str) -> None:
-        """Conclude a recipient as a node had it when it died, before it could say so."""
-        reply = None
-        if outcome.code:
-            text = outcome.text.removeprefix(f"{outcome.code} ")
-            reply = parse_text(outcome.code, text.encode("utf-8", "surrogateescape"))
-        self._recorder.conclude(
-            active,
-            index,
-            outcome.disposition,
-            attempt=outcome.attempt,
-            stage=outcome.stage,
-            reason=outcome.reason,
-            reply=reply,
-            explanation=outcome.text,
-            due=outcome.due,
-            event="in_doubt" if outcome.stage is Stage.MESSAGE and reply is None else "attempt",
-            site=site,
-        )
-        if outcome.disposition in _FAILED:
-            verdict = judge(outcome.stage, reply, Reason.NONE if reply else outcome.reason, self._rules)
-            self._note_for_list(active, index, outcome.disposition, verdict, reply, outcome.text)
-
-    def complained(self, site: str, what: str) -> None:
-        """What a node was told at a site, for those who expire without an attempt."""
-        if site not in self._complaints and len(self._complaints) >= MOST_COMPLAINTS:
-            self._complaints.clear()
-        self._complaints[site] = what
-
-    def complaint(self, site: str) -> str:
-        """The last that was told at a site."""
-        return self._complaints.get(site, "")
-
     # Beneath.
-
-    def _why_closed(self, site: Site) -> str:
-        """What kept everybody out, for a recipient to whom it never came."""
-        complaint = self._complaints.get(site.name)
-        return "its lane was closed all the time" + (f": {complaint}" if complaint else "")
 
     def _delivered(self, lane: Lane, connection: Connection, message: Message, code: int, text: bytes) -> None:
         now = self._clock.monotonic()
@@ -373,24 +211,18 @@ class Courier:
         reply: Reply | None,
         explanation: str,
     ) -> None:
-        disposition, due = self._disposition(message.chunk, message.index, message.attempt, verdict)
-        self._recorder.conclude(
-            message.chunk,
-            message.index,
-            disposition,
-            attempt=message.attempt,
+        self._conclusions.refused(
+            message,
+            verdict,
             stage=stage,
-            reason=verdict.reason,
             reply=reply,
             explanation=explanation,
-            due=due,
             site=lane.site.name,
             sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
-        self._note_for_list(message.chunk, message.index, disposition, verdict, reply, explanation)
 
     def _doubt(self, lane: Lane, connection: Connection, message: Message, explanation: str) -> None:
-        self.doubt(
+        self._conclusions.doubt(
             message.chunk,
             message.index,
             message.attempt,
@@ -398,18 +230,6 @@ class Courier:
             site=lane.site.name,
             sent=_sent(lane, connection, message, self._clock.monotonic()),
         )
-
-    def _disposition(
-        self, active: ActiveChunk, index: int, attempt: int, verdict: Verdict
-    ) -> tuple[Disposition, float]:
-        if verdict.disposition is Disposition.BOUNCED:
-            return Disposition.BOUNCED, 0.0
-        now = self._clock.time()
-        first = active.chunk.outcomes.first_tried(index) or now
-        due = next_due(now, attempt, self._retry, first, self._expire_seconds, active.jitter)
-        if due is None:
-            return Disposition.EXPIRED, 0.0
-        return Disposition.DEFERRED, due
 
     def _heard(
         self,
@@ -440,7 +260,8 @@ class Courier:
 
     def _lane_event(self, lane: Lane, reason: Reason, refusal: Refusal, what: str) -> None:
         lane.state = f"{what}: {refusal.reply or refusal.explanation}"
-        self.complained(lane.site.name, f"{refusal.host}: {refusal.reply}" if refusal.reply else refusal.explanation)
+        complaint = f"{refusal.host}: {refusal.reply}" if refusal.reply else refusal.explanation
+        self._conclusions.complained(lane.site.name, complaint)
         self._recorder.lane_event(
             reason=reason,
             stage=refusal.stage,
@@ -449,31 +270,6 @@ class Courier:
             site=lane.site.name,
             source=lane.source.address,
             host=refusal.host,
-        )
-
-    def _note_for_list(
-        self,
-        active: ActiveChunk,
-        index: int,
-        disposition: Disposition,
-        verdict: Verdict,
-        reply: Reply | None,
-        explanation: str,
-    ) -> None:
-        """What the end of a delivery means for the next one to the same address."""
-        address = active.chunk.addresses[index]
-        if not verdict.suppress:
-            if disposition in _FAILED and is_soft_bounce(verdict.reason, suppress=False):
-                self._recorder.count_soft_bounce(comparison_key_of_wire(address), address, verdict.reason)
-            return
-        self._recorder.suppress(
-            Suppression(
-                key=comparison_key_of_wire(address),
-                address=address,
-                reason=verdict.reason.label,
-                source=f"{self._campaign}: {reply or explanation}"[:300],
-                time=self._clock.time(),
-            )
         )
 
 

@@ -12,6 +12,7 @@ from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.engine.budget import Budget
 from bulkmail.engine.composer import Composer
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Transport
 from bulkmail.engine.encryption import Encryption
@@ -64,6 +65,7 @@ class Lanes:
         means: Means,
         *,
         recorder: Recorder,
+        conclusions: Conclusions,
         courier: Courier,
         windows: Windows,
         meter: CpuMeter,
@@ -93,10 +95,11 @@ class Lanes:
         )
         courier.on_lane_changed = self._changed
         self._composer.on_ready = lambda exchange: self._pools[exchange].kick()
-        self._composer.on_failure = courier.compose_failed
+        self._composer.on_failure = conclusions.compose_failed
         self._composer.on_crash = on_crash
         self._rooms = Rooms(
             composer=self._composer,
+            conclusions=conclusions,
             courier=courier,
             dialer=Dialer(means.transport, means.router, means.encryption, transports=means.transports, clock=clock),
             recorder=recorder,

@@ -14,6 +14,7 @@ from bulkmail.content.identity import Identity
 from bulkmail.content.program import Program
 from bulkmail.dkim.signing import Signer
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Transport
 from bulkmail.engine.encryption import Encryption
@@ -27,6 +28,7 @@ from bulkmail.engine.router import Router
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import Snapshot, Statistics
 from bulkmail.engine.storethread import StoreThread
+from bulkmail.engine.syncs import Syncs
 from bulkmail.engine.timing import Timing
 from bulkmail.engine.upkeep import Upkeep
 from bulkmail.engine.watch import Block, LoopWatch
@@ -91,27 +93,30 @@ class Node:
         self._in_store = StoreThread(
             store_thread, self.statistics, leaving=lambda: self._leaving, on_crash=self._crashed
         )
-        self._recorder = Recorder(
+        self._syncs = Syncs(
             run=run,
             journal=store.journal,
             event_log=event_log,
             suppressions=suppressions,
-            statistics=self.statistics,
-            clock=steady,
             sync_thread=self._sync_thread,
             store_thread=store_thread,
             soft_bounces=campaign.feedback.soft_bounces,
+        )
+        self._recorder = Recorder(
+            run=run,
+            journal=store.journal,
+            syncs=self._syncs,
+            statistics=self.statistics,
+            clock=steady,
+            sync_thread=self._sync_thread,
             sync_intents=campaign.delivery.intent == "synced",
         )
         own_names = [source.ehlo for source in sources if source.ehlo]
         router = Router(campaign, resolver, ways, own_names=own_names, rng=rng, encryption=encryption)
-        courier = Courier(
-            campaign,
-            self._recorder,
-            suppressions,
-            clock=steady,
-            rules=options.rules,
+        conclusions = Conclusions(
+            campaign, self._recorder, self._syncs, suppressions, clock=steady, rules=options.rules
         )
+        courier = Courier(campaign, self._recorder, conclusions, clock=steady, rules=options.rules)
         self._meter = CpuMeter(store_thread, self._sync_thread)
         self._watch = LoopWatch(self._loop_blocked)
         self._lanes: Lanes | Deal
@@ -132,6 +137,7 @@ class Node:
             self._lanes = Lanes(
                 means,
                 recorder=self._recorder,
+                conclusions=conclusions,
                 courier=courier,
                 windows=Windows(store.anomalies(), self._recorder, keep=self._keep_anomaly),
                 meter=self._meter,
@@ -142,11 +148,12 @@ class Node:
                 on_crash=self._crashed,
             )
         else:
-            self._lanes = self._deal(sources, starter, courier=courier, encryption=encryption, clock=steady)
+            self._lanes = self._deal(sources, starter, conclusions=conclusions, encryption=encryption, clock=steady)
         self._scheduler: Scheduler[Any] = Scheduler(
             store,
             run.number,
             router=router,
+            conclusions=conclusions,
             courier=courier,
             exchanges_of=self._lanes.exchanges_of,
             put=self._lanes.put,
@@ -161,6 +168,7 @@ class Node:
             store=store,
             in_store=self._in_store,
             recorder=self._recorder,
+            syncs=self._syncs,
             statistics=self.statistics,
             lanes=self._lanes,
             scheduler=self._scheduler,
@@ -188,7 +196,7 @@ class Node:
 
     def subscribe(self, subscriber: Callable[[Sequence[Event]], None]) -> None:
         """`subscriber` gets every event once it is durable."""
-        self._recorder.subscriber = subscriber
+        self._syncs.subscriber = subscriber
 
     async def run(self, batches: AsyncIterator[Batch] | None) -> Summary:
         """Take recipients in (unless that is done already), send, and return how the run stands.
@@ -204,7 +212,7 @@ class Node:
         self._pausing.look_at_orders()
         if self._options.watch:
             self._watch.start()
-        syncs = loop.create_task(self._recorder.run_syncs())
+        syncs = loop.create_task(self._syncs.run())
         sweeps = loop.create_task(self._upkeep.run())
         work = loop.create_task(self._work(batches))
         finished = False
@@ -225,7 +233,7 @@ class Node:
                 # Where the journal has failed, what ends with the connections cannot be recorded.
                 await self._end_of(sweeps)
                 self._recorder.run_event(self._ending(finished))
-                self._recorder.close()
+                self._syncs.close()
                 folded = False
                 try:
                     await syncs
@@ -281,7 +289,7 @@ class Node:
         sources: Sequence[EgressSource],
         starter: "NodeStarter",
         *,
-        courier: Courier,
+        conclusions: Conclusions,
         encryption: Encryption,
         clock: Clock,
     ) -> "Deal":
@@ -293,7 +301,8 @@ class Node:
         desk = Desk(
             store=self._store,
             recorder=self._recorder,
-            courier=courier,
+            syncs=self._syncs,
+            conclusions=conclusions,
             tally=encryption.tally,
             in_store=self._in_store,
             waiting=lambda destination: self._scheduler.recipients_waiting(destination),
@@ -349,7 +358,7 @@ class Node:
             self.statistics,
             timing=Timing(self._campaign, began=self._run.created),
             clock=self._clock,
-            publish=self._recorder.publish,
+            publish=self._syncs.publish,
         )
         done = await intake.run(
             batches, self._store_thread, limit=self._options.limit, stop=lambda: self._gate.stopping

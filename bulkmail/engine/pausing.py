@@ -10,6 +10,7 @@ from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.scheduler import Scheduler
 from bulkmail.engine.statistics import DISK_FULL, Statistics
 from bulkmail.engine.storethread import StoreThread
+from bulkmail.engine.syncs import Syncs
 from bulkmail.model.campaign import Canary
 from bulkmail.store.orders import Kind, Order, give_order, standing_order
 from bulkmail.store.runs import Run
@@ -46,6 +47,7 @@ class Pausing:
         store: Store,
         in_store: StoreThread,
         recorder: Recorder,
+        syncs: Syncs,
         statistics: Statistics,
         lanes: "Lanes | Deal",
         scheduler: Scheduler[Any],
@@ -58,6 +60,7 @@ class Pausing:
         self._store = store
         self._in_store = in_store
         self._recorder = recorder
+        self._syncs = syncs
         self._statistics = statistics
         self._lanes = lanes
         self._scheduler = scheduler
@@ -110,9 +113,9 @@ class Pausing:
 
     async def look_at_disk(self) -> None:
         """Stop the flow while the disk is full, and go on by itself."""
-        full = self._recorder.full or self._scheduler.disk_full
+        full = self._syncs.full or self._scheduler.disk_full
         if full:
-            full = not await self._in_store(self._recorder.make_room) or self._scheduler.disk_full
+            full = not await self._in_store(self._syncs.make_room) or self._scheduler.disk_full
         full = full or self._lanes.full
         if full != self._gate.disk_full:
             self._gate.disk_full = full

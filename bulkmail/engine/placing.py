@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from bulkmail.clock import Clock
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Outlet
 from bulkmail.engine.lane import LOW_WATER
@@ -31,6 +32,7 @@ class Placing(Generic[Place]):
         self,
         *,
         router: Router,
+        conclusions: Conclusions,
         courier: Courier,
         exchanges_of: Callable[[Sequence[Way], str], Sequence[Place]],
         put: Callable[[Place, Iterable[Work]], None],
@@ -39,6 +41,7 @@ class Placing(Generic[Place]):
         done: Callable[[ActiveChunk], None],
     ) -> None:
         self._router = router
+        self._conclusions = conclusions
         self._courier = courier
         self._exchanges_of = exchanges_of
         self._put = put
@@ -93,10 +96,10 @@ class Placing(Generic[Place]):
 
     def _put_all(self, active: ActiveChunk, domain: str, indexes: list[int], ways: Sequence[Way] | Unroutable) -> None:
         if isinstance(ways, Unroutable):
-            self._courier.unroutable(active, indexes, ways, domain)
+            self._conclusions.unroutable(active, indexes, ways, domain)
             return
         if active.chunk.outcomes.any_tried():
-            indexes = [index for index in indexes if not self._courier.expired(active, index, ways[0].site)]
+            indexes = [index for index in indexes if not self._conclusions.expired(active, index, ways[0].site)]
         exchanges = self._open_ones(self._exchanges_of(ways, domain))
         now = self._clock.monotonic()
         shares = spread(indexes, tuple(exchange.weight for exchange in exchanges), offset=active.chunk.number)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from bulkmail.clock import Clock
 from bulkmail.engine.budget import Budget, Wait
 from bulkmail.engine.composer import Composer
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.dialer import Dialer, Refusal
 from bulkmail.engine.exchange import Exchange
@@ -46,6 +47,7 @@ class Rooms(Struct, frozen=True):
     """
 
     composer: Composer
+    conclusions: Conclusions
     courier: Courier
     dialer: Dialer
     recorder: Recorder
@@ -77,7 +79,7 @@ class Pool:
         self._dispenser = Dispenser(
             ring=exchange.ring,
             lane=exchange.lane,
-            suppressions=rooms.courier.suppressions,
+            suppressions=rooms.conclusions.suppressions,
             deliveries=rooms.recorder.deliveries,
             bucket=exchange.lane.bucket,
             held=exchange.bucket is not None,
@@ -182,7 +184,7 @@ class Pool:
             message = exchange.take(self._clock.monotonic())
             if message is None:
                 break
-            if not rooms.courier.suppressed(self._lane, message.chunk, message.index):
+            if not rooms.conclusions.suppressed(self._lane, message.chunk, message.index):
                 break
         self._look_at_supply()
         if message is None:

@@ -17,6 +17,7 @@ from typing import Any, Generic
 from bulkmail.clock import Clock
 from bulkmail.engine.agenda import Agenda
 from bulkmail.engine.claims import Claim, Claims
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.intake import CHUNK_RECIPIENTS
 from bulkmail.engine.lookups import Lookups
@@ -60,6 +61,7 @@ class Scheduler(Generic[Place]):
         run_number: int,
         *,
         router: Router,
+        conclusions: Conclusions,
         courier: Courier,
         exchanges_of: Callable[[Sequence[Way], str], Sequence[Place]],
         put: Callable[[Place, Iterable[Work]], None],
@@ -89,6 +91,7 @@ class Scheduler(Generic[Place]):
         self._lookups = Lookups(router, clock=clock, begin=self._begin, found=self._agenda.wake)
         self._placing = Placing(
             router=router,
+            conclusions=conclusions,
             courier=courier,
             exchanges_of=exchanges_of,
             put=put,

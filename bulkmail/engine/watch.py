@@ -159,7 +159,7 @@ _AT_ONCE = _in(1e-9)
 
 
 def _place_of(frame: FrameType | None) -> str:
-    """`engine/recorder.py:120 _write < engine/recorder.py:80 sync`: never what a variable holds."""
+    """`engine/intents.py:39 Intents.record < engine/pool.py:203 Pool.begun`: never what a variable holds."""
     places: list[str] = []
     while frame is not None and len(places) < DEPTH:
         code = frame.f_code

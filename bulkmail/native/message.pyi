@@ -44,6 +44,3 @@ class Message:
     ) -> None: ...
     @property
     def size_bytes(self) -> int: ...
-    @property
-    def whole(self) -> bytes:
-        """Signature and data."""

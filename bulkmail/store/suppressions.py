@@ -65,9 +65,9 @@ class Suppressions:
     """The suppressions of a state directory. No lock is needed: others may add and remove while a run is sent.
 
     Every change is durable when its call returns. `contains` sees the changes of this object at once and those of
-    others after `refresh`; `version` grows with each change seen. `campaign` is the one that `contains` asks for.
-    `quick` is what `contains` looks into where that is all it does, and None where it is not; `everywhere` stands there
-    before the key of an address suppressed for all, `entry_name(list, "")` before that of one suppressed for a list.
+    others after `refresh`. `campaign` is the one that `contains` asks for. `quick` is what `contains` looks into where
+    that is all it does, and None where it is not; `everywhere` stands there before the key of an address suppressed for
+    all, `entry_name(list, "")` before that of one suppressed for a list.
     """
 
     def __init__(self, database: Database, *, campaign: str | None = None, clock: Clock = SystemClock) -> None:
@@ -82,7 +82,6 @@ class Suppressions:
         self._data_version = -1
         self._wide = self._pseudonyms is not None
         self._next_expiry = math.inf
-        self.version = 0
         self._look_for_rare_kinds()
 
     @classmethod
@@ -347,7 +346,6 @@ class Suppressions:
                 self._set.add_hash(stored & 0xFFFFFFFFFFFFFFFF)
         self._last_added, self._last_removed = added, removed
         self._look_for_rare_kinds()
-        self.version += 1
         return True
 
     def _look_for_rare_kinds(self) -> None:

@@ -38,7 +38,8 @@ def dealer(folder: Path, waiting: dict[str, int], sources: tuple[EgressSource, .
     desk = Desk(
         store=nothing,
         recorder=nothing,
-        courier=nothing,
+        syncs=nothing,
+        conclusions=nothing,
         tally=nothing,
         in_store=nothing,
         waiting=lambda domain: waiting.get(domain, 0),

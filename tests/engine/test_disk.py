@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.engine import recorder, scheduler
+from bulkmail.engine import scheduler, syncs
 from bulkmail.errors import DiskFull
 from bulkmail.events.log import EventLog
 from bulkmail.store.journal import Journal
@@ -46,7 +46,7 @@ def full_for_a_while(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, 
 def test_a_disk_that_is_full_for_a_while_pauses_the_run_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
 ) -> None:
-    for module in (recorder, scheduler):
+    for module in (scheduler, syncs):
         monkeypatch.setattr(module, "FULL_SECONDS", 0.02)
     # A fold of its own for each chunk, so that there are some to refuse.
     monkeypatch.setattr(scheduler, "FOLD_TOGETHER", 1)

@@ -51,14 +51,15 @@ class Scene:
             on_few=lambda active: None,
             intents_wanted=True,
         )
+        conclusions = SimpleNamespace(suppressions=SimpleNamespace(quick=AddressSet(), everywhere=b"all\0"))
         courier = SimpleNamespace(
-            suppressions=SimpleNamespace(quick=AddressSet(), everywhere=b"all\0"),
             delivered=lambda lane, counts: self.told.append(counts),
             results=lambda exchange, connection, results: self.told.append([result[1:3] for result in results]),
         )
         self.uncounted: dict[Pool, None] = {}
         rooms: Any = Rooms(
             composer=SimpleNamespace(request=lambda exchange: self.asked.append("messages")),  # type: ignore[arg-type]
+            conclusions=conclusions,  # type: ignore[arg-type]
             courier=courier,  # type: ignore[arg-type]
             dialer=None,  # type: ignore[arg-type]
             recorder=SimpleNamespace(deliveries=deliveries),  # type: ignore[arg-type]

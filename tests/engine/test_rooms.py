@@ -1,11 +1,7 @@
-"""The engine's rooms one by one: what waits is what is there, pins, chunks, routes, sums, and the order of records."""
+"""The engine's rooms one by one: what waits is what is there, pins, chunks, routes and sums."""
 
 import asyncio
 import random
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,30 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bulkmail.clock import SystemClock
 from bulkmail.dns.answers import DnsOutcome, HostAddresses, MailHosts, MxHost
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.intake import CHUNK_RECIPIENTS, OWN_CHUNK_RECIPIENTS, Groups, build_chunks
 from bulkmail.engine.lane import Lane
 from bulkmail.engine.pinning import changes, pin
-from bulkmail.engine.recorder import Recorder
-from bulkmail.engine.recovery import publish_recovered
 from bulkmail.engine.router import Router, Unroutable
 from bulkmail.engine.statistics import Statistics
 from bulkmail.engine.ways import Ways
-from bulkmail.engine.work import ActiveChunk
-from bulkmail.errors import StateError
-from bulkmail.events.log import EventLog, read_events
 from bulkmail.model.campaign import Campaign, Content, Delivery, Dns, DomainRoute, EgressSource, Relay
-from bulkmail.model.delivery import Disposition, Event, Reason, Reply, Stage
+from bulkmail.model.delivery import Disposition, Reason
 from bulkmail.native.message import Message
 from bulkmail.policy.limits import EffectiveLimits
 from bulkmail.policy.pacing import Pacer
 from bulkmail.policy.route import site_of
-from bulkmail.store.chunks import NewChunk
-from bulkmail.store.runs import IntakeProgress, Run
-from bulkmail.store.store import Store
-from bulkmail.store.suppressions import Suppressions
 from tests.engine.scene import OUTCOMES
 
 SITE = site_of([(10, "mx.shop.example")])
@@ -246,198 +232,3 @@ def test_the_eight_outcomes_are_all_rows_whatever_moves(moves: list[tuple[int, D
         assert sum(getattr(summary, name) for name in OUTCOMES) == summary.recipients == 16
     assert statistics.summary("sending", 1.0).delivered == list(stands.values()).count(Disposition.DELIVERED)
     assert statistics.sites["site"].deferred >= 0 if moves else True
-
-
-# Records.
-
-
-class Desk:
-    """A recorder with a real store, and one chunk of ten recipients."""
-
-    def __init__(self, path: Path, **journal: Any) -> None:
-        clock = SystemClock()
-        self.path = path
-        self.store = Store.open(path, clock=clock, segment_bytes=1 << 16, **journal)
-        self.run: Run = self.store.create_run("trial", "", "", b"")
-        people = [f"r{n}@shop.example" for n in range(10)]
-        progress = IntakeProgress(rows=10, rejected=0, duplicates=0, suppressed=0, watermark=10)
-        self.store.ingest(self.run.number, [NewChunk("shop.example", None, people, [b"[]"] * 10)], progress)
-        chunk = self.store.claim(self.run.number, "shop.example", clock.time())
-        assert chunk is not None
-        self.active = ActiveChunk(chunk, jitter=0.0)
-        self.active.outstanding = 10
-        self.log = EventLog(self.store.events_path(self.run))
-        self.suppressions = Suppressions.open(path)
-        self.threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-        self.recorder = Recorder(
-            run=self.run,
-            journal=self.store.journal,
-            event_log=self.log,
-            suppressions=self.suppressions,
-            statistics=Statistics(campaign(), self.run.id, now=0.0),
-            clock=clock,
-            sync_thread=self.threads[0],
-            store_thread=self.threads[1],
-        )
-
-    def deliver(self, index: int, disposition: Disposition = Disposition.DELIVERED, **more: Any) -> None:
-        more.setdefault("reply", Reply(code=250, text="ok") if disposition is Disposition.DELIVERED else None)
-        self.recorder.conclude(self.active, index, disposition, attempt=1, stage=Stage.MESSAGE, **more)
-
-    def told(self) -> list[str | None]:
-        return [event.recipient for event in read_events(self.store.events_path(self.run)) if event.event != "run"]
-
-    def close(self) -> None:
-        for thread in self.threads:
-            thread.shutdown()
-        self.suppressions.close()
-        self.log.close()
-        self.store.close()
-
-
-@pytest.fixture
-def open_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    desks: list[Desk] = []
-
-    def opened(**journal: Any) -> Desk:
-        desks.append(Desk(tmp_path / "state", **journal))
-        return desks[-1]
-
-    yield opened
-    for desk in desks:
-        desk.close()
-
-
-def test_an_event_is_told_to_nobody_before_its_outcome_is_on_the_disk(open_desk: Callable[..., Desk]) -> None:
-    order: list[str] = []
-
-    def fdatasync(descriptor: int) -> None:
-        order.append("sync")
-
-    desk = open_desk(fdatasync=fdatasync)
-
-    def subscriber(events: Any) -> None:
-        order.append("told")
-
-    async def scene() -> None:
-        desk.recorder.subscriber = subscriber
-        order.clear()
-        syncs = asyncio.create_task(desk.recorder.run_syncs())
-        desk.deliver(0)
-        assert desk.told() == []
-        desk.recorder.close()
-        await syncs
-
-    asyncio.run(scene())
-    assert order == ["sync", "told"]
-    assert desk.told() == ["r0@shop.example"]
-
-
-def test_a_failed_sync_ends_the_recording_and_tells_nothing(open_desk: Callable[..., Desk]) -> None:
-    broken: list[bool] = []
-
-    def fdatasync(descriptor: int) -> None:
-        if broken:
-            raise OSError(5, "Input/output error")
-
-    desk = open_desk(fdatasync=fdatasync)
-    told: list[Event] = []
-
-    async def scene() -> None:
-        desk.recorder.subscriber = told.extend
-        syncs = asyncio.create_task(desk.recorder.run_syncs())
-        broken.append(True)
-        desk.deliver(0)
-        with pytest.raises(StateError, match="durable"):
-            await syncs
-        with pytest.raises(StateError):
-            desk.recorder.intents.record([], lambda: None)
-            desk.deliver(1)
-
-    asyncio.run(scene())
-    assert (told, desk.told()) == ([], [])
-
-
-def test_what_is_recorded_during_a_sync_is_told_although_the_end_comes_meanwhile(
-    open_desk: Callable[..., Desk],
-) -> None:
-    during: list[Callable[[], None]] = []
-
-    def fdatasync(descriptor: int) -> None:
-        if during:
-            during.pop()()
-
-    desk = open_desk(fdatasync=fdatasync)
-
-    async def scene() -> None:
-        loop = asyncio.get_running_loop()
-        reached = asyncio.Event()
-
-        def late() -> None:
-            desk.deliver(1)
-            desk.recorder.close()
-            reached.set()
-
-        def from_thread() -> None:
-            asyncio.run_coroutine_threadsafe(_call(late), loop).result(5)
-
-        syncs = asyncio.create_task(desk.recorder.run_syncs())
-        during.append(from_thread)
-        desk.deliver(0)
-        await reached.wait()
-        await syncs
-
-    asyncio.run(scene())
-    assert desk.told() == ["r0@shop.example", "r1@shop.example"]
-
-
-async def _call(function: Callable[[], None]) -> None:
-    function()
-
-
-def test_an_outcome_that_came_in_during_a_sync_is_published_after_a_crash(
-    open_desk: Callable[..., Desk], tmp_path: Path
-) -> None:
-    during: list[Callable[[], None]] = []
-
-    def fdatasync(descriptor: int) -> None:
-        if during:
-            during.pop()()
-
-    desk = open_desk(fdatasync=fdatasync)
-    doubt = {"reason": Reason.CONNECTION_LOST, "explanation": "in doubt", "due": 1.0, "event": "in_doubt"}
-
-    async def scene() -> None:
-        loop = asyncio.get_running_loop()
-
-        def late() -> None:
-            desk.deliver(1)
-            desk.deliver(2, Disposition.DEFERRED, **doubt)
-
-        during.append(lambda: asyncio.run_coroutine_threadsafe(_call(late), loop).result(5))
-        desk.deliver(0)
-        await desk.recorder._sync()
-
-    asyncio.run(scene())
-    # The process dies here: what another one would find is what is on the disk now.
-    crashed = tmp_path / "crashed"
-    shutil.copytree(desk.path, crashed)
-    with Store.open(crashed, clock=SystemClock()) as store, Suppressions.open(crashed) as suppressions:
-        publish_recovered(store, suppressions)
-        events = list(read_events(store.events_path(desk.run)))
-        publish_recovered(store, suppressions)
-        assert list(read_events(store.events_path(desk.run))) == events
-    assert [event.recipient for event in events] == [f"r{n}@shop.example" for n in range(3)]
-    # Deferred or not: it was a doubt.
-    assert [event.event for event in events] == ["attempt", "attempt", "in_doubt"]
-
-
-def test_an_attempt_given_back_is_in_no_doubt_after_a_crash(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
-    desk = open_desk()
-    sent = [message(index, desk.active) for index in (3, 4)]
-    desk.recorder.intents.record(sent, lambda: None)
-    desk.recorder.answered(sent[0])
-    crashed = tmp_path / "crashed"
-    shutil.copytree(desk.path, crashed)
-    with Store.open(crashed, clock=SystemClock()) as store:
-        assert [doubt.index for doubt in store.recovered.doubts] == [4]

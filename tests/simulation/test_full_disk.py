@@ -131,7 +131,7 @@ def test_wherever_the_disk_is_full_for_a_while_the_send_waits_and_loses_nobody(t
         for at in (*range(1, FIRST), *range(FIRST, jobs - LAST, STEP), *range(jobs - LAST, jobs + 1))
     }
     # The places that matter were among them.
-    for place in ("Intake.finish", "Store.set_state", "Recorder._write", "Recorder._change_list", "Store.keep_cpu"):
+    for place in ("Intake.finish", "Store.set_state", "Syncs._write", "Syncs._change_list", "Store.keep_cpu"):
         assert place in struck, struck
     assert any("Store.fold" in place for place in struck)
 

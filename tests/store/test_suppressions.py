@@ -77,12 +77,10 @@ def test_what_is_removed_may_be_mailed_and_suppressed_again(suppressions: Suppre
 def test_changes_of_others_are_seen_after_refresh(suppressions: Suppressions, others: Suppressions) -> None:
     assert not suppressions.contains("a@x.example")
     suppressions.refresh()
-    before = suppressions.version
     others.add(suppression("a@x.example"))
     others.add(suppression("b@x.example"))
     others.remove("b@x.example")
     assert suppressions.refresh()
-    assert suppressions.version > before
     assert suppressions.contains("a@x.example")
     assert not suppressions.contains("b@x.example")
     assert not suppressions.refresh()

@@ -247,7 +247,7 @@ class Deal:
                 del seat.held[entry.chunk]
             heard(held.active, entry.index, entry.outcome, mirror.lane.key[0])
         seat.position = recorded.position
-        self._desk.recorder.pass_on(
+        self._desk.syncs.pass_on(
             recorded.lines,
             recorded.suppressions,
             recorded.soft_bounces,
@@ -290,7 +290,7 @@ class Deal:
             if mirror is not None:
                 mirror.closed_until = now + closed.seconds if closed.seconds else 0.0
         if pause.complaint:
-            self._desk.courier.complained(pause.site, pause.complaint)
+            self._desk.conclusions.complained(pause.site, pause.complaint)
         self._table.tell_other_relays(lane, now)
         self._desk.on_low()
 
@@ -362,14 +362,14 @@ class Deal:
 
     def _take_leftovers(self, seat: Seat, found: Leftovers) -> int:
         """Conclude what was recorded and never handed over, and what is in doubt; how many those are."""
-        courier, doubts = self._desk.courier, 0
+        conclusions, doubts = self._desk.conclusions, 0
         for entry in found.outcomes:
             held = seat.held.get(entry.chunk)
             if held is None or entry.index not in held.places:
                 continue
             if is_news(held.active.chunk.outcomes, entry.index, entry.outcome):
                 mirror = self._forget(held, entry.index)
-                courier.adopt(held.active, entry.index, entry.outcome, mirror.lane.key[0])
+                conclusions.adopt(held.active, entry.index, entry.outcome, mirror.lane.key[0])
         for intent in found.intents:
             held = seat.held.get(intent.chunk)
             if held is None or intent.index not in held.places:
@@ -377,7 +377,7 @@ class Deal:
             if intent.attempt > held.active.chunk.outcomes.attempt(intent.index):
                 mirror = self._forget(held, intent.index)
                 what = "in doubt: its sending process ended before a reply was recorded"
-                courier.doubt(held.active, intent.index, intent.attempt, what, site=mirror.lane.key[0])
+                conclusions.doubt(held.active, intent.index, intent.attempt, what, site=mirror.lane.key[0])
                 doubts += 1
         return doubts
 
@@ -390,7 +390,7 @@ class Deal:
     async def _retire(self, seat: Seat) -> None:
         """Delete a dead node's journal, once all that it knows is in the log and in the tables."""
         published = asyncio.Event()
-        self._desk.recorder.pass_on(b"", published=lambda _: published.set())
+        self._desk.syncs.pass_on(b"", published=lambda _: published.set())
         await published.wait()
         # Room on a disk is no event.
         while not await self._fold_all():  # noqa: ASYNC110

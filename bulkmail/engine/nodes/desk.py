@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from bulkmail.engine.courier import Courier
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.nodes.messages import Setup
 from bulkmail.engine.nodes.seat import NodeProcess
 from bulkmail.engine.recorder import Recorder
+from bulkmail.engine.syncs import Syncs
 from bulkmail.engine.tally import Tally
 from bulkmail.store.store import Store
 
@@ -34,7 +35,8 @@ class Desk(Struct, frozen=True, kw_only=True):
 
     store: Store
     recorder: Recorder
-    courier: Courier
+    syncs: Syncs
+    conclusions: Conclusions
     tally: Tally
     in_store: Callable[..., Awaitable[Any]]
     waiting: Callable[[str], int]

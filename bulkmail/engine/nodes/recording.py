@@ -9,6 +9,7 @@ from bulkmail.engine.nodes.messages import Recorded
 from bulkmail.engine.publication import Entry
 from bulkmail.engine.recorder import Recorder
 from bulkmail.engine.statistics import Statistics
+from bulkmail.engine.syncs import Syncs
 from bulkmail.engine.work import ActiveChunk
 from bulkmail.errors import DiskFull
 from bulkmail.model.campaign import Campaign
@@ -17,10 +18,40 @@ from bulkmail.store.runs import Run
 
 
 class NodeRecorder(Recorder):
-    """A recorder whose events, suppressions and marks are the owner's to write.
+    """A recorder that tells `on_parked(chunk, index)` of recipients that come back without an attempt."""
 
-    `on_recorded` gets what the owner has to know, once the journal has it durably; `on_parked(chunk, index)` is told of
-    recipients that come back without an attempt.
+    def __init__(
+        self,
+        campaign: Campaign,
+        run: Run,
+        *,
+        journal: Journal,
+        syncs: "NodeSyncs",
+        clock: Clock,
+        sync_thread: Executor,
+        on_parked: Callable[[int, int], None],
+    ) -> None:
+        super().__init__(
+            run=run,
+            journal=journal,
+            syncs=syncs,
+            statistics=Statistics(campaign, run.id, now=clock.monotonic()),
+            clock=clock,
+            sync_thread=sync_thread,
+            sync_intents=campaign.delivery.intent == "synced",
+        )
+        self._on_parked = on_parked
+
+    def park(self, active: ActiveChunk, index: int, due: float) -> None:
+        """When it is due is the owner's to say, who knows all lanes."""
+        self._on_parked(active.chunk.number, index)
+        self._resolved(active)
+
+
+class NodeSyncs(Syncs):
+    """Syncs of a journal whose events, suppressions and marks are the owner's to write.
+
+    `on_recorded` gets what the owner has to know, once the journal has it durably.
     """
 
     def __init__(
@@ -29,33 +60,23 @@ class NodeRecorder(Recorder):
         run: Run,
         *,
         journal: Journal,
-        clock: Clock,
         sync_thread: Executor,
         on_recorded: Callable[[Recorded], None],
-        on_parked: Callable[[int, int], None],
     ) -> None:
         super().__init__(
             run=run,
             journal=journal,
             event_log=None,
             suppressions=None,
-            statistics=Statistics(campaign, run.id, now=clock.monotonic()),
-            clock=clock,
             sync_thread=sync_thread,
             store_thread=sync_thread,
             soft_bounces=campaign.feedback.soft_bounces,
-            sync_intents=campaign.delivery.intent == "synced",
         )
         self._on_recorded = on_recorded
-        self._on_parked = on_parked
         self._handed_over = journal.position
 
-    def park(self, active: ActiveChunk, index: int, due: float) -> None:
-        """When it is due is the owner's to say, who knows all lanes."""
-        self._on_parked(active.chunk.number, index)
-        self._resolved(active)
-
-    async def _sync(self) -> None:
+    async def sync(self) -> None:
+        """Once; what a full disk refuses is kept and tried again a second later, or raised while closing."""
         self._dirty.clear()
         closing = self._closing
         try:

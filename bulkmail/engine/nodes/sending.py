@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from bulkmail.clock import Clock
+from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
 from bulkmail.engine.exchange import Exchange
 from bulkmail.engine.lane import Lane
@@ -35,7 +36,7 @@ from bulkmail.engine.nodes.messages import (
     Spent,
     Stale,
 )
-from bulkmail.engine.nodes.recording import NodeRecorder
+from bulkmail.engine.nodes.recording import NodeRecorder, NodeSyncs
 from bulkmail.engine.watch import LoopWatch
 from bulkmail.engine.windows import Windows
 from bulkmail.engine.work import ActiveChunk, Work
@@ -114,25 +115,35 @@ class SendingNode:
         self._changed: dict[LaneKey, Lane] = {}
         self._parked: dict[int, list[int]] = {}
         self._telling = False
+        self._syncs = NodeSyncs(
+            means.campaign,
+            run,
+            journal=journal,
+            sync_thread=sync_thread,
+            on_recorded=lambda recorded: self.channel.post(recorded),
+        )
         self._recorder = NodeRecorder(
             means.campaign,
             run,
             journal=journal,
+            syncs=self._syncs,
             clock=clock,
             sync_thread=sync_thread,
-            on_recorded=lambda recorded: self.channel.post(recorded),
             on_parked=self._park,
         )
         self._recorder.on_progress = self._progressed
         self._recorder.intents.on_crash = self.crashed
-        self._courier = Courier(means.campaign, self._recorder, suppressions, clock=clock, rules=rules)
+        self._conclusions = Conclusions(
+            means.campaign, self._recorder, self._syncs, suppressions, clock=clock, rules=rules
+        )
         self._windows = Windows(
             anomalies, self._recorder, keep=lambda site, what: self.channel.post(Anomaly(site, what))
         )
         self._lanes = Lanes(
             means,
             recorder=self._recorder,
-            courier=self._courier,
+            conclusions=self._conclusions,
+            courier=Courier(means.campaign, self._recorder, self._conclusions, clock=clock, rules=rules),
             windows=self._windows,
             meter=meter,
             connections=connections,
@@ -169,7 +180,7 @@ class SendingNode:
         self._watch.start()
         await self._meter.begin(CpuSpent())
         await self._meter.sending()
-        syncs = loop.create_task(self._recorder.run_syncs())
+        syncs = loop.create_task(self._syncs.run())
         sweeps = loop.create_task(self._sweep())
         drain = loop.create_task(self._drain.wait())
         self.channel.post(Ready())
@@ -183,7 +194,7 @@ class SendingNode:
         await self._lanes.close()
         sweeps.cancel()
         await asyncio.gather(sweeps, return_exceptions=True)
-        self._recorder.close()
+        self._syncs.close()
         await syncs
         self._tell()
         await self._in_thread(self._tally.flush)
@@ -287,7 +298,7 @@ class SendingNode:
                     seconds=max(0.0, lane.pacer.paused_until - now),
                     closed=[_closed(exchange, kind[1], now) for kind, exchange in lane.exchanges.items()],
                     learned=lane.pacer.statistics(),
-                    complaint=self._courier.complaint(site),
+                    complaint=self._conclusions.complaint(site),
                 )
             )
         parked, self._parked = self._parked, {}
@@ -309,7 +320,7 @@ class SendingNode:
                 self.channel.post(Gone(gone))
             if stale := self._journal.stale_chunks():
                 self.channel.post(Stale(sorted(stale)))
-            if self._recorder.full or self._full:
+            if self._syncs.full or self._full:
                 await self._look_for_room()
             self._report(now)
             if now >= next_count:
@@ -322,7 +333,7 @@ class SendingNode:
         return await self._meter.spent() + CpuSpent(blocks=watch.blocks, blocked_seconds=watch.blocked_seconds)
 
     async def _look_for_room(self) -> None:
-        full = not await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._recorder.make_room)
+        full = not await asyncio.get_running_loop().run_in_executor(self._sync_thread, self._syncs.make_room)
         if full != self._full:
             self._full = full
             if not full:
