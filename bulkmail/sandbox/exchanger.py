@@ -32,7 +32,8 @@ class House:
         doorman: Callable[..., Doorman] = Doorman,
     ) -> None:
         self.zone, self.ledger, self.counts, self.clock, self.tls_context = zone, ledger, counts, clock, tls_context
-        self.open: set[Exchanger] = set()
+        # In the order that they came, so that a simulated run can be repeated.
+        self.open: dict[Exchanger, None] = {}
         self._doormen = {name: doorman(manners, seed=zone.seed) for name, manners in zone.profiles.manners.items()}
         self._connections = 0
 
@@ -93,7 +94,7 @@ class Exchanger(asyncio.Protocol):
         self._reception = self._house.receive_guest(self._listener, peer[0] if peer else "unknown")
         self._dialogue = Dialogue(self._reception)
         self._heard = self._house.clock.monotonic()
-        self._house.open.add(self)
+        self._house.open[self] = None
         manners = self._reception.manners
         if manners.silent:
             return
@@ -125,7 +126,7 @@ class Exchanger(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._cancel_timer()
-        self._house.open.discard(self)
+        self._house.open.pop(self, None)
         self._leave()
 
     # What the house calls

@@ -66,6 +66,11 @@ def test_a_seed_repeats_to_the_byte_in_another_process(folder: Path) -> None:
     assert len(digests.pop().strip()) == 64
 
 
+def test_connections_that_time_out_together_are_closed_in_the_order_that_they_came(folder: Path) -> None:
+    """They were in a set, and this seed came out in one of two ways, by where its objects lay in memory."""
+    assert len({run_trial(28, folder, power=True, synced=True).digest for _ in range(5)}) == 1
+
+
 def test_seeds_do_bring_what_they_are_for(folder: Path) -> None:
     trials = [run_trial(seed, folder) for seed in range(1001, 1006)]
     assert len({trial.digest for trial in trials}) == len(trials)
