@@ -44,8 +44,10 @@ NO_EHLO_SECONDS = 3600.0
 # How long a host that took EHLO is known to: a connection of its that is lost there says nothing else.
 EHLO_SECONDS = 86400.0
 MOST_REMEMBERED = 100_000
-# How many dials are begun in a turn of the loop: each takes it some 0.2 ms, and a millisecond for TLS later on.
-DIALS_A_TURN = 8
+# Dials with TLS under way, and for how long one counts as such. A handshake takes the loop a millisecond with what
+# belongs to it: no more than a few dozen are answered together, and no more are begun than it can do.
+DIALS_AT_ONCE = 32
+DIAL_SECONDS = 0.04
 HELO_ALLOWED = ("none", "opportunistic")
 
 
@@ -105,13 +107,24 @@ class Dialer:
         self._unproven: dict[str, float] = {}
         self._without_ehlo: dict[str, float] = {}
         self._with_ehlo: dict[str, float] = {}
-        self._turnstile = Turnstile(DIALS_A_TURN)
+        self._turnstile = Turnstile(DIALS_AT_ONCE, DIAL_SECONDS)
+        self._any_tls = any(one.tls != "none" for one in (transport, *transports.values()))
 
     async def dial(
         self, owner: Owner, exchange: Exchange, establishing: dict[Connection, None]
     ) -> Connection | Refusal:
         """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
-        await self._turnstile.enter()
+        if not self._any_tls:
+            return await self._dial(owner, exchange, establishing)
+        place = await self._turnstile.enter()
+        try:
+            return await self._dial(owner, exchange, establishing)
+        finally:
+            place.leave()
+
+    async def _dial(
+        self, owner: Owner, exchange: Exchange, establishing: dict[Connection, None]
+    ) -> Connection | Refusal:
         hosts = self._router.hosts(exchange.hosts)
         now = self._clock.monotonic()
         source = exchange.lane.source.address

@@ -1,7 +1,7 @@
-"""Let many through that want to begin something at once, a few in each turn of the event loop.
+"""Let in only so many at once of those that want to begin something, and hold nobody back for the slow.
 
-What begins together comes back together: hundreds of connections opened in one turn bring hundreds of TLS handshakes
-in another, and nothing else is done meanwhile.
+What begins together comes back together: hundreds of connections opened at one moment bring hundreds of TLS handshakes
+at another, a millisecond each with what belongs to it, and nothing else is done meanwhile.
 """
 
 import asyncio
@@ -9,30 +9,55 @@ from collections import deque
 
 
 class Turnstile:
-    """`a_turn` may enter in each turn of the loop, in the order that they came. It is of one loop."""
+    """`most` may be inside at once, in the order that they came; who stays for `seconds` is not counted any more.
 
-    def __init__(self, a_turn: int) -> None:
-        self._most = a_turn
-        self._entered = 0
+    It is of one loop.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._inside = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def enter(self) -> None:
-        """Wait for a turn with room; none where this one has."""
-        if self._entered < self._most:
-            self._entered += 1
-            if self._entered == 1:
-                asyncio.get_running_loop().call_soon(self._next_turn)
-            return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        await place
+    async def enter(self) -> "Place":
+        """Wait for a place, and leave it afterwards."""
+        loop = asyncio.get_running_loop()
+        if self._inside < self._most:
+            self._inside += 1
+        else:
+            turn = loop.create_future()
+            self._waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if not turn.cancelled():
+                    self.release()
+                raise
+        return Place(self, loop, self._seconds)
 
-    def _next_turn(self) -> None:
-        self._entered = 0
-        while self._waiting and self._entered < self._most:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                self._entered += 1
-        if self._entered:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+    def release(self) -> None:
+        """There is one less inside."""
+        self._inside -= 1
+        while self._waiting and self._inside < self._most:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._inside += 1
+                turn.set_result(None)
+
+
+class Place:
+    """Where one is inside."""
+
+    __slots__ = ("_timer", "_turnstile")
+
+    def __init__(self, turnstile: Turnstile, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._turnstile: Turnstile | None = turnstile
+        self._timer = loop.call_later(seconds, self.leave)
+
+    def leave(self) -> None:
+        """Let the next one in, if that has not happened yet."""
+        if self._turnstile is not None:
+            self._timer.cancel()
+            self._turnstile.release()
+            self._turnstile = None

@@ -1,47 +1,70 @@
-"""Many that begin at once begin in several turns of the loop."""
+"""Many that begin at once are let in a few at a time."""
 
 import asyncio
 
-from bulkmail.engine.turnstile import Turnstile
+from bulkmail.engine.turnstile import Place, Turnstile
 from tests.engine.scene import run
 
+LONG = 3600.0
 
-def test_a_few_enter_in_each_turn_in_the_order_that_they_came() -> None:
+
+def test_so_many_are_inside_at_once_in_the_order_that_they_came() -> None:
     """Hundreds of dials in one turn kept the loop for 60 ms, their TLS handshakes, which came back together, 117."""
-    entered: list[tuple[int, int]] = []
-    turn = 0
+    entered: list[int] = []
+    inside = most = 0
 
     async def one(turnstile: Turnstile, number: int) -> None:
-        await turnstile.enter()
-        entered.append((turn, number))
+        nonlocal inside, most
+        place = await turnstile.enter()
+        entered.append(number)
+        inside += 1
+        most = max(most, inside)
+        for _ in range(number % 3 + 1):
+            await asyncio.sleep(0)
+        inside -= 1
+        place.leave()
+        place.leave()
 
     async def play() -> None:
-        nonlocal turn
-        turnstile = Turnstile(4)
-        tasks = [asyncio.get_running_loop().create_task(one(turnstile, number)) for number in range(18)]
-        while not all(task.done() for task in tasks):
-            turn += 1
-            await asyncio.sleep(0)
-        assert [number for _, number in entered] == list(range(18))
-        turns = [turn for turn, _ in entered]
-        assert max(turns.count(turn) for turn in turns) == 4
-        # Alone, nobody waits.
-        entered.clear()
-        await asyncio.wait_for(turnstile.enter(), 5)
+        turnstile = Turnstile(4, LONG)
+        await asyncio.wait_for(asyncio.gather(*(one(turnstile, number) for number in range(50))), 5)
+        assert entered == list(range(50)) and most == 4
+
+    run(play())
+
+
+def test_who_stays_for_long_keeps_nobody_out() -> None:
+    async def play() -> None:
+        turnstile = Turnstile(2, 0.01)
+        slow = [await asyncio.wait_for(turnstile.enter(), 5) for _ in range(6)]
+        for place in slow:
+            place.leave()
+        # They were let out already, each once.
+        strict = [await turnstile.enter(), await turnstile.enter()]
+        third = asyncio.get_running_loop().create_task(turnstile.enter())
+        await asyncio.sleep(0)
+        assert not third.done()
+        for place in (*strict, await asyncio.wait_for(third, 5)):
+            place.leave()
 
     run(play())
 
 
 def test_who_gives_up_takes_no_place_from_the_others() -> None:
     async def play() -> None:
-        turnstile = Turnstile(1)
+        turnstile = Turnstile(1, LONG)
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(turnstile.enter()) for _ in range(6)]
+        first = await turnstile.enter()
+        tasks = [loop.create_task(turnstile.enter()) for _ in range(4)]
         await asyncio.sleep(0)
-        assert [task.done() for task in tasks] == [True] + [False] * 5
-        for task in tasks[1:4]:
-            task.cancel()
-        done = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
-        assert [isinstance(one, asyncio.CancelledError) for one in done] == [False] + [True] * 3 + [False] * 2
+        tasks[0].cancel()
+        first.leave()
+        # The second has its turn, and is cancelled before it could take it.
+        tasks[1].cancel()
+        done = await asyncio.wait_for(asyncio.gather(*tasks[:3], return_exceptions=True), 5)
+        assert [type(one) for one in done] == [asyncio.CancelledError, asyncio.CancelledError, Place]
+        assert not tasks[3].done()
+        done[2].leave()  # type: ignore[union-attr]
+        (await asyncio.wait_for(tasks[3], 5)).leave()
 
     run(play())
