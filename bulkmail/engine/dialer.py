@@ -116,11 +116,11 @@ class Dialer:
         """A connection ready for transactions. `establishing` holds it before, so that overdue ones can be ended."""
         if not self._any_tls:
             return await self._dial(owner, exchange, establishing)
-        place = await self._turnstile.enter()
+        admission = await self._turnstile.enter()
         try:
             return await self._dial(owner, exchange, establishing)
         finally:
-            place.leave()
+            admission.leave()
 
     async def _dial(
         self, owner: Owner, exchange: Exchange, establishing: dict[Connection, None]

@@ -14,8 +14,8 @@ class NodeOptions(Struct, frozen=True, kw_only=True):
 
     `connections` is the most that may be open at once, to all receivers together. `nodes` are sending processes: of
     more than one, none is this. `rules` judge replies; None: ours. `sweep_seconds` is how often idle lanes, orders and
-    a full disk are looked for. `most_sites` are counted one by one. `watch` the event
-    loop: off on one whose time is not that of the machine.
+    a full disk are looked for. `most_sites` are counted one by one. `watch` the event loop: off on one whose time is
+    not that of the machine.
     """
 
     wait: bool = True

@@ -20,8 +20,8 @@ class Turnstile:
         self._inside = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def enter(self) -> "Place":
-        """Wait for a place, and leave it afterwards."""
+    async def enter(self) -> "Admission":
+        """Wait to be let in; who is over with it leaves."""
         loop = asyncio.get_running_loop()
         if self._inside < self._most:
             self._inside += 1
@@ -34,7 +34,7 @@ class Turnstile:
                 if not turn.cancelled():
                     self.release()
                 raise
-        return Place(self, loop, self._seconds)
+        return Admission(self, loop, self._seconds)
 
     def release(self) -> None:
         """There is one less inside."""
@@ -46,8 +46,8 @@ class Turnstile:
                 turn.set_result(None)
 
 
-class Place:
-    """Where one is inside."""
+class Admission:
+    """Of one that is inside."""
 
     __slots__ = ("_timer", "_turnstile")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bulkmail.engine.turnstile import Place, Turnstile
+from bulkmail.engine.turnstile import Admission, Turnstile
 from tests.engine.scene import run
 
 LONG = 3600.0
@@ -15,15 +15,15 @@ def test_so_many_are_inside_at_once_in_the_order_that_they_came() -> None:
 
     async def one(turnstile: Turnstile, number: int) -> None:
         nonlocal inside, most
-        place = await turnstile.enter()
+        admission = await turnstile.enter()
         entered.append(number)
         inside += 1
         most = max(most, inside)
         for _ in range(number % 3 + 1):
             await asyncio.sleep(0)
         inside -= 1
-        place.leave()
-        place.leave()
+        admission.leave()
+        admission.leave()
 
     async def play() -> None:
         turnstile = Turnstile(4, LONG)
@@ -37,20 +37,20 @@ def test_who_stays_for_long_keeps_nobody_out() -> None:
     async def play() -> None:
         turnstile = Turnstile(2, 0.01)
         slow = [await asyncio.wait_for(turnstile.enter(), 5) for _ in range(6)]
-        for place in slow:
-            place.leave()
+        for admission in slow:
+            admission.leave()
         # They were let out already, each once.
         strict = [await turnstile.enter(), await turnstile.enter()]
         third = asyncio.get_running_loop().create_task(turnstile.enter())
         await asyncio.sleep(0)
         assert not third.done()
-        for place in (*strict, await asyncio.wait_for(third, 5)):
-            place.leave()
+        for admission in (*strict, await asyncio.wait_for(third, 5)):
+            admission.leave()
 
     run(play())
 
 
-def test_who_gives_up_takes_no_place_from_the_others() -> None:
+def test_who_gives_up_takes_no_turn_from_the_others() -> None:
     async def play() -> None:
         turnstile = Turnstile(1, LONG)
         loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ def test_who_gives_up_takes_no_place_from_the_others() -> None:
         # The second has its turn, and is cancelled before it could take it.
         tasks[1].cancel()
         done = await asyncio.wait_for(asyncio.gather(*tasks[:3], return_exceptions=True), 5)
-        assert [type(one) for one in done] == [asyncio.CancelledError, asyncio.CancelledError, Place]
+        assert [type(one) for one in done] == [asyncio.CancelledError, asyncio.CancelledError, Admission]
         assert not tasks[3].done()
         done[2].leave()  # type: ignore[union-attr]
         (await asyncio.wait_for(tasks[3], 5)).leave()
