@@ -45,9 +45,9 @@ NO_EHLO_SECONDS = 3600.0
 EHLO_SECONDS = 86400.0
 MOST_REMEMBERED = 100_000
 # Dials with TLS under way, and for how long one counts as such. A handshake takes the loop a millisecond with what
-# belongs to it: no more than a few dozen are answered together, and no more are begun than it can do.
-DIALS_AT_ONCE = 32
-DIAL_SECONDS = 0.04
+# belongs to it: no more than a few are answered together, and no more are begun than it can do.
+DIALS_AT_ONCE = 16
+DIAL_SECONDS = 0.02
 HELO_ALLOWED = ("none", "opportunistic")
 
 

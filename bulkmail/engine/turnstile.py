@@ -5,7 +5,6 @@ at another, a millisecond each with what belongs to it, and nothing else is done
 """
 
 import asyncio
-from collections import deque
 
 
 class Turnstile:
@@ -15,49 +14,27 @@ class Turnstile:
     """
 
     def __init__(self, most: int, seconds: float) -> None:
-        self._most = most
+        self._room = asyncio.Semaphore(most)
         self._seconds = seconds
-        self._inside = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> "Admission":
         """Wait to be let in; who is over with it leaves."""
-        loop = asyncio.get_running_loop()
-        if self._inside < self._most:
-            self._inside += 1
-        else:
-            turn = loop.create_future()
-            self._waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if not turn.cancelled():
-                    self.release()
-                raise
-        return Admission(self, loop, self._seconds)
-
-    def release(self) -> None:
-        """There is one less inside."""
-        self._inside -= 1
-        while self._waiting and self._inside < self._most:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._inside += 1
-                turn.set_result(None)
+        await self._room.acquire()
+        return Admission(self._room, self._seconds)
 
 
 class Admission:
     """Of one that is inside."""
 
-    __slots__ = ("_timer", "_turnstile")
+    __slots__ = ("_room", "_timer")
 
-    def __init__(self, turnstile: Turnstile, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._turnstile: Turnstile | None = turnstile
-        self._timer = loop.call_later(seconds, self.leave)
+    def __init__(self, room: asyncio.Semaphore, seconds: float) -> None:
+        self._room: asyncio.Semaphore | None = room
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.leave)
 
     def leave(self) -> None:
         """Let the next one in, if that has not happened yet."""
-        if self._turnstile is not None:
+        if self._room is not None:
             self._timer.cancel()
-            self._turnstile.release()
-            self._turnstile = None
+            self._room.release()
+            self._room = None
