@@ -29,6 +29,7 @@ from bulkmail.content.identity import Identity, TokenKey
 from bulkmail.content.tracking import LinkSeal
 from bulkmail.dkim.signing import load_keys
 from bulkmail.dns.resolver import Resolver
+from bulkmail.engine.collection import seldom_collecting
 from bulkmail.engine.encryption import Encryption
 from bulkmail.engine.lanes import Means
 from bulkmail.engine.meter import CpuMeter
@@ -165,7 +166,8 @@ class NodeMain:
             node.receive(self._early)
             gc.collect()
             gc.freeze()
-            await node.run()
+            with seldom_collecting():
+                await node.run()
         except Exception as error:
             self._fail(error)
         await self._loop.create_future()

@@ -45,6 +45,10 @@ cdef class Dispenser:
         self.may_begin, self.on_delivered, self.on_low = may_begin, on_delivered, on_low
         self.low = -1
 
+    def forget(self):
+        self.low = -1
+        self.on_delivered = self.on_low = _nobody
+
     def take_counts(self):
         cdef int disposition
         counts = []
@@ -193,3 +197,7 @@ cdef class Conveyor:
                 return False
         begun.clear()
         return True
+
+
+def _nobody():
+    pass

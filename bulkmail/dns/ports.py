@@ -49,6 +49,8 @@ class Ports:
             if answer.done() and not answer.cancelled():
                 # Looked at, should a timeout have been faster by a hair.
                 answer.exception()
+            # An exception of its own would know this frame, and the two keep each other until the collector comes.
+            del answer
             if not port.waiting:
                 port.close()
                 if self._current is port:

@@ -12,7 +12,7 @@ from functools import partial
 from msgspec import Struct
 
 from bulkmail.clock import Clock
-from bulkmail.engine.budget import Budget, Wait
+from bulkmail.engine.budget import LATE_SECONDS, Budget, Wait
 from bulkmail.engine.composer import Composer
 from bulkmail.engine.conclusions import Conclusions
 from bulkmail.engine.courier import Courier
@@ -127,12 +127,15 @@ class Pool:
                     return True
         return False
 
-    def waits(self, now: float) -> Iterator[Wait]:
-        """What waits for a host now."""
+    def late(self, now: float) -> Iterator[Wait]:
+        """What has been waiting for a host for LATE_SECONDS or more."""
         for task, since in self._openings.items():
-            yield Wait(now - since, partial(self._give_up_opening, task))
+            if now - since >= LATE_SECONDS:
+                yield Wait(now - since, partial(self._give_up_opening, task))
         for connection in self._connections:
-            yield Wait(connection.stalled_seconds(now), None if connection.in_doubt else connection.give_way)
+            seconds = connection.stalled_seconds(now)
+            if seconds >= LATE_SECONDS:
+                yield Wait(seconds, None if connection.in_doubt else connection.give_way)
 
     def drain(self) -> None:
         """Let replies come in, then QUIT everywhere."""
@@ -151,6 +154,7 @@ class Pool:
 
     def forget(self) -> None:
         """Nothing is to be done any more; a timer left behind would keep all of the run in memory until it is due."""
+        self._dispenser.forget()
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None

@@ -31,6 +31,9 @@ class Dispenser:
         on_delivered: Callable[[], None],
         on_low: Callable[[], None],
     ) -> None: ...
+    def forget(self) -> None:
+        """Call nobody any more: who is called knows the dispenser, and neither would go without the collector."""
+
     def take_counts(self) -> list[tuple[int, int]]:
         """How many were delivered since the last call, by the disposition that they had before."""
 

@@ -1,10 +1,12 @@
 """Ports that questions leave from: shared while many are out, never for long, and none is kept."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, cast
+from weakref import ref
 
 import pytest
 import uvloop
@@ -130,3 +132,23 @@ def test_all_that_wait_learn_at_once_that_nobody_listens() -> None:
         assert all(isinstance(one, ConnectionRefusedError) for one in outcomes)
 
     uvloop.run(main())
+
+
+def test_nothing_of_a_question_without_an_answer_is_left_to_the_collector() -> None:
+    async def scene(asked: Asked, ports: Ports) -> None:
+        def accept(data: bytes) -> None:
+            raise AssertionError
+
+        question = ref(accept)
+        with pytest.raises(TimeoutError):
+            await ports.ask(b"x", accept, seconds=0.01)
+        del accept
+        # The loop lets go of what it called last.
+        await asyncio.sleep(0)
+        assert question() is None
+
+    gc.disable()
+    try:
+        run(scene)
+    finally:
+        gc.enable()
