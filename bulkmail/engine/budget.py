@@ -60,7 +60,7 @@ class Budget:
         self._late = 0
         if self.free_connections() > 0:
             return
-        late = [found for pool in self.holders for found in pool.waits(now) if found.seconds >= LATE_SECONDS]
+        late = [found for pool in self.holders for found in pool.late(now)]
         self._late = min(len(late), self.most_late)
         if not self.line:
             return

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nlargest
 
 from msgspec import Struct
 
@@ -32,6 +32,11 @@ from bulkmail.policy.pacing import Pacer, PacingSettings
 
 DRAIN_SECONDS = 60.0
 QUIT_SECONDS = 2.0
+
+# Lanes that a display is told of: to look at 10,000 would hold the loop up for 50 ms.
+MOST_LANES = 2000
+# Connections that are told to quit in one turn of the loop.
+QUIT_TOGETHER = 200
 
 LaneKey = tuple[str, int]
 
@@ -199,11 +204,16 @@ class Lanes:
                 heappush(self._looks, (now + min(now - born, LEARNED_SECONDS), key, born))
         return dropped
 
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def busiest(self, most: int) -> list[Lane]:
+        """So many lanes at most, the busiest first."""
+        return nlargest(most, self._lanes.values(), key=lambda lane: (lane.waiting, lane.connections))
+
     def statistics(self, now: float) -> list[LaneStatistics]:
-        """Of every lane, the busiest first."""
-        lanes = [lane.statistics(now) for lane in self._lanes.values()]
-        lanes.sort(key=lambda lane: (lane.waiting, lane.connections), reverse=True)
-        return lanes
+        """Of MOST_LANES, the busiest first."""
+        return [lane.statistics(now) for lane in self.busiest(MOST_LANES)]
 
     async def drain(self) -> None:
         """Wait for the replies to what is in flight, up to DRAIN_SECONDS; nothing new is to be begun."""
@@ -214,8 +224,10 @@ class Lanes:
 
     async def close(self) -> None:
         """QUIT where nothing is in flight, a moment for the replies to that, then the sockets are closed."""
-        for pool in list(self.budget.holders):
+        for number, pool in enumerate(list(self.budget.holders), 1):
             pool.drain()
+            if number % QUIT_TOGETHER == 0:
+                await asyncio.sleep(0)
         await self._until(lambda: not self.budget.open, QUIT_SECONDS)
         for pool in list(self._pools.values()):
             await pool.close()

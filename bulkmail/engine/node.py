@@ -277,6 +277,7 @@ class Node:
             phase=statistics.phase,
             rate_per_second=statistics.rate_per_second(now),
             lanes=tuple(self._lanes.statistics(now)),
+            lane_count=len(self._lanes),
             sites=dict(statistics.sites),
             more_sites=statistics.more_sites,
             problem=statistics.problem,

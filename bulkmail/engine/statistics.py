@@ -28,9 +28,9 @@ class SiteCount(Struct):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """How a run stands at one moment; `lanes` are the busiest first, `open` recipients are still to be tried.
+    """How a run stands at one moment; `open` recipients are still to be tried.
 
-    `sites` has not all of them where `more_sites`.
+    `lanes` are the busiest of `lane_count`, those first. `sites` has not all of them where `more_sites`.
     """
 
     summary: Summary
@@ -38,6 +38,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     phase: str
     rate_per_second: float
     lanes: tuple[LaneStatistics, ...]
+    lane_count: int
     sites: dict[str, SiteCount]
     problem: str
     more_sites: bool = False

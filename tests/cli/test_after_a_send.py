@@ -115,6 +115,7 @@ def test_only_an_unfinished_run_has_sites_where_mail_waits(sent, capsys, state: 
         phase="sending",
         rate_per_second=0.0,
         lanes=(),
+        lane_count=0,
         # Looked up in vain at first, counted elsewhere in the end.
         sites={"unknown.example": SiteCount(0, 2, 0), "small": SiteCount(1, 0, 0), "large": SiteCount(30, 0, 9)},
         problem="",

@@ -50,6 +50,7 @@ def snapshot(**values: object) -> Snapshot:
             lane("google", connections=5, waiting=900, ready=20),
             lane("yahoo", waiting=50, paused_seconds=2.4, state="lane paused for 3 s: 421 4.7.0 too many\x1b[31m"),
         ),
+        "lane_count": 2,
         "sites": {"google": SiteCount(3_000, 4, 90), "yahoo": SiteCount(1_000, 0, 7)},
         "problem": "",
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bulkmail.engine.budget import PATIENCE_SECONDS, PATIENCE_TIMES, Budget, Wait
+from bulkmail.engine.budget import LATE_SECONDS, PATIENCE_SECONDS, PATIENCE_TIMES, Budget, Wait
 
 
 class Holder:
@@ -13,8 +13,8 @@ class Holder:
     def __init__(self, waits: list[Wait]) -> None:
         self._waits = waits
 
-    def waits(self, now: float) -> list[Wait]:
-        return self._waits
+    def late(self, now: float) -> list[Wait]:
+        return [wait for wait in self._waits if wait.seconds >= LATE_SECONDS]
 
     def go_on(self) -> None:
         pass

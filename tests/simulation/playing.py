@@ -93,7 +93,7 @@ def play(
             # Idle sites are forgotten within seconds, where nothing was learned of them.
             snapshot = sending.snapshot()
             assert snapshot is not None
-            played = Played(summary, internet, delivered, events, lanes=len(snapshot.lanes))
+            played = Played(summary, internet, delivered, events, lanes=snapshot.lane_count)
         await asyncio.sleep(0)
         return played
 

@@ -42,7 +42,7 @@ async def sample(engine: Engine, run: int, state: Path, path: Path, *, seconds: 
                 journal_bytes=bytes_in(state / "journal", "*.j"),
                 lag_seconds=late,
                 lag_cpu_seconds=computed,
-                lanes=len(snapshot.lanes),
+                lanes=snapshot.lane_count,
                 waiting=sum(lane.waiting for lane in snapshot.lanes),
                 messages_per_second=snapshot.rate_per_second,
             )

@@ -97,6 +97,9 @@ class Deal:
             Anomaly: self._anomaly,
         }
 
+    def __len__(self) -> int:
+        return len(self._table.lanes)
+
     # The nodes.
 
     async def start(self) -> None:

@@ -57,7 +57,7 @@ SWEEP_SECONDS = 0.25
 LOOK_SECONDS = 0.5
 COUNT_SECONDS = 5.0
 # Lanes in a report; of more, the busiest.
-MOST_LANES = 200
+REPORTED_LANES = 200
 
 
 class StandIn:
@@ -340,10 +340,7 @@ class SendingNode:
                 self._lanes.go_on()
 
     def _report(self, now: float) -> None:
-        lanes = [(lane.position, lane.statistics(now)) for _, lane in self._lanes.items()]
-        if len(lanes) > MOST_LANES:
-            lanes.sort(key=lambda one: (one[1].waiting, one[1].connections), reverse=True)
-            del lanes[MOST_LANES:]
+        lanes = [(lane.position, lane.statistics(now)) for lane in self._lanes.busiest(REPORTED_LANES)]
         self.channel.post(Report(lanes=lanes, full=self._full))
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
